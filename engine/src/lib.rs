@@ -1,0 +1,20 @@
+//! The model of the fleet and every decision taken about it: pure, synchronous, deterministic.
+//!
+//! Nothing here asks a clock, a socket, a disk or a generator of random numbers: time, ids and bits
+//! come in as arguments, effects go out as values. See ARCHITECTURE.md for which file holds what.
+
+pub mod catalog;
+pub mod command;
+pub mod dsc;
+pub mod id;
+pub mod manifest;
+pub mod mutation;
+pub mod object;
+pub mod path;
+pub mod predicate;
+pub mod schema;
+pub mod selector;
+pub mod state;
+pub mod store;
+pub mod time;
+pub mod value;

@@ -1,0 +1,513 @@
+//! Manifests: what a module declares that it can discover and change. Plain data, written in Rust
+//! with the builders here or in YAML; checked as a whole when a [`Catalog`](crate::catalog::Catalog)
+//! is built of them, so that every error names module, mutation and path.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::Value;
+
+/// The kind of the machines that run agents.
+pub const NODE_KIND: &str = "node";
+/// What an attempt may take unless its mutation says otherwise, in milliseconds.
+pub const TIMEOUT_MS_DEFAULT: u64 = 30_000;
+/// What a mutation is expected to take unless it says otherwise, in milliseconds.
+pub const COST_MS_DEFAULT: u64 = 1_000;
+
+/// What one module declares.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Manifest {
+    /// The module's name, unique in the fleet.
+    pub module: String,
+    /// One sentence for people.
+    #[serde(default)]
+    pub doc: String,
+    /// The paths that it adds to kinds.
+    #[serde(default)]
+    pub extensions: Vec<Extension>,
+    /// Patterns of the paths that it discovers.
+    #[serde(default)]
+    pub discovers: Vec<String>,
+    /// What it can change.
+    #[serde(default)]
+    pub mutations: Vec<MutationSpec>,
+    /// How often it looks, in milliseconds; 0: only when asked.
+    #[serde(default)]
+    pub poll_ms: u64,
+}
+
+/// Paths added to a kind of object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Extension {
+    /// The extension's name.
+    pub name: String,
+    /// The kind of object; `node` where absent.
+    #[serde(default = "node_kind")]
+    pub kind: String,
+    /// The paths.
+    pub paths: Vec<PathSpec>,
+}
+
+fn node_kind() -> String {
+    NODE_KIND.to_owned()
+}
+
+/// One path, or one pattern of paths, of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PathSpec {
+    /// The pattern.
+    pub path: String,
+    /// The type of its values.
+    #[serde(rename = "type")]
+    pub value_type: Type,
+    /// The unit of its numbers, for people.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// One sentence for people.
+    #[serde(default)]
+    pub doc: String,
+    /// Who sets it in Cfg.
+    #[serde(default)]
+    pub set_by: SetBy,
+    /// Who sees it in Dsc.
+    #[serde(default)]
+    pub seen_by: SeenBy,
+    /// After how long an observation is stale, in milliseconds; absent: never by itself.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+    /// Predicates (`=` and `in`, on this object) while which the value is known.
+    #[serde(default)]
+    pub known_while: Vec<String>,
+    /// The value that means "not there": the goal when the object is deleted.
+    #[serde(default)]
+    pub absent: Option<Value>,
+    /// Patterns of Cfg paths of which this path's wanted value is the digest. A module that applies
+    /// them all at once discovers here the digest of what it has applied.
+    #[serde(default)]
+    pub digest_of: Vec<String>,
+}
+
+/// The type of a path's values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Type {
+    /// True or false.
+    Bool,
+    /// A whole number within bounds, both included.
+    Int {
+        /// The least.
+        min: i64,
+        /// The greatest.
+        max: i64,
+    },
+    /// A number.
+    Float,
+    /// Any text.
+    Text,
+    /// One of these texts.
+    Enum(Vec<String>),
+    /// A list of texts.
+    Texts,
+}
+
+impl Type {
+    /// An enumeration of these values.
+    pub fn enum_of<const N: usize>(values: [&str; N]) -> Self {
+        Self::Enum(values.map(str::to_owned).to_vec())
+    }
+
+    /// Any whole number from 0.
+    pub const fn count() -> Self {
+        Self::Int { min: 0, max: i64::MAX }
+    }
+}
+
+/// Who sets a path in Cfg.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SetBy {
+    /// People and their programs.
+    #[default]
+    User,
+    /// One module, as a decision.
+    Module(String),
+    /// Nobody: it is only discovered.
+    Nobody,
+}
+
+/// Who sees a path in Dsc.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SeenBy {
+    /// The node that hosts the object.
+    #[default]
+    Itself,
+    /// The parent of the node.
+    Parent,
+    /// The leader of the quorum.
+    Control,
+    /// Nobody: it is only asked for.
+    Nobody,
+}
+
+/// Where a mutation runs; who decides it follows from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Context {
+    /// On the node that hosts the object, which also decides it, even while cut off.
+    #[default]
+    Itself,
+    /// On the node, decided by the leader.
+    Node,
+    /// On the node's parent or on a member, decided by the leader.
+    Parent,
+    /// On the leader, decided by the leader.
+    Control,
+}
+
+/// One thing that a module can change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MutationSpec {
+    /// The name, unique within the module.
+    pub name: String,
+    /// The kind of object; `node` where absent.
+    #[serde(default = "node_kind")]
+    pub kind: String,
+    /// Where it runs.
+    #[serde(default)]
+    pub context: Context,
+    /// What it changes, by pattern.
+    pub changes: BTreeMap<String, ChangeSpec>,
+    /// Predicates that must all hold.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// Predicates none of which may hold.
+    #[serde(default)]
+    pub excludes: Vec<String>,
+    /// How long an attempt may take, in milliseconds.
+    #[serde(default = "timeout_default")]
+    pub timeout_ms: u64,
+    /// What is presumed of paths when it fails, until they are seen to differ.
+    #[serde(default)]
+    pub fail_to: BTreeMap<String, Value>,
+    /// Expected duration in milliseconds: the planner's weight.
+    #[serde(default = "cost_default")]
+    pub cost_ms: u64,
+    /// Whether it interrupts what runs on the object. Goes out only under a committed intent.
+    #[serde(default)]
+    pub disruptive: bool,
+    /// Whether an attempt may be cancelled.
+    #[serde(default)]
+    pub cancellable: bool,
+    /// Values that changed paths may show on the way.
+    #[serde(default)]
+    pub via: BTreeMap<String, Vec<Value>>,
+    /// How failures are repeated.
+    #[serde(default)]
+    pub retry: Retry,
+}
+
+fn timeout_default() -> u64 {
+    TIMEOUT_MS_DEFAULT
+}
+
+fn cost_default() -> u64 {
+    COST_MS_DEFAULT
+}
+
+/// What a mutation does to one path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ChangeSpec {
+    /// Where it starts from.
+    pub from: From,
+    /// Where it leads.
+    pub to: To,
+}
+
+/// The values from which a change starts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum From {
+    /// Any value, unknown included.
+    Any,
+    /// Unknown only: the mutation is a discovery.
+    Unknown,
+    /// One of these.
+    In(Vec<Value>),
+}
+
+/// The value to which a change leads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum To {
+    /// Whatever Cfg says.
+    Cfg,
+    /// This value.
+    Value(Value),
+}
+
+impl<V: Into<Value>> std::convert::From<V> for From {
+    fn from(value: V) -> Self {
+        Self::In(vec![value.into()])
+    }
+}
+
+impl<V: Into<Value>> std::convert::From<V> for To {
+    fn from(value: V) -> Self {
+        Self::Value(value.into())
+    }
+}
+
+impl From {
+    /// Any of these values.
+    pub fn one_of<const N: usize>(values: [&str; N]) -> Self {
+        Self::In(values.map(Value::from).to_vec())
+    }
+}
+
+/// How often and how soon a failed mutation is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// Failures after which the object is quarantined.
+    pub attempts_max: u32,
+    /// The first wait, in milliseconds; it doubles with each failure.
+    pub backoff_initial_ms: u64,
+    /// The longest wait, in milliseconds.
+    pub backoff_max_ms: u64,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts_max: 5, backoff_initial_ms: 1_000, backoff_max_ms: 60_000 }
+    }
+}
+
+impl Manifest {
+    /// A manifest that declares nothing yet.
+    pub fn new(module: &str) -> Self {
+        Self { module: module.to_owned(), ..Self::default() }
+    }
+
+    /// Says in one sentence what the module is for.
+    pub fn doc(mut self, doc: &str) -> Self {
+        doc.clone_into(&mut self.doc);
+        self
+    }
+
+    /// Adds paths to a kind.
+    pub fn extension(mut self, extension: Extension) -> Self {
+        self.extensions.push(extension);
+        self
+    }
+
+    /// Declares a pattern of paths that the module discovers.
+    pub fn discovers(mut self, pattern: &str) -> Self {
+        self.discovers.push(pattern.to_owned());
+        self
+    }
+
+    /// Declares something that the module can change.
+    pub fn mutation(mut self, mutation: MutationSpec) -> Self {
+        self.mutations.push(mutation);
+        self
+    }
+
+    /// Has the module look at its objects this often.
+    pub fn poll(mut self, every: Duration) -> Self {
+        self.poll_ms = millis(every);
+        self
+    }
+}
+
+impl Extension {
+    /// An extension of nodes without paths yet.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), kind: node_kind(), paths: Vec::new() }
+    }
+
+    /// Extends another kind.
+    pub fn kind(mut self, kind: &str) -> Self {
+        kind.clone_into(&mut self.kind);
+        self
+    }
+
+    /// Adds a path.
+    pub fn path(mut self, path: PathSpec) -> Self {
+        self.paths.push(path);
+        self
+    }
+}
+
+impl PathSpec {
+    /// A path that users set and its host sees.
+    pub fn new(path: &str, value_type: Type) -> Self {
+        Self {
+            path: path.to_owned(),
+            value_type,
+            unit: None,
+            doc: String::new(),
+            set_by: SetBy::User,
+            seen_by: SeenBy::Itself,
+            ttl_ms: None,
+            known_while: Vec::new(),
+            absent: None,
+            digest_of: Vec::new(),
+        }
+    }
+
+    /// A path that users set and nobody discovers: an input to a module.
+    pub fn input(path: &str, value_type: Type) -> Self {
+        Self { seen_by: SeenBy::Nobody, ..Self::new(path, value_type) }
+    }
+
+    /// A path that is discovered and that nobody sets.
+    pub fn fact(path: &str, value_type: Type) -> Self {
+        Self { set_by: SetBy::Nobody, ..Self::new(path, value_type) }
+    }
+
+    /// Describes the path in one sentence.
+    pub fn doc(mut self, doc: &str) -> Self {
+        doc.clone_into(&mut self.doc);
+        self
+    }
+
+    /// Names the unit of its numbers.
+    pub fn unit(mut self, unit: &str) -> Self {
+        self.unit = Some(unit.to_owned());
+        self
+    }
+
+    /// Says who sees it.
+    pub fn seen_by(mut self, seen_by: SeenBy) -> Self {
+        self.seen_by = seen_by;
+        self
+    }
+
+    /// Says after how long an observation is stale.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl_ms = Some(millis(ttl));
+        self
+    }
+
+    /// Adds a predicate while which the value is known.
+    pub fn known_while(mut self, predicate: &str) -> Self {
+        self.known_while.push(predicate.to_owned());
+        self
+    }
+
+    /// Says which value means "not there".
+    pub fn absent(mut self, value: impl Into<Value>) -> Self {
+        self.absent = Some(value.into());
+        self
+    }
+
+    /// Makes the wanted value the digest of the Cfg under these patterns.
+    pub fn digest_of(mut self, patterns: &[&str]) -> Self {
+        self.digest_of = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        self
+    }
+}
+
+impl MutationSpec {
+    /// A mutation of nodes, in context `self`, with the default limits, that changes nothing yet.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: node_kind(),
+            context: Context::Itself,
+            changes: BTreeMap::new(),
+            requires: Vec::new(),
+            excludes: Vec::new(),
+            timeout_ms: TIMEOUT_MS_DEFAULT,
+            fail_to: BTreeMap::new(),
+            cost_ms: COST_MS_DEFAULT,
+            disruptive: false,
+            cancellable: false,
+            via: BTreeMap::new(),
+            retry: Retry::default(),
+        }
+    }
+
+    /// Changes another kind.
+    pub fn kind(mut self, kind: &str) -> Self {
+        kind.clone_into(&mut self.kind);
+        self
+    }
+
+    /// Says where it runs.
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Adds a changed path.
+    pub fn changes(mut self, path: &str, from: impl Into<From>, to: impl Into<To>) -> Self {
+        self.changes.insert(path.to_owned(), ChangeSpec { from: from.into(), to: to.into() });
+        self
+    }
+
+    /// Adds a predicate that must hold.
+    pub fn requires(mut self, predicate: &str) -> Self {
+        self.requires.push(predicate.to_owned());
+        self
+    }
+
+    /// Adds a predicate that must not hold.
+    pub fn excludes(mut self, predicate: &str) -> Self {
+        self.excludes.push(predicate.to_owned());
+        self
+    }
+
+    /// Limits an attempt.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout_ms = millis(timeout);
+        self
+    }
+
+    /// Says what to presume of a path on failure.
+    pub fn fail_to(mut self, path: &str, value: impl Into<Value>) -> Self {
+        self.fail_to.insert(path.to_owned(), value.into());
+        self
+    }
+
+    /// Says how long it is expected to take.
+    pub fn cost(mut self, cost: Duration) -> Self {
+        self.cost_ms = millis(cost);
+        self
+    }
+
+    /// Marks it as interrupting what runs.
+    pub fn disruptive(mut self) -> Self {
+        self.disruptive = true;
+        self
+    }
+
+    /// Marks its attempts as cancellable.
+    pub fn cancellable(mut self) -> Self {
+        self.cancellable = true;
+        self
+    }
+
+    /// Adds a value that a changed path may show on the way.
+    pub fn via(mut self, path: &str, value: impl Into<Value>) -> Self {
+        self.via.entry(path.to_owned()).or_default().push(value.into());
+        self
+    }
+
+    /// Says how failures are repeated.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,267 @@
+//! The schema of one kind: which paths exist, what they may hold, what depends on what.
+//!
+//! From it follow three pure functions that everything else relies on: what a Cfg asks for
+//! ([`Schema::goal`]), what an observation makes unknown ([`Schema::forgotten_by`]), and what a
+//! reader must not show ([`Schema::is_hidden`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::{
+    dsc::Dsc,
+    id::Name,
+    manifest::{SeenBy, SetBy, Type},
+    mutation::Lane,
+    path::{Bindings, Path, Pattern},
+    state::State,
+    value::Value,
+};
+
+/// The rules of one kind's paths.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// By first segment; `*` never leads.
+    rules: BTreeMap<String, Vec<PathRule>>,
+}
+
+/// What the schema says of one pattern of paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathRule {
+    /// The paths.
+    pub pattern: Pattern,
+    /// The module that declares them.
+    pub module: Name,
+    /// The type of their values.
+    pub value_type: Type,
+    /// The unit of their numbers.
+    pub unit: Option<String>,
+    /// One sentence for people.
+    pub doc: String,
+    /// Who sets them in Cfg.
+    pub set_by: SetBy,
+    /// Who sees them in Dsc.
+    pub seen_by: SeenBy,
+    /// After how many milliseconds an observation is stale.
+    pub ttl_ms: Option<u64>,
+    /// Conditions while which a value is known.
+    pub known_while: Vec<Condition>,
+    /// The value that means "not there".
+    pub absent: Option<Value>,
+    /// Cfg patterns of which the wanted value is the digest.
+    pub digest_of: Vec<Pattern>,
+    /// Whether some module discovers them; else Cfg speaks for them.
+    pub discovered: bool,
+    /// The lane from which mutations change them, if any do.
+    pub changed_from: Option<Lane>,
+}
+
+/// A condition of `known_while`: the path holds one of these values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The path; stars are bound as in the rule.
+    pub pattern: Pattern,
+    /// The values that keep the condition true.
+    pub allowed: BTreeSet<Value>,
+}
+
+/// What a Cfg asks for: the wanted value of each path that can be compared with what is seen.
+pub type Goal = BTreeMap<Path, Value>;
+
+impl Schema {
+    /// Adds a rule. The caller has checked that no other rule matches the same paths.
+    pub(crate) fn insert(&mut self, rule: PathRule) {
+        let head = head(rule.pattern.as_str()).to_owned();
+        self.rules.entry(head).or_default().push(rule);
+    }
+
+    /// All rules, in order of first segment.
+    pub fn rules(&self) -> impl Iterator<Item = &PathRule> {
+        self.rules.values().flatten()
+    }
+
+    pub(crate) fn rules_mut(&mut self) -> impl Iterator<Item = &mut PathRule> {
+        self.rules.values_mut().flatten()
+    }
+
+    /// The rule of a path and what its stars stand for there.
+    pub fn rule(&self, path: &Path) -> Option<(&PathRule, Bindings)> {
+        let rules = self.rules.get(head(path.as_str()))?;
+        rules.iter().find_map(|rule| Some((rule, rule.pattern.matches(path)?)))
+    }
+
+    /// Checks that a user may set a path to a value; the error says what would be right.
+    pub fn check_set(&self, path: &Path, value: &Value) -> Result<(), String> {
+        let Some((rule, _)) = self.rule(path) else {
+            return Err(self.unknown_path(path));
+        };
+        match &rule.set_by {
+            SetBy::User => rule.value_type.check(value),
+            SetBy::Module(module) => Err(format!("it is decided by module {module}, not set")),
+            SetBy::Nobody => Err("it is only discovered and cannot be set".to_owned()),
+        }
+    }
+
+    fn unknown_path(&self, path: &Path) -> String {
+        let siblings: Vec<&str> = match self.rules.get(head(path.as_str())) {
+            Some(rules) => rules.iter().map(|rule| rule.pattern.as_str()).collect(),
+            None => self.rules.keys().map(String::as_str).collect(),
+        };
+        format!("no extension declares this path; known here: {}", siblings.join(", "))
+    }
+
+    /// What a Cfg asks for. Paths that nothing discovers and nothing changes are inputs, not goals.
+    /// While an object is being deleted the goal is that every absent value be seen.
+    pub fn goal(&self, cfg: &State, deleting: bool) -> Goal {
+        let mut goal = Goal::new();
+        let mut digests: BTreeSet<(&Pattern, Bindings)> = BTreeSet::new();
+        for (path, value) in cfg.iter() {
+            if let Some((rule, _)) = self.rule(path).filter(|(rule, _)| rule.is_goal()) {
+                let value = if deleting { rule.absent.as_ref() } else { Some(value) };
+                goal.extend(value.map(|value| (path.clone(), value.clone())));
+            }
+            let digested = self.rules_of(path).flat_map(|rule| {
+                let inputs = rule.digest_of.iter().filter_map(|input| input.matches(path));
+                inputs.map(move |bindings| (&rule.pattern, bindings[..rule.pattern.stars()].to_vec()))
+            });
+            digests.extend(digested);
+        }
+        if !deleting {
+            self.add_digests(cfg, digests, &mut goal);
+        }
+        goal
+    }
+
+    fn add_digests(
+        &self,
+        cfg: &State,
+        digests: BTreeSet<(&Pattern, Bindings)>,
+        goal: &mut Goal,
+    ) {
+        for (pattern, bindings) in digests {
+            let Some(path) = pattern.bind(&bindings) else { continue };
+            let Some((rule, _)) = self.rule(&path) else { continue };
+            let contradicted = rule.known_while.iter().any(|condition| {
+                let wanted = condition.pattern.bind(&bindings).and_then(|path| goal.get(&path).cloned());
+                wanted.is_none_or(|wanted| !condition.allowed.contains(&wanted))
+            });
+            if !contradicted {
+                let digest = digest_of(cfg, &rule.digest_of, &bindings);
+                goal.insert(path, digest);
+            }
+        }
+    }
+
+    fn rules_of<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a PathRule> {
+        self.rules.get(head(path.as_str())).into_iter().flatten()
+    }
+
+    /// The paths of `dsc` that an observation of `path` makes unknown: those whose condition the
+    /// value makes false, and in turn those that depend on them. `path` itself is not among them.
+    pub fn forgotten_by(&self, dsc: &Dsc, path: &Path, value: Option<&Value>) -> BTreeSet<Path> {
+        let mut forgotten = BTreeSet::new();
+        let mut frontier = vec![(path.clone(), value.cloned())];
+        while let Some((cause, value)) = frontier.pop() {
+            for (dependent, observed) in dsc.iter() {
+                let known = observed.value.is_some() && dependent != path;
+                if known
+                    && !forgotten.contains(dependent)
+                    && self.depends(dependent, &cause, value.as_ref())
+                {
+                    forgotten.insert(dependent.clone());
+                    frontier.push((dependent.clone(), None));
+                }
+            }
+        }
+        forgotten
+    }
+
+    /// Whether `cause` holding `value` makes a condition of `dependent` false.
+    fn depends(&self, dependent: &Path, cause: &Path, value: Option<&Value>) -> bool {
+        let Some((rule, bindings)) = self.rule(dependent) else { return false };
+        rule.known_while.iter().any(|condition| {
+            condition.pattern.bind(&bindings).as_ref() == Some(cause)
+                && !value.is_some_and(|value| condition.allowed.contains(value))
+        })
+    }
+
+    /// Whether a reader must not show what is held at `path`: a condition of it was seen, and does
+    /// not hold now. A condition of which nothing was ever seen hides nothing.
+    pub fn is_hidden(&self, dsc: &Dsc, path: &Path) -> bool {
+        let Some((rule, bindings)) = self.rule(path) else { return false };
+        rule.known_while.iter().any(|condition| {
+            let seen = condition.pattern.bind(&bindings).and_then(|path| dsc.get(path.as_str()));
+            seen.is_some_and(|seen| {
+                !seen.value.as_ref().is_some_and(|value| condition.allowed.contains(value))
+            })
+        })
+    }
+}
+
+impl PathRule {
+    /// Whether a Cfg value of the path is something to reach, not only an input.
+    pub fn is_goal(&self) -> bool {
+        self.discovered || self.changed_from.is_some()
+    }
+}
+
+impl Type {
+    /// Checks a value; the error says what would be right.
+    pub fn check(&self, value: &Value) -> Result<(), String> {
+        match (self, value) {
+            (Self::Bool, Value::Bool(_))
+            | (Self::Float, Value::Int(_) | Value::Float(_))
+            | (Self::Text, Value::Str(_)) => Ok(()),
+            (Self::Int { min, max }, Value::Int(number)) if (min..=max).contains(&number) => Ok(()),
+            (Self::Int { min, max }, _) => {
+                Err(format!("{value} is not a whole number from {min} to {max}"))
+            }
+            (Self::Enum(allowed), Value::Str(text))
+                if allowed.iter().any(|value| value.as_str() == &**text) =>
+            {
+                Ok(())
+            }
+            (Self::Enum(allowed), _) => {
+                Err(format!("{value} is not one of {}{}", allowed.join(", "), suggest(allowed, value)))
+            }
+            (Self::Texts, Value::List(items)) if items.iter().all(|i| i.as_str().is_some()) => Ok(()),
+            (Self::Texts, _) => Err(format!("{value} is not a list of texts")),
+            (Self::Bool, _) => Err(format!("{value} is neither true nor false")),
+            (Self::Float, _) => Err(format!("{value} is not a number")),
+            (Self::Text, _) => Err(format!("{value} is not a text; put it in quotes")),
+        }
+    }
+}
+
+/// "; did you mean X?" where one of the allowed texts is close to what was given.
+fn suggest(allowed: &[String], given: &Value) -> String {
+    let plain = |text: &str| text.to_ascii_uppercase().replace(['-', '_', ' '], "");
+    let Some(given) = given.as_str().map(plain).filter(|given| !given.is_empty()) else {
+        return String::new();
+    };
+    let close = allowed.iter().find(|value| {
+        let value = plain(value);
+        value == given || value.contains(&given) || given.contains(&value)
+    });
+    close.map_or_else(String::new, |value| format!("; did you mean {value}?"))
+}
+
+/// The digest of the Cfg values under patterns, for one choice of the leading stars.
+pub fn digest_of(cfg: &State, patterns: &[Pattern], bindings: &Bindings) -> Value {
+    let inputs: Vec<(&Path, &Value)> = cfg
+        .iter()
+        .filter(|(path, _)| {
+            patterns
+                .iter()
+                .filter_map(|pattern| pattern.matches(path))
+                .any(|found| found.starts_with(bindings))
+        })
+        .collect();
+    // Plain data always encodes.
+    let bytes = rmp_serde::to_vec(&inputs).unwrap_or_default();
+    format!("{:032x}", xxh3_128(&bytes)).into()
+}
+
+fn head(path: &str) -> &str {
+    path[1..].split('/').next().unwrap_or_default()
+}

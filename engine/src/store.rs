@@ -1,0 +1,276 @@
+//! The store: the replicated state machine over Cfg. A pure function of the log.
+//!
+//! Every replica applies the same proposals in the same order and holds the same bytes after each.
+//! A proposal is applied whole or refused whole. Objects are shared ([`Arc`]), so that a clone of
+//! the store for a snapshot copies pointers and no states.
+
+mod freeze;
+mod txn;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::freeze::Freeze;
+use crate::{
+    catalog::{Catalog, Problem},
+    command::{Command, Intent, Outcome, Proposal, Refusal, RequestId},
+    id::{ClusterId, Name, Revision, Term, Uid},
+    manifest::Manifest,
+    object::{Object, ObjectRef},
+    selector::Selector,
+};
+
+/// Answers kept for repeated requests.
+pub const REQUESTS_MAX: usize = 10_000;
+
+/// All Cfg of the fleet at one revision.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(try_from = "wire::Stored", into = "wire::Stored")]
+pub struct Store {
+    cluster: ClusterId,
+    revision: Revision,
+    objects: BTreeMap<Uid, Arc<Object>>,
+    keys: BTreeMap<ObjectRef, Uid>,
+    manifests: BTreeMap<String, Manifest>,
+    catalog: Arc<Catalog>,
+    freezes: Vec<Freeze>,
+    intents: BTreeMap<String, Intent>,
+    requests: VecDeque<(RequestId, Outcome)>,
+}
+
+/// What one entry did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The answer to the proposer.
+    pub outcome: Outcome,
+    /// The objects that changed, in order of uid; empty where the proposal was refused.
+    pub changes: Vec<Change>,
+    /// Whether the catalog changed.
+    pub declared: bool,
+}
+
+/// One object's change, as watchers are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Created or changed: what it is now.
+    Put(Arc<Object>),
+    /// Removed: what it was last.
+    Removed(Arc<Object>),
+}
+
+impl Change {
+    /// The object as it is, or was last.
+    pub fn object(&self) -> &Arc<Object> {
+        match self {
+            Self::Put(object) | Self::Removed(object) => object,
+        }
+    }
+}
+
+impl Store {
+    /// A store to which nothing has been applied.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The cluster's identity; 0 before it is founded.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// The revision of the last write.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Everything declared, compiled.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// The declared manifests by module.
+    pub fn manifests(&self) -> &BTreeMap<String, Manifest> {
+        &self.manifests
+    }
+
+    /// The freezes in force, oldest first.
+    pub fn freezes(&self) -> &[Freeze] {
+        &self.freezes
+    }
+
+    /// The open intents by attempt id.
+    pub fn intents(&self) -> &BTreeMap<String, Intent> {
+        &self.intents
+    }
+
+    /// An object by uid.
+    pub fn object(&self, uid: Uid) -> Option<&Arc<Object>> {
+        self.objects.get(&uid)
+    }
+
+    /// An object by kind, namespace and name.
+    pub fn find(&self, key: &ObjectRef) -> Option<&Arc<Object>> {
+        self.objects.get(self.keys.get(key)?)
+    }
+
+    /// A node by name.
+    pub fn node(&self, name: &Name) -> Option<&Arc<Object>> {
+        self.of_kind(crate::manifest::NODE_KIND).find(|object| &object.key.name == name)
+    }
+
+    /// All objects in order of uid.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// The objects of a kind in order of name.
+    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Object>> {
+        self.keys
+            .iter()
+            .filter(move |(key, _)| key.kind.as_str() == kind)
+            .filter_map(|(_, uid)| self.objects.get(uid))
+    }
+
+    /// The objects of a kind that a selector matches, in order of name.
+    pub fn matching<'a>(
+        &'a self,
+        kind: &'a str,
+        selector: &'a Selector,
+    ) -> impl Iterator<Item = &'a Arc<Object>> {
+        self.of_kind(kind).filter(|object| selector.matches(&object.labels))
+    }
+
+    /// Applies the entry at `index`, proposed in `term`. Deterministic: it asks neither clock nor
+    /// chance, so that every replica does the same.
+    pub fn apply(&mut self, index: Revision, term: Term, proposal: &Proposal) -> Applied {
+        if let Some(outcome) = self.answer_given(proposal.request.as_ref()) {
+            return Applied { outcome, changes: Vec::new(), declared: false };
+        }
+        let applied = match self.execute(index, term, proposal) {
+            Ok(applied) => applied,
+            Err(refusal) => Applied {
+                outcome: Outcome::Refused(refusal),
+                changes: Vec::new(),
+                declared: false,
+            },
+        };
+        self.remember(proposal.request.as_ref(), &applied.outcome);
+        applied
+    }
+
+    fn execute(
+        &mut self,
+        index: Revision,
+        term: Term,
+        proposal: &Proposal,
+    ) -> Result<Applied, Refusal> {
+        match &proposal.command {
+            Command::Found { cluster } if self.cluster == ClusterId::default() => {
+                self.cluster = *cluster;
+                Ok(self.applied(index, Vec::new()))
+            }
+            Command::Found { .. } => Err(Refusal::Founded),
+            Command::Mark => Ok(self.applied(self.revision, Vec::new())),
+            Command::Txn(txn) => {
+                let changes = txn::apply(self, index, proposal.at, txn)?;
+                Ok(self.applied(index, changes))
+            }
+            Command::Declare { manifests } => self.declare(index, manifests),
+            Command::Freeze { targets } => {
+                let changes = self.freeze(index, proposal, targets)?;
+                Ok(self.applied(index, changes))
+            }
+            Command::Thaw { targets } => {
+                let changes = self.thaw(index, targets)?;
+                Ok(self.applied(index, changes))
+            }
+            Command::OpenIntents { term: intended, intents } => {
+                self.open_intents(*intended, term, intents)
+            }
+            Command::CloseIntents { attempts } => {
+                for attempt in attempts {
+                    self.intents.remove(attempt);
+                }
+                Ok(self.applied(self.revision, Vec::new()))
+            }
+        }
+    }
+
+    fn applied(&mut self, revision: Revision, changes: Vec<Change>) -> Applied {
+        self.revision = revision;
+        let changed = changes.iter().map(|change| change.object().uid).collect();
+        let outcome = Outcome::Applied { revision, changed, refused_intents: Vec::new() };
+        Applied { outcome, changes, declared: false }
+    }
+
+    fn declare(&mut self, index: Revision, declared: &[Manifest]) -> Result<Applied, Refusal> {
+        let mut manifests = self.manifests.clone();
+        for manifest in declared {
+            manifests.insert(manifest.module.clone(), manifest.clone());
+        }
+        if manifests == self.manifests {
+            return Ok(self.applied(self.revision, Vec::new()));
+        }
+        let all: Vec<Manifest> = manifests.values().cloned().collect();
+        let catalog = Catalog::build(&all).map_err(|problems| refuse(&problems))?;
+        for object in self.objects.values() {
+            txn::check_cfg(&catalog, object)?;
+        }
+        self.manifests = manifests;
+        self.catalog = Arc::new(catalog);
+        Ok(Applied { declared: true, ..self.applied(index, Vec::new()) })
+    }
+
+    fn open_intents(
+        &mut self,
+        intended: Term,
+        term: Term,
+        intents: &[Intent],
+    ) -> Result<Applied, Refusal> {
+        if intended != term {
+            return Err(Refusal::StaleTerm { intent: intended, entry: term });
+        }
+        let mut refused_intents = Vec::new();
+        for intent in intents {
+            let open = self.intents.values().find(|open| open.uid == intent.uid);
+            let why = match (self.objects.get(&intent.uid), open) {
+                (None, _) => Some("the object is gone".to_owned()),
+                (Some(object), _) if object.frozen.is_some() => Some("it is frozen".to_owned()),
+                (_, Some(open)) => Some(format!("attempt {} is open", open.attempt)),
+                _ => None,
+            };
+            match why {
+                Some(why) => refused_intents.push((intent.attempt.clone(), why)),
+                None => {
+                    self.intents.insert(intent.attempt.clone(), intent.clone());
+                }
+            }
+        }
+        let outcome =
+            Outcome::Applied { revision: self.revision, changed: Vec::new(), refused_intents };
+        Ok(Applied { outcome, changes: Vec::new(), declared: false })
+    }
+
+    fn answer_given(&self, request: Option<&RequestId>) -> Option<Outcome> {
+        let request = request?;
+        self.requests.iter().rev().find(|(id, _)| id == request).map(|(_, outcome)| outcome.clone())
+    }
+
+    fn remember(&mut self, request: Option<&RequestId>, outcome: &Outcome) {
+        let Some(request) = request else { return };
+        if self.requests.len() == REQUESTS_MAX {
+            self.requests.pop_front();
+        }
+        self.requests.push_back((request.clone(), outcome.clone()));
+    }
+}
+
+fn refuse(problems: &[Problem]) -> Refusal {
+    let shown: Vec<String> = problems.iter().take(8).map(ToString::to_string).collect();
+    Refusal::Manifest(shown.join("; "))
+}

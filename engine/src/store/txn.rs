@@ -1,0 +1,331 @@
+//! Transactions: operations are staged over the store and laid into it only if all are right.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Change, Store, freeze};
+use crate::{
+    catalog::{Catalog, KindCatalog},
+    command::{Condition, OPS_MAX, Op, Precondition, Refusal, Target, Txn},
+    id::{Name, Revision, Uid},
+    manifest::SetBy,
+    object::{LABEL_BYTES_MAX, LABELS_MAX, Labels, Object, ObjectRef},
+    path::Path,
+    state::State,
+    time::Millis,
+};
+
+pub(super) fn apply(
+    store: &mut Store,
+    index: Revision,
+    at: Millis,
+    txn: &Txn,
+) -> Result<Vec<Change>, Refusal> {
+    if txn.ops.len() > OPS_MAX {
+        return Err(Refusal::Limit { what: "operations".to_owned(), limit: OPS_MAX as u64 });
+    }
+    for (place, precondition) in txn.preconditions.iter().enumerate() {
+        check_precondition(store, place, precondition)?;
+    }
+    let mut staged = Staged { store, index, at, touched: BTreeMap::new(), created: BTreeMap::new() };
+    for op in &txn.ops {
+        staged.op(op)?;
+    }
+    let Staged { touched, .. } = staged;
+    Ok(store.lay(touched))
+}
+
+fn check_precondition(
+    store: &Store,
+    index: usize,
+    precondition: &Precondition,
+) -> Result<(), Refusal> {
+    let Precondition { object: key, is } = precondition;
+    let found = store.find(key);
+    let why = match (is, found) {
+        (Condition::Exists, Some(_)) | (Condition::Absent, None) => return Ok(()),
+        (Condition::Exists, None) => "does not exist".to_owned(),
+        (Condition::Absent, Some(_)) => "exists".to_owned(),
+        (Condition::Revision(revision), Some(object)) if object.revision == *revision => {
+            return Ok(());
+        }
+        (Condition::Revision(revision), Some(object)) => {
+            format!("is at revision {}, not {revision}", object.revision)
+        }
+        (Condition::Value(path, value), Some(object)) => match object.cfg.get(path.as_str()) {
+            held if held == value.as_ref() => return Ok(()),
+            Some(held) => format!("has {path} = {held}"),
+            None => format!("has no {path}"),
+        },
+        (Condition::Revision(_) | Condition::Value(..), None) => "does not exist".to_owned(),
+    };
+    Err(Refusal::Precondition { index, object: key.clone(), why })
+}
+
+/// A transaction in progress: what it has touched so far, over the store as it was.
+struct Staged<'a> {
+    store: &'a Store,
+    index: Revision,
+    at: Millis,
+    /// `None`: removed.
+    touched: BTreeMap<Uid, Option<Object>>,
+    created: BTreeMap<ObjectRef, Uid>,
+}
+
+impl<'a> Staged<'a> {
+    fn op(&mut self, op: &Op) -> Result<(), Refusal> {
+        match op {
+            Op::Put { object, labels, owner, cfg } => {
+                let owner = owner.as_ref().map(|key| Ok(self.find(key)?.uid)).transpose()?;
+                self.put(object, labels.as_ref(), owner, cfg)
+            }
+            Op::Merge { target, set, unset } => {
+                self.each(target, |staged, uid| staged.merge(uid, set, unset))
+            }
+            Op::Label { target, set, unset } => {
+                self.each(target, |staged, uid| staged.label(uid, set, unset))
+            }
+            Op::Delete { object, force } => {
+                let uid = self.find(object)?.uid;
+                self.delete(uid, *force)
+            }
+            Op::Remove { uid, revision } => {
+                let object = self.current(*uid).ok_or(Refusal::NoSuchUid(*uid))?;
+                if object.revision != *revision || !object.deleting {
+                    let why = format!("is at revision {}, not {revision}", object.revision);
+                    let object = object.key.clone();
+                    return Err(Refusal::Precondition { index: 0, object, why });
+                }
+                self.touched.insert(*uid, None);
+                Ok(())
+            }
+        }
+    }
+
+    fn current(&self, uid: Uid) -> Option<&Object> {
+        match self.touched.get(&uid) {
+            Some(touched) => touched.as_ref(),
+            None => self.store.objects.get(&uid).map(Arc::as_ref),
+        }
+    }
+
+    fn uid_of(&self, key: &ObjectRef) -> Option<Uid> {
+        self.created.get(key).or_else(|| self.store.keys.get(key)).copied()
+    }
+
+    fn find(&self, key: &ObjectRef) -> Result<&Object, Refusal> {
+        self.uid_of(key)
+            .and_then(|uid| self.current(uid))
+            .ok_or_else(|| Refusal::NoSuchObject(key.clone()))
+    }
+
+    fn put(
+        &mut self,
+        key: &ObjectRef,
+        labels: Option<&Labels>,
+        owner: Option<Uid>,
+        cfg: &State,
+    ) -> Result<(), Refusal> {
+        let kind = self.kind(key)?;
+        check_set(kind, key, cfg)?;
+        let mut object = match self.uid_of(key).and_then(|uid| self.current(uid)) {
+            Some(object) if object.deleting => return Err(Refusal::Deleting(key.clone())),
+            Some(object) => object.clone(),
+            None => self.fresh(key),
+        };
+        let decisions: Vec<_> = object
+            .cfg
+            .iter()
+            .filter(|(path, _)| is_decision(kind, path))
+            .map(|(path, value)| (path.clone(), value.clone()))
+            .collect();
+        let mut replaced = cfg.clone();
+        for (path, value) in decisions {
+            let shape = |error| Refusal::shape(key, &path, &error);
+            replaced.set(path.clone(), value).map_err(shape)?;
+        }
+        object.cfg = replaced;
+        if let Some(labels) = labels {
+            object.labels.clone_from(labels);
+        }
+        if owner.is_some() {
+            object.owner = owner;
+            self.check_owner(&object)?;
+        }
+        self.stage(object)
+    }
+
+    fn fresh(&mut self, key: &ObjectRef) -> Object {
+        let ordinal = u32::try_from(self.created.len()).unwrap_or(u32::MAX);
+        let uid = Uid::derive(self.store.cluster, self.index, ordinal);
+        self.created.insert(key.clone(), uid);
+        Object {
+            uid,
+            key: key.clone(),
+            labels: Labels::new(),
+            owner: None,
+            created: self.at,
+            revision: self.index,
+            generation: 0,
+            deleting: false,
+            frozen: None,
+            cfg: State::new(),
+        }
+    }
+
+    fn merge(&mut self, uid: Uid, set: &State, unset: &[Path]) -> Result<(), Refusal> {
+        let mut object = self.changeable(uid)?;
+        let kind = self.kind(&object.key)?;
+        check_set(kind, &object.key, set)?;
+        for path in unset {
+            if let Some((held, _)) = object.cfg.under(path).find(|(p, _)| is_decision(kind, p)) {
+                let why = "it is decided by a module, not set".to_owned();
+                return Err(Refusal::Invalid { path: held.to_string(), object: object.key, why });
+            }
+            object.cfg.unset(path);
+        }
+        for (path, value) in set.iter() {
+            let shape = |error| Refusal::shape(&object.key, path, &error);
+            object.cfg.set(path.clone(), value.clone()).map_err(shape)?;
+        }
+        self.stage(object)
+    }
+
+    fn label(&mut self, uid: Uid, set: &Labels, unset: &[Name]) -> Result<(), Refusal> {
+        let mut object = self.changeable(uid)?;
+        for label in unset {
+            object.labels.remove(label);
+        }
+        object.labels.extend(set.clone());
+        self.stage(object)
+    }
+
+    fn changeable(&self, uid: Uid) -> Result<Object, Refusal> {
+        let object = self.current(uid).ok_or(Refusal::NoSuchUid(uid))?;
+        if object.deleting { Err(Refusal::Deleting(object.key.clone())) } else { Ok(object.clone()) }
+    }
+
+    fn delete(&mut self, uid: Uid, force: bool) -> Result<(), Refusal> {
+        let mut object = self.current(uid).ok_or(Refusal::NoSuchUid(uid))?.clone();
+        let kind = self.kind(&object.key)?;
+        if force || kind.schema.goal(&object.cfg, true).is_empty() {
+            self.touched.insert(uid, None);
+            return Ok(());
+        }
+        object.deleting = true;
+        self.stage(object)
+    }
+
+    /// Lays an object into the transaction if it differs from what it was.
+    fn stage(&mut self, mut object: Object) -> Result<(), Refusal> {
+        check_labels(&object)?;
+        object.frozen = freeze::resolve(&self.store.freezes, &object);
+        if self.current(object.uid) == Some(&object) {
+            return Ok(());
+        }
+        object.revision = self.index;
+        object.generation += 1;
+        self.touched.insert(object.uid, Some(object));
+        Ok(())
+    }
+
+    fn each(
+        &mut self,
+        target: &Target,
+        mut op: impl FnMut(&mut Self, Uid) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        match target {
+            Target::One(key) => {
+                let uid = self.find(key)?.uid;
+                op(self, uid)
+            }
+            Target::Matching { kind, selector } => {
+                let found = self.store.matching(kind.as_str(), selector);
+                let uids: Vec<Uid> = found.map(|object| object.uid).collect();
+                uids.into_iter().try_for_each(|uid| op(self, uid))
+            }
+        }
+    }
+
+    fn kind(&self, key: &ObjectRef) -> Result<&'a KindCatalog, Refusal> {
+        kind_of(&self.store.catalog, key)
+    }
+
+    fn check_owner(&self, object: &Object) -> Result<(), Refusal> {
+        let mut owner = object.owner;
+        while let Some(uid) = owner {
+            if uid == object.uid {
+                return Err(Refusal::OwnerCycle(object.key.clone()));
+            }
+            owner = self.current(uid).and_then(|owner| owner.owner);
+        }
+        Ok(())
+    }
+}
+
+impl Store {
+    fn lay(&mut self, touched: BTreeMap<Uid, Option<Object>>) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(touched.len());
+        let (kept, removed): (Vec<_>, Vec<_>) = touched.into_iter().partition(|(_, o)| o.is_some());
+        for (uid, _) in removed {
+            if let Some(object) = self.objects.remove(&uid) {
+                self.keys.remove(&object.key);
+                self.intents.retain(|_, intent| intent.uid != uid);
+                changes.push(Change::Removed(object));
+            }
+        }
+        for object in kept.into_iter().filter_map(|(_, object)| object).map(Arc::new) {
+            self.keys.insert(object.key.clone(), object.uid);
+            self.objects.insert(object.uid, object.clone());
+            changes.push(Change::Put(object));
+        }
+        changes.sort_by_key(|change| change.object().uid);
+        changes
+    }
+}
+
+/// Checks the whole Cfg of an object against a catalog.
+pub(super) fn check_cfg(catalog: &Catalog, object: &Object) -> Result<(), Refusal> {
+    let kind = kind_of(catalog, &object.key)?;
+    for (path, value) in object.cfg.iter() {
+        let fits = match kind.schema.rule(path) {
+            Some((rule, _)) => rule.value_type.check(value),
+            None => kind.schema.check_set(path, value),
+        };
+        fits.map_err(|why| invalid(&object.key, path, why))?;
+    }
+    Ok(())
+}
+
+fn kind_of<'a>(catalog: &'a Catalog, key: &ObjectRef) -> Result<&'a KindCatalog, Refusal> {
+    catalog.kind(&key.kind).ok_or_else(|| Refusal::Invalid {
+        object: key.clone(),
+        path: "kind".to_owned(),
+        why: format!("no extension declares objects of kind {}", key.kind),
+    })
+}
+
+fn check_set(kind: &KindCatalog, key: &ObjectRef, cfg: &State) -> Result<(), Refusal> {
+    for (path, value) in cfg.iter() {
+        kind.schema.check_set(path, value).map_err(|why| invalid(key, path, why))?;
+    }
+    Ok(())
+}
+
+fn check_labels(object: &Object) -> Result<(), Refusal> {
+    let limit = |what: &str, limit: usize| Refusal::Limit { what: what.to_owned(), limit: limit as u64 };
+    if object.labels.len() > LABELS_MAX {
+        return Err(limit("labels of an object", LABELS_MAX));
+    }
+    if object.labels.values().any(|value| value.len() > LABEL_BYTES_MAX) {
+        return Err(limit("the length of a label value in bytes", LABEL_BYTES_MAX));
+    }
+    Ok(())
+}
+
+fn is_decision(kind: &KindCatalog, path: &Path) -> bool {
+    kind.schema.rule(path).is_some_and(|(rule, _)| matches!(rule.set_by, SetBy::Module(_)))
+}
+
+fn invalid(object: &ObjectRef, path: &Path, why: String) -> Refusal {
+    Refusal::Invalid { object: object.clone(), path: path.to_string(), why }
+}

@@ -1,0 +1,76 @@
+//! The store as it stands in snapshots. What can be computed again is not written.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Freeze, Store};
+use crate::{
+    catalog::Catalog,
+    command::{Intent, Outcome, RequestId},
+    id::{ClusterId, Revision},
+    manifest::Manifest,
+    object::Object,
+};
+
+/// The version of this form; another one is refused.
+const FORMAT: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stored {
+    format: u32,
+    cluster: ClusterId,
+    revision: Revision,
+    objects: Vec<Arc<Object>>,
+    manifests: Vec<Manifest>,
+    freezes: Vec<Freeze>,
+    intents: Vec<Intent>,
+    requests: Vec<(RequestId, Outcome)>,
+}
+
+impl From<Store> for Stored {
+    fn from(store: Store) -> Self {
+        Self {
+            format: FORMAT,
+            cluster: store.cluster,
+            revision: store.revision,
+            objects: store.objects.into_values().collect(),
+            manifests: store.manifests.into_values().collect(),
+            freezes: store.freezes,
+            intents: store.intents.into_values().collect(),
+            requests: store.requests.into(),
+        }
+    }
+}
+
+impl TryFrom<Stored> for Store {
+    type Error = String;
+    fn try_from(stored: Stored) -> Result<Self, String> {
+        if stored.format != FORMAT {
+            return Err(format!(
+                "the snapshot has format {}, this release reads {FORMAT}; use the release that wrote it",
+                stored.format
+            ));
+        }
+        let catalog = Catalog::build(&stored.manifests)
+            .map_err(|problems| format!("the snapshot's manifests do not fit: {problems:?}"))?;
+        Ok(Self {
+            cluster: stored.cluster,
+            revision: stored.revision,
+            keys: stored.objects.iter().map(|object| (object.key.clone(), object.uid)).collect(),
+            objects: stored.objects.into_iter().map(|object| (object.uid, object)).collect(),
+            manifests: by(stored.manifests, |manifest| manifest.module.clone()),
+            catalog: Arc::new(catalog),
+            freezes: stored.freezes,
+            intents: by(stored.intents, |intent| intent.attempt.clone()),
+            requests: VecDeque::from(stored.requests),
+        })
+    }
+}
+
+fn by<V>(values: Vec<V>, key: impl Fn(&V) -> String) -> BTreeMap<String, V> {
+    values.into_iter().map(|value| (key(&value), value)).collect()
+}
