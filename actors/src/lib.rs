@@ -1,1 +1,7 @@
-//! Placeholder of the first build.
+//! The actor system of a node, and the SDK of module authors.
+//!
+//! actix, time and sockets live here; decisions do not: every actor is a mailbox round a struct of
+//! `kraken_engine`, whose effects it carries out.
+
+pub mod clock;
+pub mod module;

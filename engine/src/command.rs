@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    id::{ClusterId, Name, Revision, Term, Uid},
+    id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
     manifest::Manifest,
     object::{Labels, ObjectRef},
     path::Path,
@@ -75,7 +75,7 @@ pub enum Command {
     /// Closes intents whose attempts have ended.
     CloseIntents {
         /// Attempt ids.
-        attempts: Vec<String>,
+        attempts: Vec<AttemptId>,
     },
 }
 
@@ -194,7 +194,7 @@ pub struct Intent {
     /// `module/Name`.
     pub mutation: String,
     /// The attempt that will carry it out.
-    pub attempt: String,
+    pub attempt: AttemptId,
     /// The node that will carry it out.
     pub host: Name,
     /// When it has certainly ended, in milliseconds since the Unix epoch by the leader's clock.
@@ -211,7 +211,7 @@ pub enum Outcome {
         /// The objects it changed.
         changed: Vec<Uid>,
         /// Attempts whose intents were refused, each with why.
-        refused_intents: Vec<(String, String)>,
+        refused_intents: Vec<(AttemptId, String)>,
     },
     /// Refused; nothing was changed.
     Refused(Refusal),

@@ -81,6 +81,32 @@ impl From<Name> for String {
     }
 }
 
+/// One try of one mutation on one object; never given out twice.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AttemptId(Name);
+
+impl AttemptId {
+    /// The `count`-th attempt of a decider since it started at `boot`. Unique because a node's boot
+    /// is a moment and its count only grows.
+    pub fn derive(decider: &Name, boot: u64, count: u64) -> Self {
+        let tail = format!("-{boot:x}-{count}");
+        let room = NAME_BYTES_MAX.saturating_sub(tail.len()).min(decider.as_str().len());
+        Self(Name(format!("{}{tail}", &decider.as_str()[..room]).into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The identity of one object for all time; never used again once the object is removed.
 ///
 /// 16 bytes on disk and wire, a UUID (version 8) in text.

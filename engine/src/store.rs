@@ -19,7 +19,7 @@ pub use self::freeze::Freeze;
 use crate::{
     catalog::{Catalog, Problem},
     command::{Command, Intent, Outcome, Proposal, Refusal, RequestId},
-    id::{ClusterId, Name, Revision, Term, Uid},
+    id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
     manifest::Manifest,
     object::{Object, ObjectRef},
     selector::Selector,
@@ -39,7 +39,7 @@ pub struct Store {
     manifests: BTreeMap<String, Manifest>,
     catalog: Arc<Catalog>,
     freezes: Vec<Freeze>,
-    intents: BTreeMap<String, Intent>,
+    intents: BTreeMap<AttemptId, Intent>,
     requests: VecDeque<(RequestId, Outcome)>,
 }
 
@@ -104,7 +104,7 @@ impl Store {
     }
 
     /// The open intents by attempt id.
-    pub fn intents(&self) -> &BTreeMap<String, Intent> {
+    pub fn intents(&self) -> &BTreeMap<AttemptId, Intent> {
         &self.intents
     }
 

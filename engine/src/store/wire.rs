@@ -71,6 +71,6 @@ impl TryFrom<Stored> for Store {
     }
 }
 
-fn by<V>(values: Vec<V>, key: impl Fn(&V) -> String) -> BTreeMap<String, V> {
+fn by<K: Ord, V>(values: Vec<V>, key: impl Fn(&V) -> K) -> BTreeMap<K, V> {
     values.into_iter().map(|value| (key(&value), value)).collect()
 }
