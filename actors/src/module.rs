@@ -25,7 +25,7 @@ pub const MODULE_MAILBOX_MAX: usize = 256;
 ///
 /// Restarted by the node's module host when it panics or stops, with backoff; what it kept in memory
 /// is then lost, so it must find again what it started (see `adopt` in the module `service`).
-pub trait Module: Actor<Context = Context<Self>> + Handler<Mutate> + Handler<Poll> {
+pub trait Module: Actor<Context = Context<Self>> + Handler<Mutate> + Handler<Poll> + Send {
     /// The module's own configuration, from the table `[modules.<name>]` of the node's file.
     type Config: DeserializeOwned + Default + Send + 'static;
 

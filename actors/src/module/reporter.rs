@@ -128,11 +128,7 @@ impl Reporter {
 
 impl Look {
     /// Reports paths of one object; `None`: it is not known any more.
-    pub async fn saw(
-        &self,
-        uid: Uid,
-        values: impl IntoIterator<Item = (Path, Option<Value>)>,
-    ) {
+    pub async fn saw(&self, uid: Uid, values: impl IntoIterator<Item = (Path, Option<Value>)>) {
         let sighted = Sighted {
             module: self.reporter.module.clone(),
             uid,
