@@ -9,6 +9,7 @@ pub mod dsc;
 pub mod id;
 pub mod manifest;
 pub mod mutation;
+pub mod nodeset;
 pub mod object;
 pub mod path;
 pub mod predicate;
