@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod command;
 pub mod dsc;
+pub mod event;
 pub mod id;
 pub mod manifest;
 pub mod mutation;
@@ -17,5 +18,6 @@ pub mod schema;
 pub mod selector;
 pub mod state;
 pub mod store;
+pub mod sync;
 pub mod time;
 pub mod value;

@@ -1,0 +1,75 @@
+//! The sync protocol between a child and its parent, sans-IO: Cfg flows down, Dsc and events flow up.
+//!
+//! [`child::Child`] and [`parent::Session`] are the two ends. Both take frames and the time, and say
+//! what to send and what has become known; `kraken_actors` moves the bytes. Any frame may be lost
+//! with its connection: what matters is sent again after the next Hello, and digests in heartbeats
+//! find what nobody noticed.
+
+pub mod child;
+pub mod delta;
+pub mod frame;
+pub mod parent;
+
+use crate::sync::frame::Frame;
+
+/// The version that both ends must speak; it stands in the first frame.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// Largest frame in bytes.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+/// How long a child collects changes after the first, in milliseconds.
+pub const BATCH_MS: u64 = 20;
+/// Time between heartbeats, in milliseconds.
+pub const HEARTBEAT_MS: u64 = 1_000;
+/// Silence after which the other side counts as dead, in milliseconds.
+pub const DEAD_AFTER_MS: u64 = 3 * HEARTBEAT_MS;
+/// Delta frames that a child may have on the way unacknowledged.
+pub const WINDOW_FRAMES: u64 = 4;
+/// Most changed paths in one frame.
+pub const DELTA_PATHS_MAX: usize = 8_192;
+/// Events that wait for a parent; the oldest go first, and their number is told.
+pub const EVENTS_PENDING_MAX: usize = 10_000;
+/// Events in one frame.
+pub const EVENTS_FRAME_MAX: usize = 1_000;
+/// How far a stamp may lie ahead of its receiver, in milliseconds.
+pub const STAMP_AHEAD_MS_MAX: u64 = 10_000;
+
+/// Bytes are not a frame.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The bytes do not decode.
+    #[error("{bytes} bytes are not a frame of protocol version {PROTOCOL_VERSION}")]
+    Decode {
+        /// How many bytes there were.
+        bytes: usize,
+        /// What the decoder found.
+        #[source]
+        source: rmp_serde::decode::Error,
+    },
+    /// The frame does not encode.
+    #[error("a frame does not encode")]
+    Encode(#[source] rmp_serde::encode::Error),
+    /// The frame is too large.
+    #[error("a frame of {bytes} bytes is over the limit of {FRAME_BYTES_MAX}")]
+    TooLarge {
+        /// How many bytes there are.
+        bytes: usize,
+    },
+}
+
+/// The bytes of a frame, without a length before them.
+pub fn encode(frame: &Frame) -> Result<Vec<u8>, FrameError> {
+    let bytes = rmp_serde::to_vec_named(frame).map_err(FrameError::Encode)?;
+    if bytes.len() > FRAME_BYTES_MAX {
+        return Err(FrameError::TooLarge { bytes: bytes.len() });
+    }
+    Ok(bytes)
+}
+
+/// The frame that bytes hold.
+pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+    if bytes.len() > FRAME_BYTES_MAX {
+        return Err(FrameError::TooLarge { bytes: bytes.len() });
+    }
+    let read = rmp_serde::from_slice(bytes);
+    read.map_err(|source| FrameError::Decode { bytes: bytes.len(), source })
+}

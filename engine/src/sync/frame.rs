@@ -1,0 +1,143 @@
+//! The frames of the sync protocol: plain data, encoded with named fields so that later versions may
+//! add to them.
+
+use serde::{Deserialize, Serialize};
+
+use super::delta::ObjectDelta;
+use crate::{
+    dsc::Sighting,
+    event::Event,
+    id::{ClusterId, Name, Revision, SessionEpoch, Uid},
+    object::Labels,
+};
+
+/// One frame, either way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Frame {
+    /// Child to parent, first: who I am and what I hold.
+    Hello(Hello),
+    /// Parent to child: attached.
+    Welcome(Welcome),
+    /// Parent to child, in place of a Welcome; the connection ends.
+    Refused(Refused),
+    /// Parent to child: your Cfg has changed.
+    CfgDelta(CfgDelta),
+    /// Child to parent: the Cfg up to this delta is applied.
+    CfgAck {
+        /// The delta's number.
+        seq: u64,
+    },
+    /// Child to parent: what was seen, and what happened.
+    DscDelta(DscDelta),
+    /// Parent to child: deltas up to this one are merged.
+    DscAck {
+        /// The delta's number.
+        seq: u64,
+    },
+    /// Child to parent, and echoed back.
+    Heartbeat(Heartbeat),
+    /// Parent to child: our digests differ; send all that you hold.
+    Resync,
+}
+
+/// What a child says first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`](super::PROTOCOL_VERSION).
+    pub version: u32,
+    /// The child's name.
+    pub node: Name,
+    /// What it is.
+    pub role: Role,
+    /// Orders this session among all of the child.
+    pub epoch: SessionEpoch,
+    /// The cluster of the Cfg that it holds; 0: none yet.
+    pub cluster: ClusterId,
+    /// The revision of the Cfg that it holds: it will take none from before.
+    pub revision: Revision,
+    /// The uid that it knows itself by.
+    pub uid: Option<Uid>,
+    /// The labels that it would be registered with.
+    pub labels: Labels,
+}
+
+/// What a child is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Role {
+    /// Speaks for itself.
+    Leaf,
+    /// Another member: speaks for what is attached to it.
+    Member,
+}
+
+/// What a parent answers to a Hello that it accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The child's object.
+    pub uid: Option<Uid>,
+    /// Beyond every stamp that the parent holds of the child: its clock starts here.
+    pub hybrid_ms: u64,
+}
+
+/// What a parent answers to a Hello that it does not accept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Why.
+    pub reason: RefusedReason,
+    /// In words, for the child's log.
+    pub text: String,
+}
+
+/// Why a child was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RefusedReason {
+    /// Another protocol version.
+    Version,
+    /// The child holds Cfg of another cluster.
+    Cluster,
+    /// The epoch is not beyond the last one: try again with a higher one.
+    Epoch(SessionEpoch),
+    /// The parent cannot serve now: try another, or later.
+    NotReady,
+    /// The child's object has been removed: stop deciding for it.
+    Gone,
+}
+
+/// A change of the Cfg that a child may see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CfgDelta {
+    /// Counts deltas of the session, from 1.
+    pub seq: u64,
+    /// The revision that the child holds after this.
+    pub revision: Revision,
+    /// What changed, by object.
+    pub objects: Vec<ObjectDelta>,
+}
+
+/// What a child has seen since its last delta.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DscDelta {
+    /// Counts deltas of the session, from 1.
+    pub seq: u64,
+    /// Observations by object.
+    pub changes: Vec<(Uid, Vec<Sighting>)>,
+    /// Events, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<Event>,
+}
+
+/// A sign of life, with what is needed to find a divergence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The child's clock when it sent this; echoed.
+    pub sent_ms: u64,
+    /// The last delta sent before this.
+    pub seq: u64,
+    /// Digest of all observations sent in this session, the last of each path.
+    pub digest: u64,
+}
