@@ -4,16 +4,20 @@
 //! handed to a node as a [`Factory`]. It never decides: the engine plans, the module carries out one
 //! mutation at a time and says what it sees. See `examples/lamp.rs` for a whole one.
 
+pub mod authority;
+pub mod factory;
 pub mod messages;
 pub mod reporter;
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
-use actix::{Actor, Addr, Arbiter, Context, Handler, Recipient};
+use actix::{Actor, Context, Handler, ResponseFuture};
 use kraken_engine::{id::Name, manifest::Manifest};
 use serde::de::DeserializeOwned;
 
 pub use self::{
+    authority::Authority,
+    factory::{Factory, Home, Running},
     messages::{Configure, ConfigureError, Mutate, MutateError, ObjectView, Poll},
     reporter::{Look, Report, Reporter, Sighted},
 };
@@ -25,7 +29,11 @@ pub const MODULE_MAILBOX_MAX: usize = 256;
 ///
 /// Restarted by the node's module host when it panics or stops, with backoff; what it kept in memory
 /// is then lost, so it must find again what it started (see `adopt` in the module `service`).
-pub trait Module: Actor<Context = Context<Self>> + Handler<Mutate> + Handler<Poll> + Send {
+///
+/// It runs on a thread of its own, on which it is also built. An answer to [`Mutate`] that is dropped,
+/// as by a panic in its future, counts as a panic of the module. Before it is ended in good order it is
+/// asked for its [`shutdown`](Module::shutdown); after a panic, or when it hangs, it is not.
+pub trait Module: Actor<Context = Context<Self>> + Handler<Mutate> + Handler<Poll> {
     /// The module's own configuration, from the table `[modules.<name>]` of the node's file.
     type Config: DeserializeOwned + Default + Send + 'static;
 
@@ -34,6 +42,15 @@ pub trait Module: Actor<Context = Context<Self>> + Handler<Mutate> + Handler<Pol
 
     /// Makes the actor. An error is shown as the module's state and tried again with backoff.
     fn build(config: Self::Config, kit: Kit) -> Result<Self, ConfigureError>;
+
+    /// The last work of this actor before it is ended, waited for within a bound (a few seconds); the
+    /// cancel tokens of its attempts have fired already. What it starts is stopped here if the node
+    /// stops and its configuration asks for that; when only the module ends, another one follows that
+    /// must find things as they are.
+    fn shutdown(&mut self, why: Stopping) -> ResponseFuture<()> {
+        tracing::debug!(?why, "the module ends");
+        Box::pin(async {})
+    }
 
     /// The factory that a node is given. With this one a changed configuration restarts the module;
     /// one that handles [`Configure`] may return [`Factory::live`] instead.
@@ -53,68 +70,13 @@ pub struct Kit {
     pub reporter: Reporter,
 }
 
-/// Makes and remakes one module.
-#[derive(Clone)]
-pub struct Factory {
-    manifest: Arc<Manifest>,
-    start: Arc<StartModule>,
-}
-
-type StartModule =
-    dyn Fn(serde_json::Value, Kit) -> Result<Running, ConfigureError> + Send + Sync + 'static;
-
-/// A module that runs, on an arbiter of its own: one that blocks or panics costs no other.
-pub struct Running {
-    /// Takes mutations.
-    pub mutate: Recipient<Mutate>,
-    /// Takes requests to look.
-    pub poll: Recipient<Poll>,
-    /// Takes a changed configuration, where the module takes it live.
-    pub configure: Option<Recipient<Configure>>,
-    arbiter: Arbiter,
-}
-
-impl Factory {
-    /// A module that is restarted when its configuration changes.
-    pub fn of<M: Module>() -> Self {
-        Self::with::<M>(|_| None)
-    }
-
-    /// A module that takes a changed configuration while it runs.
-    pub fn live<M: Module + Handler<Configure>>() -> Self {
-        Self::with::<M>(|address| Some(address.recipient()))
-    }
-
-    fn with<M: Module>(
-        configure: impl Fn(Addr<M>) -> Option<Recipient<Configure>> + Send + Sync + 'static,
-    ) -> Self {
-        let start = move |config: serde_json::Value, kit: Kit| {
-            let config = read_config::<M>(config)?;
-            let module = M::build(config, kit)?;
-            let arbiter = Arbiter::new();
-            let address = M::start_in_arbiter(&arbiter.handle(), move |context| {
-                context.set_mailbox_capacity(MODULE_MAILBOX_MAX);
-                module
-            });
-            Ok(Running {
-                mutate: address.clone().recipient(),
-                poll: address.clone().recipient(),
-                configure: configure(address),
-                arbiter,
-            })
-        };
-        Self { manifest: Arc::new(M::manifest()), start: Arc::new(start) }
-    }
-
-    /// What the module declares.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
-    }
-
-    /// Starts the module on a new arbiter. Must be called within an actix system.
-    pub fn start(&self, config: serde_json::Value, kit: Kit) -> Result<Running, ConfigureError> {
-        (self.start)(config, kit)
-    }
+/// Why a module is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// The node stops.
+    Node,
+    /// The module alone is stopped or restarted, as for a changed configuration.
+    Module,
 }
 
 /// Reads a module's configuration; an absent table is the default one.
@@ -123,16 +85,4 @@ pub fn read_config<M: Module>(config: serde_json::Value) -> Result<M::Config, Co
         return Ok(M::Config::default());
     }
     serde_json::from_value(config).map_err(|error| ConfigureError::Invalid(error.to_string()))
-}
-
-impl Running {
-    /// Whether the actor still takes messages.
-    pub fn is_connected(&self) -> bool {
-        self.mutate.connected()
-    }
-
-    /// Stops the arbiter and all that runs on it.
-    pub fn stop(&self) {
-        self.arbiter.stop();
-    }
 }

@@ -12,6 +12,7 @@ use kraken_engine::{
 };
 use tokio::sync::mpsc;
 
+use super::authority::{Authority, Values};
 use crate::clock::Clock;
 
 /// Reports that wait to be taken by the node; at the bound the module waits.
@@ -57,6 +58,7 @@ pub struct Reporter {
     module: Name,
     stamps: Stamps,
     queue: mpsc::Sender<Report>,
+    authority: Option<Arc<Authority>>,
 }
 
 /// The node's hybrid clock, shared by all that look.
@@ -100,7 +102,12 @@ impl Stamps {
 impl Reporter {
     /// A reporter of `module` into `queue`.
     pub fn new(module: Name, stamps: Stamps, queue: mpsc::Sender<Report>) -> Self {
-        Self { module, stamps, queue }
+        Self { module, stamps, queue, authority: None }
+    }
+
+    /// The same, for the paths of an authority only.
+    pub fn within(self, authority: Arc<Authority>) -> Self {
+        Self { authority: Some(authority), ..self }
     }
 
     /// Begins a look.
@@ -118,6 +125,15 @@ impl Reporter {
         self.send(Report::Event { uid, text: text.into() }).await;
     }
 
+    fn admit(&self, values: Values) -> Values {
+        let Some(authority) = &self.authority else { return values };
+        let (admitted, refused) = authority.admit(values);
+        if !refused.is_empty() {
+            tracing::warn!(module = %self.module, ?refused, "reported paths it does not declare");
+        }
+        admitted
+    }
+
     async fn send(&self, report: Report) {
         // The queue closes only when the node stops; then nobody is left to be told.
         if self.queue.send(report).await.is_err() {
@@ -127,14 +143,15 @@ impl Reporter {
 }
 
 impl Look {
-    /// Reports paths of one object; `None`: it is not known any more.
+    /// Reports paths of one object; `None`: it is not known any more. Paths that the module has not
+    /// declared to discover are refused, with a warning.
     pub async fn saw(&self, uid: Uid, values: impl IntoIterator<Item = (Path, Option<Value>)>) {
-        let sighted = Sighted {
-            module: self.reporter.module.clone(),
-            uid,
-            stamp: self.stamp.clone(),
-            values: values.into_iter().collect(),
-        };
+        let values = self.reporter.admit(values.into_iter().collect());
+        if values.is_empty() {
+            return;
+        }
+        let module = self.reporter.module.clone();
+        let sighted = Sighted { module, uid, stamp: self.stamp.clone(), values };
         self.reporter.send(Report::Seen(sighted)).await;
     }
 }
