@@ -17,6 +17,7 @@ pub mod predicate;
 pub mod schema;
 pub mod selector;
 pub mod state;
+pub mod status;
 pub mod store;
 pub mod sync;
 pub mod time;

@@ -1,0 +1,222 @@
+//! The status of an object: what its decider says about it, written as Dsc below `/engine/<lane>`,
+//! so that it travels like everything else that is seen.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    dsc::Dsc, id::Revision, mutation::Lane, path::Path, time::Millis, value::Value,
+};
+
+/// Where an object stands on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PhaseName {
+    /// What is seen is what is asked.
+    Converged,
+    /// Something else must happen first.
+    Waiting,
+    /// A mutation is being carried out.
+    InFlight,
+    /// A mutation failed and is tried again.
+    BackingOff,
+    /// No known mutation leads to what is asked.
+    Stuck,
+    /// A mutation failed too often; somebody must act.
+    Quarantined,
+    /// Nothing is dispatched until it is thawed.
+    Frozen,
+}
+
+const PHASES: [(PhaseName, &str); 7] = [
+    (PhaseName::Converged, "Converged"),
+    (PhaseName::Waiting, "Waiting"),
+    (PhaseName::InFlight, "InFlight"),
+    (PhaseName::BackingOff, "BackingOff"),
+    (PhaseName::Stuck, "Stuck"),
+    (PhaseName::Quarantined, "Quarantined"),
+    (PhaseName::Frozen, "Frozen"),
+];
+
+impl PhaseName {
+    /// The phase as it stands in JSON and in Dsc.
+    pub fn as_str(self) -> &'static str {
+        PHASES.iter().find(|(phase, _)| *phase == self).map_or("", |(_, text)| text)
+    }
+
+    fn from_str(text: &str) -> Option<Self> {
+        PHASES.iter().find(|(_, name)| *name == text).map(|(phase, _)| *phase)
+    }
+}
+
+impl fmt::Display for PhaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a decider says about an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Where it stands.
+    pub phase: PhaseName,
+    /// The Cfg revision that this speaks for.
+    pub revision: Revision,
+    /// The mutation in flight or next, `module/Name(bindings)`.
+    pub step: Option<String>,
+    /// Why it stands there.
+    pub reason: Option<String>,
+    /// What it waits for.
+    pub waits_for: Option<String>,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since: Millis,
+    /// Failures of the present step.
+    pub attempts: u32,
+    /// The last error of the present step.
+    pub last_error: Option<String>,
+    /// When the present step is tried again, in milliseconds since the Unix epoch.
+    pub next_retry: Option<Millis>,
+}
+
+impl Lane {
+    /// The lane's name below `/engine`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Itself => "self",
+            Self::Quorum => "quorum",
+        }
+    }
+
+    /// The path of a field of this lane's status.
+    fn path(self, field: &str) -> Option<Path> {
+        Path::new(format!("/engine/{}/{field}", self.as_str())).ok()
+    }
+}
+
+impl Status {
+    /// The status as observations below `/engine/<lane>`; `None`: unknown.
+    pub fn to_values(&self, lane: Lane) -> Vec<(Path, Option<Value>)> {
+        let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        let fields = [
+            ("phase", Some(self.phase.as_str().into())),
+            ("revision", Some(number(self.revision.get()))),
+            ("step", text(&self.step)),
+            ("reason", text(&self.reason)),
+            ("waitsFor", text(&self.waits_for)),
+            ("since", Some(number(self.since.get()))),
+            ("attempts", Some(number(self.attempts.into()))),
+            ("lastError", text(&self.last_error)),
+            ("nextRetry", self.next_retry.map(|at| number(at.get()))),
+        ];
+        fields.into_iter().filter_map(|(f, value)| Some((lane.path(f)?, value))).collect()
+    }
+
+    /// What a lane has said about an object, if anything.
+    pub fn of_lane(dsc: &Dsc, lane: Lane) -> Option<Self> {
+        let value = |field: &str| dsc.value(lane.path(field)?.as_str());
+        let number = |field: &str| u64::try_from(value(field)?.as_int()?).ok();
+        let text = |field: &str| Some(value(field)?.as_str()?.to_owned());
+        Some(Self {
+            phase: PhaseName::from_str(value("phase")?.as_str()?)?,
+            revision: Revision::new(number("revision")?),
+            step: text("step"),
+            reason: text("reason"),
+            waits_for: text("waitsFor"),
+            since: Millis::new(number("since").unwrap_or_default()),
+            attempts: number("attempts").and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+            last_error: text("lastError"),
+            next_retry: number("nextRetry").map(Millis::new),
+        })
+    }
+
+    /// What both lanes together say of an object: the word of the lane that is not done, of two
+    /// such the one that asks for more attention. It speaks for the older of both revisions.
+    pub fn of(dsc: &Dsc) -> Option<Self> {
+        let own = Self::of_lane(dsc, Lane::Itself);
+        let quorum = Self::of_lane(dsc, Lane::Quorum);
+        match (own, quorum) {
+            (Some(own), Some(quorum)) => {
+                let revision = own.revision.min(quorum.revision);
+                let louder = if quorum.urgency() > own.urgency() { quorum } else { own };
+                Some(Self { revision, ..louder })
+            }
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Whether it says that all that was asked up to `revision` is so.
+    pub fn is_converged_at(&self, revision: Revision) -> bool {
+        self.phase == PhaseName::Converged && self.revision >= revision
+    }
+
+    fn urgency(&self) -> u8 {
+        match self.phase {
+            PhaseName::Converged => 0,
+            PhaseName::Waiting => 1,
+            PhaseName::InFlight => 2,
+            PhaseName::BackingOff => 3,
+            PhaseName::Stuck => 4,
+            PhaseName::Quarantined => 5,
+            PhaseName::Frozen => 6,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        dsc::{HybridClock, Observed},
+        id::Name,
+    };
+
+    fn status(phase: PhaseName, revision: u64) -> Status {
+        Status {
+            phase,
+            revision: Revision::new(revision),
+            step: Some("service/Start(web)".to_owned()),
+            reason: None,
+            waits_for: None,
+            since: Millis::new(7),
+            attempts: 2,
+            last_error: Some("no".to_owned()),
+            next_retry: Some(Millis::new(9)),
+        }
+    }
+
+    fn written(statuses: &[(Lane, &Status)]) -> Dsc {
+        let mut dsc = Dsc::new();
+        let mut clock = HybridClock::new(Name::new("n1").unwrap());
+        for (lane, status) in statuses {
+            for (path, value) in status.to_values(*lane) {
+                let stamp = clock.stamp(Millis::ZERO);
+                dsc.merge(path, Observed { value, stamp, seen_at: Millis::ZERO });
+            }
+        }
+        dsc
+    }
+
+    #[test]
+    fn a_status_survives_being_written_as_dsc() {
+        for (phase, name) in PHASES {
+            assert_eq!(phase.as_str(), name);
+            let status = status(phase, 3);
+            let dsc = written(&[(Lane::Itself, &status)]);
+            assert_eq!(Status::of_lane(&dsc, Lane::Itself), Some(status.clone()));
+            assert_eq!(Status::of(&dsc), Some(status));
+            assert_eq!(Status::of_lane(&dsc, Lane::Quorum), None);
+        }
+    }
+
+    #[test]
+    fn of_two_lanes_the_one_that_is_not_done_speaks_for_the_older_revision() {
+        let done = status(PhaseName::Converged, 9);
+        let waiting = status(PhaseName::Waiting, 5);
+        let both = Status::of(&written(&[(Lane::Itself, &done), (Lane::Quorum, &waiting)]));
+        assert_eq!(both, Some(waiting));
+        let both = Status::of(&written(&[(Lane::Itself, &status(PhaseName::Converged, 4)), (Lane::Quorum, &done)]));
+        assert_eq!(both.map(|s| (s.phase, s.revision.get())), Some((PhaseName::Converged, 4)));
+    }
+}
