@@ -1,0 +1,175 @@
+//! What the actors need of the quorum: a port with engine types only. The binary joins it to
+//! `kraken_raft`, so that a module author never compiles Raft; tests join it to a store in memory.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use kraken_engine::{
+    command::{Outcome, Proposal},
+    id::{ClusterId, MemberId, Name, Revision, Term},
+    store::{Change, Store},
+    time::Millis,
+};
+use serde::Serialize;
+use tokio::sync::{broadcast, watch};
+
+/// The replicated Cfg, as the rest of a member sees it.
+pub trait Quorum: Send + Sync + 'static {
+    /// Has a proposal committed and applied; forwarded to the leader from any member.
+    fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<Outcome, QuorumError>>;
+
+    /// Runs a function over the store at a consistency. It must be quick: it holds up applying.
+    fn with_store<'a>(
+        &'a self,
+        consistency: Consistency,
+        read: Box<dyn FnOnce(&Store) + Send + 'a>,
+    ) -> BoxFuture<'a, Result<(), QuorumError>>;
+
+    /// What is applied from now on, in order.
+    fn commits(&self) -> broadcast::Receiver<Arc<Commit>>;
+
+    /// Who leads; changes are seen as they happen.
+    fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// How the quorum is.
+    fn status(&self) -> QuorumStatus;
+
+    /// Founds a cluster of this one member.
+    fn init(&self) -> BoxFuture<'_, Result<MemberId, QuorumError>>;
+
+    /// Joins the cluster of which one of these raft addresses is a member.
+    fn join(&self, via: Vec<String>) -> BoxFuture<'_, Result<MemberId, QuorumError>>;
+
+    /// Removes a member.
+    fn remove(&self, member: MemberId) -> BoxFuture<'_, Result<(), QuorumError>>;
+
+    /// Hands leadership to another member.
+    fn transfer(&self, to: MemberId) -> BoxFuture<'_, Result<(), QuorumError>>;
+}
+
+/// Reads the store with any answer; see [`Quorum::with_store`].
+pub async fn read<R: Send>(
+    quorum: &dyn Quorum,
+    consistency: Consistency,
+    read: impl FnOnce(&Store) -> R + Send,
+) -> Result<R, QuorumError> {
+    let mut answer = None;
+    let fill = Box::new(|store: &Store| answer = Some(read(store)));
+    quorum.with_store(consistency, fill).await?;
+    answer.ok_or(QuorumError::Unavailable("the read was not carried out".to_owned()))
+}
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Sees every write acknowledged before it began.
+    #[default]
+    Linearizable,
+    /// What the leader has applied.
+    Leader,
+    /// What this member has applied.
+    Stale,
+}
+
+/// What one applied entry did.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The revision after it.
+    pub revision: Revision,
+    /// Who asked.
+    pub author: String,
+    /// When, by the proposer's clock.
+    pub at: Millis,
+    /// The word that was left with it.
+    pub note: Option<String>,
+    /// What changed.
+    pub changes: Vec<Change>,
+    /// Whether the catalog changed.
+    pub declared: bool,
+    /// Everything may have changed: a snapshot was installed.
+    pub reset: bool,
+}
+
+/// Who leads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leadership {
+    /// The leading member, if known.
+    pub leader: Option<MemberId>,
+    /// Whether this member leads.
+    pub is_me: bool,
+    /// The term.
+    pub term: Term,
+    /// Whether this leader has applied the first entry of its term: only then may it decide.
+    pub is_ready: bool,
+}
+
+/// How the quorum is, seen from one member.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuorumStatus {
+    /// The cluster; absent before it is founded or joined.
+    pub cluster: Option<ClusterId>,
+    /// This member.
+    pub member: Option<MemberId>,
+    /// What this member is now: `LEADER`, `FOLLOWER`, `CANDIDATE`, `LEARNER` or `UNINITIALISED`.
+    pub role: String,
+    /// The term.
+    pub term: Term,
+    /// The leading member, if known.
+    pub leader: Option<MemberId>,
+    /// The revision of this member's store.
+    pub revision: Revision,
+    /// The last log index that is applied here.
+    pub applied: u64,
+    /// The last log index that is held here.
+    pub last_log: u64,
+    /// The members, by id.
+    pub members: Vec<Member>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// Its identity in the Raft group.
+    pub id: MemberId,
+    /// Its node's name.
+    pub name: Name,
+    /// Where other members reach it.
+    pub raft: String,
+    /// Where clients reach it.
+    pub http: String,
+    /// Where leaves attach to it.
+    pub sync: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// The last log index known to be held there; only the leader knows.
+    pub matched: Option<u64>,
+}
+
+/// The quorum did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QuorumError {
+    /// No leader, no majority, or not founded: nothing was done; trying again may help.
+    #[error("the quorum is not available: {0}")]
+    Unavailable(String),
+    /// The answer did not come in time: whether it was done is not known. Repeating the same request
+    /// id is safe.
+    #[error("the quorum did not answer in time; whether the write was done is not known")]
+    Timeout,
+    /// Too many requests wait; trying again later helps.
+    #[error("the quorum is overloaded")]
+    Overloaded,
+    /// The proposal is too large.
+    #[error("a proposal of {bytes} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A change of membership is refused.
+    #[error("{0}")]
+    Refused(String),
+}

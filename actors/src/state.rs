@@ -1,0 +1,297 @@
+//! The state actor: the one holder of what a node knows of the fleet, and of its events.
+//!
+//! Restarted by: nobody; it holds no connection and does no I/O, so that a panic in it is a defect
+//! that ends the node, whose supervisor starts it again. Then all observations are made anew.
+//!
+//! Everybody else reads through [`StateHandle::read`] and is woken through [`Dirty`] sets.
+
+mod messages;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use actix::{Actor, Addr, Context};
+use kraken_engine::{
+    catalog::Catalog,
+    dsc::{Sighting, Stamp},
+    event::{Event, EventId, EventLog, Happening},
+    fleet::{Fleet, Link, Touched},
+    id::{Name, SessionEpoch, Uid},
+    object::Object,
+    path::Path,
+    value::Value,
+};
+use tokio::sync::watch;
+
+use self::messages::{Ask, Tell};
+use crate::{clock::Clock, dirty::Dirty, module::reporter::Stamps};
+
+/// Messages that wait for the state actor; at the bound senders wait.
+pub const STATE_MAILBOX_MAX: usize = 4_096;
+
+/// What the state actor holds.
+pub struct State {
+    fleet: Fleet,
+    events: EventLog,
+    event_count: u64,
+    boot: u64,
+    clock: Clock,
+    arrivals: watch::Sender<u64>,
+    by_object: Vec<Dirty<Uid>>,
+    by_path: Vec<Dirty<(Uid, Path)>>,
+}
+
+/// The actor round [`State`].
+struct StateActor(State);
+
+impl Actor for StateActor {
+    type Context = Context<Self>;
+}
+
+/// The way to the state actor. Cheap to clone.
+#[derive(Clone)]
+pub struct StateHandle {
+    address: Addr<StateActor>,
+    arrivals: watch::Receiver<u64>,
+    stamps: Stamps,
+}
+
+/// The state actor is gone: the node stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node is stopping")]
+pub struct Stopped;
+
+impl StateHandle {
+    /// Starts the state actor of `me` on the present arbiter.
+    pub fn start(me: Name, catalog: Arc<Catalog>, clock: Clock, stamps: Stamps) -> Self {
+        let (sender, arrivals) = watch::channel(0);
+        let state = State {
+            fleet: Fleet::new(me, catalog),
+            events: EventLog::new(),
+            event_count: 0,
+            boot: clock.wall().get(),
+            clock,
+            arrivals: sender,
+            by_object: Vec::new(),
+            by_path: Vec::new(),
+        };
+        let address = StateActor::create(|context| {
+            context.set_mailbox_capacity(STATE_MAILBOX_MAX);
+            StateActor(state)
+        });
+        Self { address, arrivals, stamps }
+    }
+
+    /// Runs a function over the state, after all that this caller has told it before.
+    pub async fn ask<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut State) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        self.address.send(Ask::new(ask)).await.map_err(|_| Stopped)
+    }
+
+    /// Reads the fleet.
+    pub async fn read<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Fleet) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        self.ask(|state| read(&state.fleet)).await
+    }
+
+    /// Has the state changed; waits while its mailbox is full.
+    async fn tell(&self, tell: impl FnOnce(&mut State) + Send + 'static) {
+        if self.address.send(Tell::new(tell)).await.is_err() {
+            tracing::debug!("told the state after the node has stopped");
+        }
+    }
+
+    /// This node saw values in a look that began at `stamp`; `None`: not known any more.
+    pub async fn see(&self, uid: Uid, stamp: Stamp, values: Vec<(Path, Option<Value>)>) {
+        self.tell(move |state| state.see(uid, &stamp, values)).await;
+    }
+
+    /// This node says something about an object now.
+    pub async fn say(&self, uid: Uid, values: Vec<(Path, Option<Value>)>) {
+        self.see(uid, self.stamps.next(), values).await;
+    }
+
+    /// Others saw something.
+    pub async fn merge(&self, changes: Vec<(Uid, Vec<Sighting>)>) {
+        let latest = changes.iter().flat_map(|(_, s)| s).map(|(_, o)| o.stamp.ms).max();
+        if let Some(latest) = latest {
+            self.stamps.advance_to(latest);
+        }
+        self.tell(move |state| state.merge(changes)).await;
+    }
+
+    /// These objects are now so.
+    pub async fn set_objects(&self, objects: Vec<Arc<Object>>) {
+        self.tell(move |state| state.set_objects(objects)).await;
+    }
+
+    /// These objects are no longer known here.
+    pub async fn remove_objects(&self, uids: Vec<Uid>) {
+        self.tell(move |state| state.remove_objects(uids)).await;
+    }
+
+    /// What can be declared and done has changed.
+    pub async fn set_catalog(&self, catalog: Arc<Catalog>) {
+        self.tell(move |state| state.set_catalog(catalog)).await;
+    }
+
+    /// The link of a node changed.
+    pub async fn set_link(&self, uid: Uid, epoch: SessionEpoch, link: Link) {
+        self.tell(move |state| state.set_link(uid, epoch, link)).await;
+    }
+
+    /// A node is attached here from now on, or no longer.
+    pub async fn set_attached(&self, node: Name, attached: bool) {
+        self.tell(move |state| state.fleet.set_attached(&node, attached)).await;
+    }
+
+    /// Something happened here.
+    pub async fn record(&self, happening: Happening) {
+        self.tell(move |state| state.record(happening)).await;
+    }
+
+    /// Events of other nodes.
+    pub async fn keep(&self, events: Vec<Event>) {
+        self.tell(move |state| state.keep(events)).await;
+    }
+
+    /// The events that arrived after a number, oldest first, at most `limit`, each with its number.
+    pub async fn events_since(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Arc<Event>)>, Stopped> {
+        self.ask(move |state| state.events.since(after).take(limit).cloned().collect()).await
+    }
+
+    /// The newest `limit` events, oldest first, each with its number.
+    pub async fn newest_events(&self, limit: usize) -> Result<Vec<(u64, Arc<Event>)>, Stopped> {
+        self.ask(move |state| {
+            let mut newest: Vec<_> = state.events.since(0).rev().take(limit).cloned().collect();
+            newest.reverse();
+            newest
+        })
+        .await
+    }
+
+    /// The number of the last event; changes as events arrive.
+    pub fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrivals.clone()
+    }
+
+    /// A set in which every object is marked whose Cfg or Dsc changes from now on. Dropping it ends
+    /// that.
+    pub async fn watch_objects(&self) -> Dirty<Uid> {
+        let dirty = Dirty::new();
+        let watching = dirty.clone();
+        self.tell(move |state| state.by_object.push(watching)).await;
+        dirty
+    }
+
+    /// A set in which every path is marked whose observation changes from now on.
+    pub async fn watch_paths(&self) -> Dirty<(Uid, Path)> {
+        let dirty = Dirty::new();
+        let watching = dirty.clone();
+        self.tell(move |state| state.by_path.push(watching)).await;
+        dirty
+    }
+
+    /// The node's stamps.
+    pub fn stamps(&self) -> &Stamps {
+        &self.stamps
+    }
+}
+
+impl State {
+    /// The fleet.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    fn see(&mut self, uid: Uid, stamp: &Stamp, values: Vec<(Path, Option<Value>)>) {
+        let touched = self.fleet.see(uid, stamp, values, self.clock.wall());
+        self.touched(touched);
+    }
+
+    fn merge(&mut self, changes: Vec<(Uid, Vec<Sighting>)>) {
+        for (uid, sightings) in changes {
+            let touched = self.fleet.merge(uid, sightings, self.clock.wall());
+            self.touched(touched);
+        }
+    }
+
+    fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link) {
+        let touched = self.fleet.set_link(uid, epoch, link, self.clock.wall());
+        self.touched(touched);
+    }
+
+    fn set_objects(&mut self, objects: Vec<Arc<Object>>) {
+        let uids: Vec<Uid> = objects.iter().map(|object| object.uid).collect();
+        for object in objects {
+            self.fleet.set_object(object);
+        }
+        self.mark(uids);
+    }
+
+    fn remove_objects(&mut self, uids: Vec<Uid>) {
+        for uid in &uids {
+            self.fleet.remove_object(*uid);
+        }
+        self.mark(uids);
+    }
+
+    fn set_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.fleet.set_catalog(catalog);
+        let all: Vec<Uid> = self.fleet.objects().map(|object| object.uid).collect();
+        self.mark(all);
+    }
+
+    fn record(&mut self, happening: Happening) {
+        self.event_count += 1;
+        let object = happening.uid.and_then(|uid| self.fleet.object(uid));
+        let event = Event {
+            id: EventId {
+                node: self.fleet.me().clone(),
+                boot: self.boot,
+                sequence: self.event_count,
+            },
+            time: self.clock.wall(),
+            kind: happening.kind,
+            uid: happening.uid,
+            object: object.map(|object| object.key.clone()),
+            revision: happening.revision,
+            attempt: happening.attempt,
+            text: happening.text,
+        };
+        self.keep(vec![event]);
+    }
+
+    fn keep(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.events.push(event);
+        }
+        self.arrivals.send_replace(self.events.last());
+    }
+
+    fn touched(&mut self, touched: Touched) {
+        if touched.paths.is_empty() {
+            return;
+        }
+        let uids: BTreeSet<Uid> = touched.paths.iter().map(|(uid, _)| *uid).collect();
+        self.by_path.retain(Dirty::is_shared);
+        for dirty in &self.by_path {
+            dirty.mark(touched.paths.iter().cloned());
+        }
+        self.mark(uids);
+    }
+
+    fn mark(&mut self, uids: impl IntoIterator<Item = Uid> + Clone) {
+        self.by_object.retain(Dirty::is_shared);
+        for dirty in &self.by_object {
+            dirty.mark(uids.clone());
+        }
+    }
+}

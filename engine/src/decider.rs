@@ -1,0 +1,142 @@
+//! The decider of a lane: all its machines, with their timers and attempts. One runs on every node
+//! for its own objects, one on the leader for everybody's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::{AttemptId, Name, Uid},
+    machine::{AttemptIds, Attempted, Effect, Machine, Scope},
+    mutation::Lane,
+    planner::Planner,
+    time::Millis,
+    view::{Presumed, Subject},
+};
+
+/// The machines of one lane.
+pub struct Decider {
+    lane: Lane,
+    planner: Planner,
+    ids: AttemptIds,
+    machines: BTreeMap<Uid, Machine>,
+    attempts: BTreeMap<AttemptId, Uid>,
+    timers: BTreeSet<(Millis, Uid)>,
+    wakes: BTreeMap<Uid, Millis>,
+}
+
+impl Decider {
+    /// A decider that starts now on `node`.
+    pub fn new(lane: Lane, node: Name, now: Millis) -> Self {
+        Self {
+            lane,
+            planner: Planner::new(),
+            ids: AttemptIds::new(node, now),
+            machines: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            wakes: BTreeMap::new(),
+        }
+    }
+
+    /// The lane that it decides.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    /// How many objects it decides for.
+    pub fn objects(&self) -> usize {
+        self.machines.len()
+    }
+
+    /// The attempts in flight, or waiting for their intents.
+    pub fn attempts(&self) -> impl Iterator<Item = &AttemptId> {
+        self.attempts.keys()
+    }
+
+    /// The object of an attempt that is in flight.
+    pub fn object_of(&self, attempt: &AttemptId) -> Option<Uid> {
+        self.attempts.get(attempt).copied()
+    }
+
+    /// What is presumed of an object.
+    pub fn presumed(&self, uid: Uid) -> Option<&Presumed> {
+        self.machines.get(&uid).map(Machine::presumed)
+    }
+
+    /// When the next timer fires.
+    pub fn wake_at(&self) -> Millis {
+        self.timers.first().map_or(Millis::NEVER, |(at, _)| *at)
+    }
+
+    /// The objects whose timers have fired: look at each.
+    pub fn due(&mut self, now: Millis) -> Vec<Uid> {
+        let mut due = Vec::new();
+        while let Some((at, uid)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, uid));
+            self.wakes.remove(&uid);
+            due.push(uid);
+        }
+        due
+    }
+
+    /// An object may have changed.
+    pub fn look(&mut self, subject: Subject<'_>, now: Millis) -> Vec<Effect> {
+        self.with(subject, now, |machine, scope| machine.look(subject, scope))
+    }
+
+    /// Somebody asked to try an object again.
+    pub fn retry(&mut self, subject: Subject<'_>, now: Millis) -> Vec<Effect> {
+        self.with(subject, now, |machine, scope| machine.retry(subject, scope))
+    }
+
+    /// Something happened to an attempt of an object.
+    pub fn attempted(
+        &mut self,
+        attempt: &AttemptId,
+        what: Attempted,
+        subject: Subject<'_>,
+        now: Millis,
+    ) -> Vec<Effect> {
+        self.with(subject, now, |machine, scope| machine.attempted(attempt, what, subject, scope))
+    }
+
+    /// An object is no longer this decider's; what is in flight for it is given up.
+    pub fn forget(&mut self, uid: Uid) -> Vec<Effect> {
+        self.set_timer(uid, Millis::NEVER);
+        let flight = self.machines.remove(&uid).and_then(|m| Some(m.flight()?.attempt.clone()));
+        self.attempts.retain(|_, of| *of != uid);
+        flight.into_iter().map(Effect::Cancel).collect()
+    }
+
+    fn with(
+        &mut self,
+        subject: Subject<'_>,
+        now: Millis,
+        act: impl FnOnce(&mut Machine, &mut Scope<'_>),
+    ) -> Vec<Effect> {
+        let uid = subject.object.uid;
+        let mut effects = Vec::new();
+        let machine = self.machines.entry(uid).or_insert_with(|| Machine::new(uid));
+        let before = machine.flight().map(|flight| flight.attempt.clone());
+        let (planner, ids) = (&mut self.planner, &mut self.ids);
+        let mut scope = Scope { lane: self.lane, now, planner, ids, effects: &mut effects };
+        act(machine, &mut scope);
+        let after = machine.flight().map(|flight| flight.attempt.clone());
+        let wake_at = machine.wake_at();
+        if before != after {
+            before.map(|attempt| self.attempts.remove(&attempt));
+            after.map(|attempt| self.attempts.insert(attempt, uid));
+        }
+        self.set_timer(uid, wake_at);
+        effects
+    }
+
+    fn set_timer(&mut self, uid: Uid, at: Millis) {
+        if let Some(held) = self.wakes.remove(&uid) {
+            self.timers.remove(&(held, uid));
+        }
+        if at < Millis::NEVER {
+            self.wakes.insert(uid, at);
+            self.timers.insert((at, uid));
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The fleet as one node knows it: the objects that it was told of and what was seen of them.
+//!
+//! A leaf knows itself, a member knows everybody. What the node sees itself is stamped and makes
+//! dependent facts unknown; what comes from others is merged as it is. Every change marks outboxes,
+//! from which uplinks take what they have to send.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    catalog::Catalog,
+    dsc::{Dsc, Observed, Sighting, Stamp},
+    id::{Name, SessionEpoch, Uid},
+    manifest::NODE_KIND,
+    object::Object,
+    path::Path,
+    predicate::On,
+    time::Millis,
+    value::Value,
+    view::Related,
+};
+
+/// The path of a node's link.
+pub const LINK_PATH: &str = "/link";
+
+/// Whether a node is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// Attached in this session.
+    Up,
+    /// The session is over.
+    Down,
+}
+
+impl Link {
+    /// The value at [`LINK_PATH`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "UP",
+            Self::Down => "DOWN",
+        }
+    }
+}
+
+/// The objects and observations that a node holds.
+#[derive(Debug)]
+pub struct Fleet {
+    me: Name,
+    catalog: Arc<Catalog>,
+    objects: BTreeMap<Uid, Arc<Object>>,
+    nodes: BTreeMap<Name, Uid>,
+    dsc: BTreeMap<Uid, Arc<Dsc>>,
+    /// Nodes attached here: this node speaks for what they wrote.
+    attached: BTreeSet<Name>,
+}
+
+/// What a change of the fleet touched.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Paths that now show something else, by object.
+    pub paths: Vec<(Uid, Path)>,
+}
+
+impl Fleet {
+    /// The fleet of a node that knows nothing yet.
+    pub fn new(me: Name, catalog: Arc<Catalog>) -> Self {
+        Self {
+            me,
+            catalog,
+            objects: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            dsc: BTreeMap::new(),
+            attached: BTreeSet::new(),
+        }
+    }
+
+    /// The node whose view this is.
+    pub fn me(&self) -> &Name {
+        &self.me
+    }
+
+    /// What can be declared and done.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// Takes a new catalog.
+    pub fn set_catalog(&mut self, catalog: Arc<Catalog>) {
+        self.catalog = catalog;
+    }
+
+    /// Takes an object as it is now.
+    pub fn set_object(&mut self, object: Arc<Object>) {
+        if object.key.kind.as_str() == NODE_KIND {
+            self.nodes.insert(object.key.name.clone(), object.uid);
+        }
+        self.objects.insert(object.uid, object);
+    }
+
+    /// Forgets an object and all that was seen of it.
+    pub fn remove_object(&mut self, uid: Uid) {
+        self.dsc.remove(&uid);
+        if let Some(object) = self.objects.remove(&uid)
+            && self.nodes.get(&object.key.name) == Some(&uid)
+        {
+            self.nodes.remove(&object.key.name);
+        }
+    }
+
+    /// An object.
+    pub fn object(&self, uid: Uid) -> Option<&Arc<Object>> {
+        self.objects.get(&uid)
+    }
+
+    /// All objects, in order of uid.
+    pub fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// A node by name.
+    pub fn node(&self, name: &Name) -> Option<&Arc<Object>> {
+        self.objects.get(self.nodes.get(name)?)
+    }
+
+    /// What was seen of an object; nothing, where it is not known.
+    pub fn dsc(&self, uid: Uid) -> Arc<Dsc> {
+        self.dsc.get(&uid).cloned().unwrap_or_default()
+    }
+
+    /// What was seen of all objects. Cheap: the observations are shared.
+    pub fn all_dsc(&self) -> BTreeMap<Uid, Arc<Dsc>> {
+        self.dsc.clone()
+    }
+
+    /// A node is attached here from now on, or no longer.
+    pub fn set_attached(&mut self, node: &Name, attached: bool) {
+        if attached {
+            self.attached.insert(node.clone());
+        } else {
+            self.attached.remove(node);
+        }
+    }
+
+    /// The nodes attached here.
+    pub fn attached(&self) -> impl Iterator<Item = &Name> {
+        self.attached.iter()
+    }
+
+    /// This node saw values of an object, in a look that began at `stamp`. The same value seen again
+    /// moves only `seen_at`, unless somebody else had written it: then this node takes it over.
+    pub fn see(
+        &mut self,
+        uid: Uid,
+        stamp: &Stamp,
+        values: Vec<(Path, Option<Value>)>,
+        now: Millis,
+    ) -> Touched {
+        let mut touched = Touched::default();
+        let Some(object) = self.objects.get(&uid) else { return touched };
+        let schema = self.catalog.kind(&object.key.kind).map(|kind| &kind.schema);
+        let dsc = Arc::make_mut(self.dsc.entry(uid).or_default());
+        for (path, value) in values {
+            let held = dsc.get(path.as_str());
+            if held.is_some_and(|held| held.value == value && held.stamp.writer == self.me) {
+                dsc.confirm(&path, now);
+                continue;
+            }
+            let forgotten = schema.map(|schema| schema.forgotten_by(dsc, &path, value.as_ref()));
+            let observed = |value| Observed { value, stamp: stamp.clone(), seen_at: now };
+            if dsc.merge(path.clone(), observed(value)) {
+                touched.paths.push((uid, path));
+                for path in forgotten.into_iter().flatten() {
+                    if dsc.merge(path.clone(), observed(None)) {
+                        touched.paths.push((uid, path));
+                    }
+                }
+            }
+        }
+        touched
+    }
+
+    /// Others saw something; what wins over what is held is taken.
+    pub fn merge(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Touched {
+        let mut touched = Touched::default();
+        if !self.objects.contains_key(&uid) {
+            return touched;
+        }
+        let dsc = Arc::make_mut(self.dsc.entry(uid).or_default());
+        for (path, mut observed) in sightings {
+            observed.seen_at = now;
+            if dsc.merge(path.clone(), observed) {
+                touched.paths.push((uid, path));
+            }
+        }
+        touched
+    }
+
+    /// The link of a node changed. Ordered by session epoch, DOWN after UP, and not by time: what is
+    /// said of an older session never beats what is said of a newer one, wherever it comes from.
+    pub fn set_link(
+        &mut self,
+        uid: Uid,
+        epoch: SessionEpoch,
+        link: Link,
+        now: Millis,
+    ) -> Touched {
+        let Ok(path) = Path::new(LINK_PATH) else { return Touched::default() };
+        let counter = u32::from(link == Link::Down);
+        let stamp = Stamp { ms: epoch.get(), counter, writer: self.me.clone() };
+        let observed = Observed { value: Some(link.as_str().into()), stamp, seen_at: now };
+        self.merge(uid, vec![(path, observed)], now)
+    }
+
+    /// The epoch of the last session that was heard of.
+    pub fn link_epoch(&self, uid: Uid) -> SessionEpoch {
+        let link = self.dsc.get(&uid).and_then(|dsc| Some(dsc.get(LINK_PATH)?.stamp.ms));
+        SessionEpoch::new(link.unwrap_or_default())
+    }
+
+    /// Whether this node speaks for an observation towards other members: it wrote it, or a node
+    /// that is attached here did.
+    pub fn speaks_for(&self, observed: &Observed) -> bool {
+        let writer = &observed.stamp.writer;
+        *writer == self.me || self.attached.contains(writer)
+    }
+
+    /// All observations for which this node speaks.
+    pub fn spoken(&self) -> Vec<(Uid, Vec<Sighting>)> {
+        let of = |dsc: &Dsc| -> Vec<Sighting> {
+            let mine = dsc.iter().filter(|(_, observed)| self.speaks_for(observed));
+            mine.map(|(path, observed)| (path.clone(), observed.clone())).collect()
+        };
+        let all = self.dsc.iter().map(|(uid, dsc)| (*uid, of(dsc)));
+        all.filter(|(_, sightings)| !sightings.is_empty()).collect()
+    }
+
+    /// The present observations at some paths, of those for which this node speaks.
+    pub fn spoken_at(&self, paths: &BTreeSet<(Uid, Path)>) -> Vec<(Uid, Vec<Sighting>)> {
+        let mut spoken: Vec<(Uid, Vec<Sighting>)> = Vec::new();
+        for (uid, path) in paths {
+            let observed = self.dsc.get(uid).and_then(|dsc| dsc.get(path.as_str()));
+            let Some(observed) = observed.filter(|observed| self.speaks_for(observed)) else {
+                continue;
+            };
+            let sighting = (path.clone(), observed.clone());
+            match spoken.last_mut() {
+                Some((last, sightings)) if last == uid => sightings.push(sighting),
+                _ => spoken.push((*uid, vec![sighting])),
+            }
+        }
+        spoken
+    }
+}
+
+impl Related for Fleet {
+    fn value(&self, object: &Object, on: &On, path: &Path) -> Option<Value> {
+        let related = match on {
+            On::Itself => Some(object.uid),
+            On::Owner => object.owner,
+            // A leaf's parent is a member; which one, is not part of a decision.
+            On::Parent => None,
+            On::NamedBy(naming) => {
+                let name = object.cfg.get(naming.as_str())?.as_str()?;
+                self.nodes.get(&Name::new(name).ok()?).copied()
+            }
+        }?;
+        let kind = self.catalog.kind(&self.objects.get(&related)?.key.kind)?;
+        crate::view::seen(kind, self.dsc.get(&related)?, path).cloned()
+    }
+}
