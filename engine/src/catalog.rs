@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::{
     id::Name,
@@ -31,6 +31,9 @@ pub struct KindCatalog {
     pub schema: Schema,
     /// The mutations, in order of their identity.
     pub mutations: Vec<Arc<Mutation>>,
+    /// Differs wherever kind or declarations differ: what is remembered under one digest does not
+    /// hold under another.
+    pub digest: u64,
 }
 
 /// Something in a manifest that cannot be.
@@ -59,6 +62,9 @@ impl Catalog {
         if compiler.problems.is_empty() {
             // Plain data always encodes.
             let digest = xxh3_64(&rmp_serde::to_vec(manifests).unwrap_or_default());
+            for (name, kind) in &mut compiler.kinds {
+                kind.digest = xxh3_64_with_seed(name.as_str().as_bytes(), digest);
+            }
             Ok(Self { kinds: compiler.kinds, digest })
         } else {
             Err(compiler.problems)
@@ -214,7 +220,8 @@ fn path_rule(spec: &PathSpec, place: &Place<'_>) -> Result<PathRule, Problem> {
     let known_while = spec.known_while.iter().map(|text| condition(text, &pattern, place));
     let digest_of: Vec<Pattern> =
         spec.digest_of.iter().map(|text| parse(text, place)).collect::<Result<_, _>>()?;
-    let same_head = |input: &&Pattern| input.stars() < pattern.stars() || !heads_agree(input, &pattern);
+    let same_head =
+        |input: &&Pattern| input.stars() < pattern.stars() || !heads_agree(input, &pattern);
     if let Some(input) = digest_of.iter().find(same_head) {
         return Err(place.problem(format!("{input} does not lie beside the digest")));
     }
@@ -338,7 +345,9 @@ fn check_predicates(
             change.path == predicate.path && values.iter().all(never)
         });
         if contradicts {
-            return Err(place.problem(format!("it requires {predicate}, from which it never starts")));
+            return Err(
+                place.problem(format!("it requires {predicate}, from which it never starts"))
+            );
         }
     }
     Ok(())

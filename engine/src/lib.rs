@@ -5,14 +5,18 @@
 
 pub mod catalog;
 pub mod command;
+pub mod decider;
 pub mod dsc;
 pub mod event;
+pub mod fleet;
 pub mod id;
+pub mod machine;
 pub mod manifest;
 pub mod mutation;
 pub mod nodeset;
 pub mod object;
 pub mod path;
+pub mod planner;
 pub mod predicate;
 pub mod schema;
 pub mod selector;
@@ -22,3 +26,4 @@ pub mod store;
 pub mod sync;
 pub mod time;
 pub mod value;
+pub mod view;
