@@ -4,4 +4,15 @@
 //! `kraken_engine`, whose effects it carries out.
 
 pub mod clock;
+pub mod dirty;
+pub mod downlink;
+mod feed;
+pub mod host;
 pub mod module;
+pub mod node;
+pub mod quorum;
+pub mod reconciler;
+mod registration;
+pub mod state;
+pub mod uplink;
+mod wire;

@@ -1,0 +1,232 @@
+//! One child's session: moves frames between its connection and the protocol, and tells the node what
+//! came. A task of its own; everything it waits for is its own child's.
+
+use std::{net::SocketAddr, time::Duration};
+
+use actix::Addr;
+use kraken_engine::{
+    event::{EventKind, Happening},
+    fleet::{Fleet, LINK_PATH, Link},
+    id::{Name, SessionEpoch, Uid},
+    sync::{
+        DEAD_AFTER_MS, HEARTBEAT_MS,
+        frame::{Frame, Hello, RefusedReason, Role},
+        parent::{Authority, Effect, Session},
+    },
+};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Downlink, DownlinkOptions, admission,
+    messages::{IsAttached, Register, Unregister},
+};
+use crate::{
+    dirty::Dirty,
+    wire::{self, FrameReader, FrameWriter},
+};
+
+/// How long the leaves of a member that was lost may take to attach elsewhere before they count as
+/// lost themselves.
+const RE_ATTACH: Duration = Duration::from_millis(DEAD_AFTER_MS + 2_000);
+
+/// Why a session is over.
+type Over = String;
+
+struct Driver {
+    session: Session,
+    peer: SocketAddr,
+    register: Addr<Downlink>,
+    options: DownlinkOptions,
+    dirty: Dirty<Uid>,
+    close: CancellationToken,
+    attached: Option<Attached>,
+}
+
+#[derive(Clone)]
+struct Attached {
+    uid: Uid,
+    node: Name,
+    epoch: SessionEpoch,
+    role: Role,
+}
+
+/// Serves one connection until it ends.
+pub(super) async fn run(
+    stream: TcpStream,
+    peer: SocketAddr,
+    register: Addr<Downlink>,
+    options: DownlinkOptions,
+) {
+    let (mut reader, writer) = wire::split(stream);
+    let session = Session::new(options.clock.wall());
+    let close = options.stop.child_token();
+    let dirty = Dirty::new();
+    let mut driver = Driver { session, peer, register, options, dirty, close, attached: None };
+    let over = driver.serve(&mut reader, &writer).await;
+    driver.ended(over).await;
+}
+
+impl Driver {
+    async fn serve(&mut self, reader: &mut FrameReader, writer: &FrameWriter) -> Over {
+        let mut tick = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS / 4));
+        loop {
+            let effects = tokio::select! {
+                () = self.close.cancelled() => return "a newer session has begun".to_owned(),
+                frame = reader.next() => match frame {
+                    Ok(Some(frame)) => self.receive(frame).await,
+                    Ok(None) => return "the child closed the connection".to_owned(),
+                    Err(error) => return error.to_string(),
+                },
+                () = self.dirty.marked() => self.offer().await,
+                _ = tick.tick() => self.session.tick(self.options.clock.wall()),
+            };
+            if let Err(over) = self.carry_out(effects, writer).await {
+                return over;
+            }
+        }
+    }
+
+    async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
+        let Ok(catalog) = self.options.state.read(|fleet| fleet.catalog().clone()).await else {
+            return Vec::new();
+        };
+        let now = self.options.clock.wall();
+        let hybrid_ms = self.options.state.stamps().reading().get().max(now.get());
+        self.session.receive(frame, Authority { catalog: &catalog, hybrid_ms }, now)
+    }
+
+    /// Offers the child what it may see: its own object. A member knows everything already.
+    async fn offer(&mut self) -> Vec<Effect> {
+        self.dirty.take();
+        let Some(Attached { uid, role: Role::Leaf, .. }) = self.attached else {
+            return Vec::new();
+        };
+        let known = self.options.state.read(move |fleet| fleet.object(uid).cloned()).await;
+        let Ok(known) = known else { return Vec::new() };
+        let revision = self.options.quorum.status().revision;
+        self.session.offer(revision, known.into_iter().collect())
+    }
+
+    async fn carry_out(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {
+        for effect in effects {
+            match effect {
+                Effect::Send(frame) => {
+                    writer.send(&frame).map_err(|error| error.to_string())?;
+                }
+                Effect::Close(why) => return Err(why),
+                Effect::Greeted(hello) => self.greeted(hello, writer).await?,
+                Effect::Merge(uid, sightings) => {
+                    self.options.state.merge(vec![(uid, sightings)]).await;
+                }
+                Effect::Record(events) => self.options.state.keep(events).await,
+                Effect::Alarm(why) => self.record(EventKind::Refused, None, why).await,
+            }
+        }
+        Ok(())
+    }
+
+    async fn greeted(&mut self, hello: Hello, writer: &FrameWriter) -> Result<(), Over> {
+        let answer = match admission::admit(&hello, &self.options).await {
+            Ok(admitted) if self.register(&hello, admitted.uid).await => {
+                self.attach(&hello, admitted.uid).await;
+                let now = self.options.clock.wall();
+                let mut effects = self.session.accept(admitted.welcome, now);
+                effects.extend(self.offer().await);
+                effects
+            }
+            Ok(_) => {
+                let text = "no room for another child, or a newer session is here".to_owned();
+                self.session.refuse(RefusedReason::NotReady, text)
+            }
+            Err(rejected) => self.session.refuse(rejected.reason, rejected.text),
+        };
+        for effect in answer {
+            match effect {
+                Effect::Send(frame) => {
+                    writer.send(&frame).map_err(|error| error.to_string())?;
+                }
+                Effect::Close(why) => return Err(why),
+                Effect::Greeted(_) | Effect::Merge(..) | Effect::Record(_) | Effect::Alarm(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn register(&self, hello: &Hello, uid: Uid) -> bool {
+        let register = Register {
+            node: hello.node.clone(),
+            uid,
+            epoch: hello.epoch,
+            role: hello.role,
+            peer: self.peer.to_string(),
+            dirty: self.dirty.clone(),
+            close: self.close.clone(),
+        };
+        self.register.send(register).await.unwrap_or(false)
+    }
+
+    async fn attach(&mut self, hello: &Hello, uid: Uid) {
+        let attached =
+            Attached { uid, node: hello.node.clone(), epoch: hello.epoch, role: hello.role };
+        if hello.role == Role::Leaf {
+            self.options.state.set_attached(hello.node.clone(), true).await;
+        }
+        self.options.state.set_link(uid, hello.epoch, Link::Up).await;
+        let text = format!("{} attached to {}", hello.node, self.options.node);
+        self.record(EventKind::Link, Some(uid), text).await;
+        self.attached = Some(attached);
+    }
+
+    /// The session is over: unless a newer one is here already, the child's link is down.
+    async fn ended(self, over: Over) {
+        let Some(Attached { uid, node, epoch, role }) = self.attached.clone() else {
+            tracing::debug!(peer = %self.peer, why = %over, "a connection ended unattached");
+            return;
+        };
+        let last = self.register.send(Unregister { node: node.clone(), epoch }).await;
+        if !last.unwrap_or(false) || self.options.stop.is_cancelled() {
+            return;
+        }
+        self.options.state.set_link(uid, epoch, Link::Down).await;
+        self.options.state.set_attached(node.clone(), false).await;
+        let text = format!("{node} lost: {over}");
+        self.record(EventKind::Link, Some(uid), text).await;
+        if role == Role::Member {
+            self.lose_leaves_of(node).await;
+        }
+    }
+
+    /// A member was lost: leaves of which nobody hears within a while were lost with it.
+    async fn lose_leaves_of(&self, member: Name) {
+        tokio::time::sleep(RE_ATTACH).await;
+        if self.register.send(IsAttached(member.clone())).await.unwrap_or(true) {
+            return;
+        }
+        let lost = self.options.state.read(move |fleet| still_linked_to(fleet, &member)).await;
+        for (uid, node, epoch) in lost.unwrap_or_default() {
+            self.options.state.set_link(uid, epoch, Link::Down).await;
+            let text = format!("{node} lost: its parent is gone and it attached nowhere else");
+            self.record(EventKind::Link, Some(uid), text).await;
+        }
+    }
+
+    async fn record(&self, kind: EventKind, uid: Option<Uid>, text: String) {
+        tracing::info!("{text}");
+        let happening = Happening { kind, uid, revision: None, attempt: None, text };
+        self.options.state.record(happening).await;
+    }
+}
+
+/// The nodes whose link was last said to be up by `member`.
+fn still_linked_to(fleet: &Fleet, member: &Name) -> Vec<(Uid, Name, SessionEpoch)> {
+    let linked = fleet.objects().filter_map(|object| {
+        let dsc = fleet.dsc(object.uid);
+        let link = dsc.get(LINK_PATH)?;
+        let up = link.value.as_ref().and_then(|value| value.as_str()) == Some(Link::Up.as_str());
+        let said = link.stamp.writer == *member;
+        let epoch = SessionEpoch::new(link.stamp.ms);
+        (up && said).then(|| (object.uid, object.key.name.clone(), epoch))
+    });
+    linked.collect()
+}

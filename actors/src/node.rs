@@ -1,0 +1,287 @@
+//! A node: its actors, put together. The one place that knows who is handed what.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use kraken_engine::{
+    catalog::{Catalog, Problem},
+    event::{EventKind, Happening},
+    id::Name,
+    manifest::Manifest,
+    object::Labels,
+    sync::{child::Identity, frame::Role as ChildRole},
+};
+use serde_json::json;
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    downlink::{DownlinkHandle, DownlinkOptions},
+    feed::{self, FeedOptions, Peers},
+    host::{self, AttemptEnded, HostError, HostHandle, HostOptions},
+    module::{
+        Factory, Home, Report,
+        reporter::{REPORTS_MAX, Stamps},
+    },
+    quorum::Quorum,
+    reconciler::{ReconcilerHandle, ReconcilerOptions},
+    state::StateHandle,
+    uplink::{UplinkHandle, UplinkOptions},
+};
+
+/// Ended attempts that wait to be taken; at the bound they count as running.
+pub const ENDS_MAX: usize = 1_024;
+/// How long modules may take for their last work when the node stops.
+pub const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a node is made of.
+pub struct NodeOptions {
+    /// Its name, unique in the fleet.
+    pub name: Name,
+    /// What it is in the fleet.
+    pub role: Role,
+    /// Its data folder. Exists.
+    pub data: PathBuf,
+    /// The labels that it is registered with when it first attaches.
+    pub labels: Labels,
+    /// The modules that run on it.
+    pub factories: Vec<Factory>,
+    /// Their configurations, by module.
+    pub module_configs: BTreeMap<String, serde_json::Value>,
+    /// Manifests without a module, such as the base extensions.
+    pub base: Vec<Manifest>,
+    /// Its clock.
+    pub clock: Clock,
+}
+
+/// What a node is in the fleet.
+pub enum Role {
+    /// Votes, holds all Cfg and the merged Dsc, serves children.
+    Member {
+        /// The quorum that it is a member of, or will be.
+        quorum: Arc<dyn Quorum>,
+        /// Where children connect; bound already.
+        sync: TcpListener,
+    },
+    /// Runs modules on itself.
+    Leaf {
+        /// Where parents are reached, `host:port`.
+        parents: Vec<String>,
+    },
+}
+
+/// A node that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The manifests do not fit together.
+    #[error("the modules' manifests do not fit together: {}", list(.0))]
+    Manifests(Vec<Problem>),
+    /// The modules cannot be hosted.
+    #[error("the module host cannot start")]
+    Host(#[source] HostError),
+    /// The listener cannot be used.
+    #[error("the sync listener cannot be used")]
+    Listen(#[source] std::io::Error),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// A running node. Its actors run on the arbiter on which it was started.
+pub struct Node {
+    handles: Handles,
+    stop: CancellationToken,
+}
+
+#[derive(Clone)]
+struct Handles {
+    state: StateHandle,
+    host: HostHandle,
+    reconciler: ReconcilerHandle,
+    side: Side,
+}
+
+#[derive(Clone)]
+enum Side {
+    Leaf(UplinkHandle),
+    Member { downlink: DownlinkHandle, peers: Peers },
+}
+
+impl Node {
+    /// Starts a node. Must be called within an actix system.
+    pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
+        let stop = CancellationToken::new();
+        let mut manifests = options.base.clone();
+        manifests.push(host::manifest());
+        manifests.extend(options.factories.iter().map(|factory| factory.manifest().clone()));
+        let catalog = Arc::new(Catalog::build(&manifests).map_err(StartError::Manifests)?);
+        let (name, clock) = (options.name.clone(), options.clock);
+        let stamps = Stamps::new(name.clone(), clock);
+        let state = StateHandle::start(name.clone(), catalog, clock, stamps.clone());
+        let (host, ends) = start_host(&options, stamps, &state).await?;
+        let quorum = match &options.role {
+            Role::Member { quorum, .. } => Some(quorum.clone()),
+            Role::Leaf { .. } => None,
+        };
+        let reconciler = ReconcilerHandle::start(ReconcilerOptions {
+            node: name,
+            state: state.clone(),
+            host: host.clone(),
+            ends,
+            quorum,
+            clock,
+            stop: stop.clone(),
+        });
+        let reconciler = reconciler.await;
+        let parts = Parts { state: &state, reconciler: &reconciler, manifests, stop: &stop };
+        let side = start_side(options, parts).await?;
+        Ok(Self { handles: Handles { state, host, reconciler, side }, stop })
+    }
+
+    /// What the node knows.
+    pub fn state(&self) -> &StateHandle {
+        &self.handles.state
+    }
+
+    /// Its modules.
+    pub fn host(&self) -> &HostHandle {
+        &self.handles.host
+    }
+
+    /// Where children reach it; `None` on a leaf.
+    pub fn sync_addr(&self) -> Option<SocketAddr> {
+        match &self.handles.side {
+            Side::Leaf(_) => None,
+            Side::Member { downlink, .. } => Some(downlink.local_addr()),
+        }
+    }
+
+    /// A function that shows all actors as they are, for `/v1/debug` and tests.
+    pub fn observer(
+        &self,
+    ) -> impl Fn() -> futures_util::future::BoxFuture<'static, serde_json::Value> + Send + Sync + use<>
+    {
+        let handles = self.handles.clone();
+        move || Box::pin(observe(handles.clone()))
+    }
+
+    /// Ends sessions and modules. What modules leave running goes on.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.handles.host.stop(STOP_WITHIN).await;
+    }
+}
+
+async fn observe(handles: Handles) -> serde_json::Value {
+    let side = match &handles.side {
+        Side::Leaf(uplink) => json!({ "uplink": uplink.observe().await }),
+        Side::Member { downlink, peers } => {
+            json!({ "downlink": downlink.observe().await, "uplinks": peers.observe().await })
+        }
+    };
+    json!({
+        "host": handles.host.observe().await,
+        "reconciler": handles.reconciler.observe().await,
+        "sync": side,
+    })
+}
+
+async fn start_host(
+    options: &NodeOptions,
+    stamps: Stamps,
+    state: &StateHandle,
+) -> Result<(HostHandle, mpsc::Receiver<AttemptEnded>), StartError> {
+    let (reports, reported) = mpsc::channel(REPORTS_MAX);
+    let (ends_tx, ends) = mpsc::channel(ENDS_MAX);
+    let seed = options
+        .name
+        .as_str()
+        .bytes()
+        .fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let host = HostHandle::start(HostOptions {
+        node: options.name.clone(),
+        data: options.data.join("modules"),
+        factories: options.factories.clone(),
+        configs: options.module_configs.clone(),
+        clock: options.clock,
+        stamps,
+        reports,
+        ends: ends_tx,
+        home: Home::Own,
+        seed,
+    });
+    let host = host.await.map_err(StartError::Host)?;
+    actix_rt::spawn(take_reports(reported, state.clone()));
+    Ok((host, ends))
+}
+
+/// Takes what modules report into the state.
+async fn take_reports(mut reports: mpsc::Receiver<Report>, state: StateHandle) {
+    while let Some(report) = reports.recv().await {
+        match report {
+            Report::Seen(seen) => state.see(seen.uid, seen.stamp, seen.values).await,
+            Report::Progress { attempt, text } => {
+                let kind = EventKind::AttemptProgressed;
+                let attempt = Some(attempt);
+                state.record(Happening { kind, uid: None, revision: None, attempt, text }).await;
+            }
+            Report::Event { uid, text } => {
+                let (kind, uid) = (EventKind::Module, Some(uid));
+                let happening = Happening { kind, uid, revision: None, attempt: None, text };
+                tracing::info!("{}", happening.text);
+                state.record(happening).await;
+            }
+        }
+    }
+}
+
+struct Parts<'a> {
+    state: &'a StateHandle,
+    reconciler: &'a ReconcilerHandle,
+    manifests: Vec<Manifest>,
+    stop: &'a CancellationToken,
+}
+
+async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, StartError> {
+    let Parts { state, reconciler, manifests, stop } = parts;
+    match options.role {
+        Role::Leaf { parents } => {
+            let identity =
+                Identity { node: options.name, role: ChildRole::Leaf, labels: options.labels };
+            let uplink = UplinkHandle::start(UplinkOptions {
+                identity,
+                parents,
+                state: state.clone(),
+                reconciler: Some(reconciler.clone()),
+                clock: options.clock,
+                stop: stop.clone(),
+            });
+            Ok(Side::Leaf(uplink.await))
+        }
+        Role::Member { quorum, sync } => {
+            let peers = feed::start(FeedOptions {
+                node: options.name.clone(),
+                labels: options.labels,
+                manifests,
+                state: state.clone(),
+                quorum: quorum.clone(),
+                clock: options.clock,
+                stop: stop.clone(),
+            });
+            let peers = peers.await;
+            let downlink = DownlinkHandle::start(
+                sync,
+                DownlinkOptions {
+                    node: options.name,
+                    state: state.clone(),
+                    quorum,
+                    clock: options.clock,
+                    stop: stop.clone(),
+                },
+            );
+            let downlink = downlink.await.map_err(StartError::Listen)?;
+            Ok(Side::Member { downlink, peers })
+        }
+    }
+}

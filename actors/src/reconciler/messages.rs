@@ -1,0 +1,92 @@
+//! The messages of the reconciler. All but [`Observe`] and [`Release`] come from its driver, which
+//! waits for each answer; they fail only when the node stops.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actix::Message;
+use kraken_engine::{
+    catalog::Catalog,
+    id::{AttemptId, Term, Uid},
+    machine::{Attempted, Effect},
+    mutation::Lane,
+    time::Millis,
+};
+use serde::Serialize;
+
+use super::subject::Known;
+
+/// Look at objects that may have changed; `None`: gone.
+#[derive(Message)]
+#[rtype(result = "Decided")]
+pub(super) struct Look {
+    pub(super) objects: Vec<(Uid, Option<Known>)>,
+    pub(super) catalog: Arc<Catalog>,
+}
+
+/// Something happened to an attempt.
+#[derive(Message)]
+#[rtype(result = "Decided")]
+pub(super) struct Happened {
+    pub(super) attempt: AttemptId,
+    pub(super) what: Attempted,
+    pub(super) known: Known,
+    pub(super) catalog: Arc<Catalog>,
+}
+
+/// Which objects' timers have fired?
+#[derive(Message)]
+#[rtype(result = "Vec<Uid>")]
+pub(super) struct Due;
+
+/// Whose attempt is this, if it is in flight?
+#[derive(Message)]
+#[rtype(result = "Option<Uid>")]
+pub(super) struct ObjectOf(pub(super) AttemptId);
+
+/// This member leads in a term, or no longer.
+#[derive(Message)]
+#[rtype(result = "Decided")]
+pub(super) struct Lead(pub(super) Option<Term>);
+
+/// Decide nothing for the own object any more. From the uplink.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Release;
+
+/// Show yourself. From `/v1/debug` and tests.
+#[derive(Message)]
+#[rtype(result = "ReconcilerSnapshot")]
+pub(super) struct Observe;
+
+/// What was decided.
+pub(super) struct Decided {
+    pub(super) effects: Vec<(Lane, Effect)>,
+    /// When a timer fires next.
+    pub(super) wake_at: Millis,
+    /// The term in which this member leads.
+    pub(super) term: Option<Term>,
+}
+
+/// The reconciler as it is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReconcilerSnapshot {
+    /// The lanes decided here.
+    pub lanes: BTreeMap<&'static str, LaneSnapshot>,
+    /// The term in which this member leads.
+    pub term: Option<Term>,
+    /// Whether the own object was removed.
+    pub released: bool,
+}
+
+/// One lane as it is.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneSnapshot {
+    /// How many objects are decided.
+    pub objects: usize,
+    /// The attempts in flight.
+    pub attempts: Vec<AttemptId>,
+    /// When a timer fires next, in milliseconds since the Unix epoch.
+    pub wake_at: Millis,
+}

@@ -1,0 +1,114 @@
+//! What the driver reads of an object for a decision: shared, so that reading ten thousand is cheap.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kraken_engine::{
+    catalog::{Catalog, KindCatalog},
+    dsc::Dsc,
+    fleet::Fleet,
+    id::{Name, Uid},
+    manifest::NODE_KIND,
+    mutation::Lane,
+    object::Object,
+    path::Path,
+    predicate::On,
+    time::Millis,
+    value::Value,
+    view::{Related, Subject},
+};
+
+use crate::module::ObjectView;
+
+/// An object as the node knows it now.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) object: Arc<Object>,
+    pub(super) dsc: Arc<Dsc>,
+    related: RelatedValues,
+}
+
+/// The values of related objects that the object's predicates name.
+#[derive(Debug, Clone, Default)]
+struct RelatedValues(BTreeMap<(On, Path), Value>);
+
+impl Related for RelatedValues {
+    fn value(&self, _: &Object, on: &On, path: &Path) -> Option<Value> {
+        self.0.get(&(on.clone(), path.clone())).cloned()
+    }
+}
+
+impl Known {
+    /// Reads objects; `None`: gone.
+    pub(super) fn read(
+        fleet: &Fleet,
+        uids: impl IntoIterator<Item = Uid>,
+    ) -> Vec<(Uid, Option<Self>)> {
+        let read = |uid| {
+            let object = fleet.object(uid)?.clone();
+            let related = related(fleet, &object);
+            Some(Self { dsc: fleet.dsc(uid), related, object })
+        };
+        uids.into_iter().map(|uid| (uid, read(uid))).collect()
+    }
+
+    pub(super) fn subject<'a>(&'a self, catalog: &'a Catalog, not_before: Millis) -> Subject<'a> {
+        Subject {
+            object: &self.object,
+            dsc: &self.dsc,
+            catalog,
+            related: &self.related,
+            not_before,
+        }
+    }
+
+    /// Whether a node hosts the object: each hosts itself.
+    pub(super) fn is_hosted_by(&self, node: &Name) -> bool {
+        self.object.key.kind.as_str() == NODE_KIND && self.object.key.name == *node
+    }
+
+    /// Whether the quorum's lane has, or had, something to decide for the object.
+    pub(super) fn concerns_quorum(&self, catalog: &Catalog) -> bool {
+        let Some(kind) = catalog.kind(&self.object.key.kind) else { return false };
+        let changed_by_quorum = |path: &Path| {
+            let rule = kind.schema.rule(path);
+            rule.is_some_and(|(rule, _)| rule.changed_from == Some(Lane::Quorum))
+        };
+        self.object.cfg.iter().any(|(path, _)| changed_by_quorum(path))
+            || self.dsc.value("/engine/quorum/phase").is_some()
+    }
+
+    /// The object as modules see it.
+    pub(super) fn view(&self, catalog: &Catalog) -> Arc<ObjectView> {
+        let kind = catalog.kind(&self.object.key.kind);
+        let shown = |path: &Path| {
+            kind.and_then(|kind| kraken_engine::view::seen(kind, &self.dsc, path)).cloned()
+        };
+        let dsc = self.dsc.iter().filter_map(|(path, _)| Some((path.clone(), shown(path)?)));
+        Arc::new(ObjectView {
+            uid: self.object.uid,
+            key: self.object.key.clone(),
+            labels: self.object.labels.clone(),
+            cfg: self.object.cfg.clone(),
+            dsc: dsc.collect(),
+        })
+    }
+}
+
+/// The values that predicates on other objects name, as they are seen now. Predicates whose paths
+/// hold stars are of the object itself.
+fn related(fleet: &Fleet, object: &Object) -> RelatedValues {
+    let Some(kind) = fleet.catalog().kind(&object.key.kind) else {
+        return RelatedValues::default();
+    };
+    let named = elsewhere(kind).filter_map(|(on, path)| {
+        let value = fleet.value(object, &on, &path)?;
+        Some(((on, path), value))
+    });
+    RelatedValues(named.collect())
+}
+
+fn elsewhere(kind: &KindCatalog) -> impl Iterator<Item = (On, Path)> {
+    let guards = kind.mutations.iter().flat_map(|m| m.requires.iter().chain(&m.excludes));
+    let elsewhere = guards.filter(|guard| guard.on != On::Itself);
+    elsewhere.filter_map(|guard| Some((guard.on.clone(), guard.path.bind(&[])?)))
+}

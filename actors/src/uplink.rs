@@ -1,0 +1,134 @@
+//! Sync up: attaches this node to a parent, takes its Cfg from there, sends there what is seen here.
+//!
+//! A leaf has one uplink and several addresses to try; a member has one uplink to every other member,
+//! over which it tells what entered here. The protocol is [`Child`], the connection is dialled anew
+//! with jittered backoff whenever it ends.
+//!
+//! The actor holds the [`Child`]; its driver task owns the connection. Restarted by: nobody; a panic
+//! in it is a defect that ends the node.
+
+mod driver;
+pub mod messages;
+
+use actix::{Actor, Addr, Context, Handler, MessageResult};
+use kraken_engine::{
+    id::ClusterId,
+    sync::child::{Child, Effect, Identity},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::messages::{Input, Observe, UplinkSnapshot};
+use crate::{clock::Clock, reconciler::ReconcilerHandle, state::StateHandle};
+
+/// Messages that wait for an uplink; its only sender waits for each answer.
+pub const UPLINK_MAILBOX_MAX: usize = 64;
+
+/// What an uplink is made of.
+pub struct UplinkOptions {
+    /// Who attaches.
+    pub identity: Identity,
+    /// The addresses to try, `host:port`.
+    pub parents: Vec<String>,
+    /// What the node knows.
+    pub state: StateHandle,
+    /// Told when the node's object is removed; `None` on a member, which learns of it from the quorum.
+    pub reconciler: Option<ReconcilerHandle>,
+    /// The node's clock.
+    pub clock: Clock,
+    /// Ends the driver.
+    pub stop: CancellationToken,
+}
+
+/// The way to an uplink. Cheap to clone.
+#[derive(Clone)]
+pub struct UplinkHandle {
+    address: Addr<Uplink>,
+}
+
+struct Uplink {
+    child: Child,
+    clock: Clock,
+    snapshot: UplinkSnapshot,
+}
+
+impl Actor for Uplink {
+    type Context = Context<Self>;
+}
+
+impl UplinkHandle {
+    /// Starts an uplink on the present arbiter.
+    pub async fn start(options: UplinkOptions) -> Self {
+        let actor = Uplink {
+            child: Child::new(options.identity.clone(), ClusterId::default(), Vec::new()),
+            clock: options.clock,
+            snapshot: UplinkSnapshot::default(),
+        };
+        let address = Uplink::create(|context| {
+            context.set_mailbox_capacity(UPLINK_MAILBOX_MAX);
+            actor
+        });
+        driver::spawn(address.clone(), options).await;
+        Self { address }
+    }
+
+    /// The uplink as it is; `None` once the node stops.
+    pub async fn observe(&self) -> Option<UplinkSnapshot> {
+        self.address.send(Observe).await.ok()
+    }
+}
+
+impl Uplink {
+    fn take(&mut self, input: Input) -> Vec<Effect> {
+        let now = self.clock.wall();
+        match input {
+            Input::Connected(parent) => {
+                self.snapshot.parent = Some(parent);
+                self.snapshot.connections += 1;
+                self.child.connected(now)
+            }
+            Input::Disconnected => {
+                self.snapshot.parent = None;
+                self.child.disconnected();
+                Vec::new()
+            }
+            Input::Frame(frame) => self.child.receive(*frame, now),
+            Input::Seen(changes) => {
+                let offer = |(uid, sightings)| self.child.offer(uid, sightings, now);
+                changes.into_iter().flat_map(offer).collect()
+            }
+            Input::Happened(events) => self.child.record(events, now),
+            Input::Tick => self.child.tick(now),
+        }
+    }
+}
+
+impl Handler<Input> for Uplink {
+    type Result = MessageResult<Input>;
+
+    fn handle(&mut self, input: Input, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.take(input))
+    }
+}
+
+impl Handler<messages::Sent> for Uplink {
+    type Result = ();
+
+    fn handle(&mut self, sent: messages::Sent, _: &mut Self::Context) {
+        self.snapshot.bytes_sent += sent.0;
+    }
+}
+
+impl Handler<Observe> for Uplink {
+    type Result = MessageResult<Observe>;
+
+    fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Self::Result {
+        let (observations, events) = self.child.backlog();
+        MessageResult(UplinkSnapshot {
+            attached: self.child.is_attached(),
+            revision: self.child.revision(),
+            waiting_observations: observations,
+            waiting_events: events,
+            ..self.snapshot.clone()
+        })
+    }
+}

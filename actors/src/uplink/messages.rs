@@ -1,0 +1,59 @@
+//! The messages of an uplink. All but [`Observe`] come from its driver, which waits for each answer;
+//! they fail only when the node stops.
+
+use actix::Message;
+use kraken_engine::{
+    dsc::Sighting,
+    event::Event,
+    id::{Revision, Uid},
+    sync::{child::Effect, frame::Frame},
+};
+use serde::Serialize;
+
+/// Something came from the connection, the node or the clock; answered with what to do.
+#[derive(Message)]
+#[rtype(result = "Vec<Effect>")]
+pub(super) enum Input {
+    /// A connection to this parent stands.
+    Connected(String),
+    /// The connection is gone.
+    Disconnected,
+    /// A frame came.
+    Frame(Box<Frame>),
+    /// Observations for which this node speaks.
+    Seen(Vec<(Uid, Vec<Sighting>)>),
+    /// Events of this node.
+    Happened(Vec<Event>),
+    /// Time has passed.
+    Tick,
+}
+
+/// So many bytes were sent.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Sent(pub(super) u64);
+
+/// Show yourself. From `/v1/debug` and tests.
+#[derive(Message)]
+#[rtype(result = "UplinkSnapshot")]
+pub(super) struct Observe;
+
+/// An uplink as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UplinkSnapshot {
+    /// The parent it is connected to.
+    pub parent: Option<String>,
+    /// Whether that has welcomed it.
+    pub attached: bool,
+    /// The revision of the Cfg that it holds.
+    pub revision: Revision,
+    /// Connections made since the start.
+    pub connections: u64,
+    /// Bytes sent since the start.
+    pub bytes_sent: u64,
+    /// Observations that wait to be sent.
+    pub waiting_observations: usize,
+    /// Events that wait to be sent.
+    pub waiting_events: usize,
+}
