@@ -6,8 +6,14 @@
 
 pub mod authority;
 pub mod factory;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+#[cfg(any(test, feature = "testing"))]
+pub mod harness;
 pub mod messages;
 pub mod reporter;
+#[cfg(test)]
+pub(crate) mod wild;
 
 use std::path::PathBuf;
 
@@ -17,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::{
     authority::Authority,
-    factory::{Factory, Home, Running},
+    factory::{Ended, Factory, Home, Running},
     messages::{Configure, ConfigureError, Mutate, MutateError, ObjectView, Poll},
     reporter::{Look, Report, Reporter, Sighted},
 };

@@ -41,6 +41,7 @@ pub enum Home {
 #[derive(Clone)]
 pub struct Factory {
     manifest: Arc<Manifest>,
+    check: fn(&Json) -> Result<(), ConfigureError>,
     start: Arc<StartModule>,
 }
 
@@ -61,6 +62,17 @@ pub struct Running {
     lost: CancellationToken,
     over: CancellationToken,
     thread: Option<Thread>,
+}
+
+/// How a module ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It did its last work in time.
+    InTime,
+    /// It was stopped in the middle of what it did.
+    Killed,
+    /// Its thread is blocked and lives on, until it looks up and finds itself stopped.
+    Abandoned,
 }
 
 /// What is made where the module lives and goes to where it is asked.
@@ -112,12 +124,19 @@ impl Factory {
             };
             start
         };
-        Self { manifest: Arc::new(M::manifest()), start: Arc::new(start) }
+        let check = |config: &Json| read_config::<M>(config.clone()).map(|_| ());
+        Self { manifest: Arc::new(M::manifest()), check, start: Arc::new(start) }
     }
 
     /// What the module declares.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Checks that a configuration can be read; whether the module can work with it shows when it
+    /// starts.
+    pub fn check(&self, config: &Json) -> Result<(), ConfigureError> {
+        (self.check)(config)
     }
 
     /// Builds and starts the module. A panic while it is built is an error like another.
@@ -153,25 +172,29 @@ impl Running {
         self.mutate.connected()
     }
 
-    /// Asks the module to end, waits for [`Module::shutdown`] at most `within`, and stops it. Tells
-    /// whether nothing of it runs any more; else its thread is blocked, and abandoned.
-    pub async fn shut_down(mut self, why: Stopping, within: Duration) -> bool {
+    /// Asks the module to end, waits for [`Module::shutdown`] at most `within`, and stops it.
+    pub async fn shut_down(mut self, why: Stopping, within: Duration) -> Ended {
         if let Some(stop) = self.ask_to_stop.take()
             && stop.send(why).is_ok()
             && timeout(within, self.lost.cancelled()).await.is_err()
         {
-            tracing::warn!(?within, "a module did not end in time and is stopped");
+            return self.kill().await;
         }
-        self.kill().await
+        match self.kill().await {
+            Ended::InTime | Ended::Killed => Ended::InTime,
+            Ended::Abandoned => Ended::Abandoned,
+        }
     }
 
-    /// Stops the module without asking it; what it has in hand is lost. Tells as
-    /// [`shut_down`](Self::shut_down).
-    pub async fn kill(mut self) -> bool {
+    /// Stops the module without asking it; what it has in hand is lost.
+    pub async fn kill(mut self) -> Ended {
         self.lost.cancel();
         self.ask_to_stop = None;
         self.thread = None;
-        timeout(THREAD_END_GRACE, self.over.cancelled()).await.is_ok()
+        match timeout(THREAD_END_GRACE, self.over.cancelled()).await {
+            Ok(()) => Ended::Killed,
+            Err(_) => Ended::Abandoned,
+        }
     }
 }
 

@@ -1,0 +1,177 @@
+//! The attempts that this node has begun: which run, and which have ended of late, so that an attempt
+//! that is asked for twice starts once. Pure but for the cancel tokens.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use kraken_engine::{
+    id::{AttemptId, Name, Uid},
+    mutation::MutationId,
+    time::Millis,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::messages::AttemptEnded;
+use crate::module::MODULE_MAILBOX_MAX;
+
+/// Attempts that one module may have in hand; at the bound the sender is answered BUSY. No more than
+/// fit its mailbox, so that a request never waits outside of it.
+pub const ATTEMPTS_RUNNING_MAX: usize = MODULE_MAILBOX_MAX;
+/// Ended attempts that are remembered; older ones would be started again if they were asked for.
+pub const ATTEMPTS_KEPT_MAX: usize = 4_096;
+
+/// The attempts of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts {
+    running: BTreeMap<AttemptId, RunningAttempt>,
+    ended: BTreeMap<AttemptId, AttemptEnded>,
+    /// Of the ended, oldest first.
+    order: VecDeque<AttemptId>,
+}
+
+/// One attempt that runs.
+#[derive(Debug, Clone)]
+pub(crate) struct RunningAttempt {
+    pub(crate) mutation: MutationId,
+    pub(crate) object: Uid,
+    pub(crate) since: Millis,
+    pub(crate) cancellable: bool,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// What is to be done with an attempt that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// Start it.
+    New,
+    /// It runs; nothing is to be done.
+    Runs,
+    /// It has ended; tell so again, the news may have been lost.
+    Ended(AttemptEnded),
+    /// Its module has as many in hand as it may.
+    Full,
+}
+
+impl Attempts {
+    /// Looks at an attempt that is asked for.
+    pub(crate) fn admit(&self, attempt: &AttemptId, module: &Name) -> Admitted {
+        if self.running.contains_key(attempt) {
+            Admitted::Runs
+        } else if let Some(ended) = self.ended.get(attempt) {
+            Admitted::Ended(ended.clone())
+        } else if self.running_of(module) >= ATTEMPTS_RUNNING_MAX {
+            Admitted::Full
+        } else {
+            Admitted::New
+        }
+    }
+
+    /// An attempt begins.
+    pub(crate) fn begin(&mut self, attempt: AttemptId, running: RunningAttempt) {
+        self.running.insert(attempt, running);
+    }
+
+    /// An attempt has ended.
+    pub(crate) fn end(&mut self, ended: AttemptEnded) {
+        let attempt = ended.attempt.clone();
+        self.running.remove(&attempt);
+        if self.ended.insert(attempt.clone(), ended).is_none() {
+            self.order.push_back(attempt);
+        }
+        if self.order.len() > ATTEMPTS_KEPT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+
+    /// Cancels an attempt that runs and may be cancelled; tells whether there was one.
+    pub(crate) fn cancel(&self, attempt: &AttemptId) -> bool {
+        let running = self.running.get(attempt).filter(|running| running.cancellable);
+        running.inspect(|running| running.cancel.cancel()).is_some()
+    }
+
+    /// How many attempts a module has in hand.
+    pub(crate) fn running_of(&self, module: &Name) -> usize {
+        self.running.values().filter(|running| running.mutation.module == *module).count()
+    }
+
+    /// The attempts that run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (&AttemptId, &RunningAttempt)> {
+        self.running.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(count: usize) -> AttemptId {
+        AttemptId::derive(&Name::new("n1").unwrap(), 1, count as u64)
+    }
+
+    fn module() -> Name {
+        Name::new("lamp").unwrap()
+    }
+
+    fn attempt(cancellable: bool) -> RunningAttempt {
+        RunningAttempt {
+            mutation: MutationId::new(module(), Name::new("SwitchOn").unwrap()),
+            object: Uid::from_bytes([1; 16]),
+            since: Millis::ZERO,
+            cancellable,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    fn ended(count: usize) -> AttemptEnded {
+        AttemptEnded { attempt: id(count), outcome: Ok(()) }
+    }
+
+    #[test]
+    fn an_attempt_starts_once_and_its_end_is_told_again() {
+        let mut attempts = Attempts::default();
+        assert_eq!(attempts.admit(&id(1), &module()), Admitted::New);
+        attempts.begin(id(1), attempt(true));
+        assert_eq!(attempts.admit(&id(1), &module()), Admitted::Runs);
+        attempts.end(ended(1));
+        assert_eq!(attempts.admit(&id(1), &module()), Admitted::Ended(ended(1)));
+    }
+
+    #[test]
+    fn a_module_has_a_bound_of_its_own() {
+        let mut attempts = Attempts::default();
+        for count in 0..ATTEMPTS_RUNNING_MAX {
+            assert_eq!(attempts.admit(&id(count), &module()), Admitted::New);
+            attempts.begin(id(count), attempt(true));
+        }
+        let next = id(ATTEMPTS_RUNNING_MAX);
+        assert_eq!(attempts.admit(&next, &module()), Admitted::Full);
+        assert_eq!(attempts.admit(&next, &Name::new("other").unwrap()), Admitted::New);
+        attempts.end(ended(0));
+        assert_eq!(attempts.admit(&next, &module()), Admitted::New);
+    }
+
+    #[test]
+    fn the_oldest_ended_attempts_are_forgotten() {
+        let mut attempts = Attempts::default();
+        for count in 0..ATTEMPTS_KEPT_MAX {
+            attempts.end(ended(count));
+            attempts.end(ended(count));
+        }
+        assert_eq!(attempts.admit(&id(0), &module()), Admitted::Ended(ended(0)));
+        attempts.end(ended(ATTEMPTS_KEPT_MAX));
+        assert_eq!(attempts.admit(&id(0), &module()), Admitted::New);
+        assert_eq!(attempts.admit(&id(1), &module()), Admitted::Ended(ended(1)));
+    }
+
+    #[test]
+    fn only_what_may_be_cancelled_is() {
+        let mut attempts = Attempts::default();
+        let (may, may_not) = (attempt(true), attempt(false));
+        attempts.begin(id(1), may.clone());
+        attempts.begin(id(2), may_not.clone());
+        assert!(attempts.cancel(&id(1)) && may.cancel.is_cancelled());
+        assert!(!attempts.cancel(&id(2)) && !may_not.cancel.is_cancelled());
+        assert!(!attempts.cancel(&id(3)));
+    }
+}

@@ -1,0 +1,134 @@
+//! The objects that modules here look at, and which kinds of them have changed since that was last
+//! asked. Pure; held outside of the host actor, so that its restart does not lose them. How many there
+//! may be is bounded by the node's own store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use kraken_engine::{
+    id::{Name, Uid},
+    manifest::{Manifest, NODE_KIND},
+};
+
+use crate::module::ObjectView;
+
+/// All objects that the modules of this node look at.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    by_uid: BTreeMap<Uid, Arc<ObjectView>>,
+    changed: BTreeSet<Name>,
+}
+
+impl Objects {
+    /// Replaces all objects. Kinds with an object that came, went or is asked for differently have
+    /// changed.
+    pub(crate) fn set(&mut self, objects: Vec<Arc<ObjectView>>) {
+        let fresh: BTreeMap<Uid, _> = objects.into_iter().map(|view| (view.uid, view)).collect();
+        let gone = self.by_uid.extract_if(.., |uid, _| !fresh.contains_key(uid));
+        self.changed.extend(gone.map(|(_, view)| view.key.kind.clone()));
+        for view in fresh.into_values() {
+            self.put(view);
+        }
+    }
+
+    /// Takes one object as it is now.
+    pub(crate) fn put(&mut self, view: Arc<ObjectView>) {
+        let held = self.by_uid.get(&view.uid);
+        if held.is_none_or(|held| held.cfg != view.cfg || held.labels != view.labels) {
+            self.changed.insert(view.key.kind.clone());
+        }
+        self.by_uid.insert(view.uid, view);
+    }
+
+    /// The kinds that have changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<Name> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The objects of these kinds.
+    pub(crate) fn of_kinds(&self, kinds: &BTreeSet<Name>) -> Vec<Arc<ObjectView>> {
+        self.by_uid.values().filter(|view| kinds.contains(&view.key.kind)).cloned().collect()
+    }
+
+    /// The node of this name, once it is known.
+    pub(crate) fn node(&self, name: &Name) -> Option<Uid> {
+        let is_it =
+            |view: &&Arc<ObjectView>| view.key.kind.as_str() == NODE_KIND && view.key.name == *name;
+        self.by_uid.values().find(is_it).map(|view| view.uid)
+    }
+
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.by_uid.len()
+    }
+}
+
+/// The kinds of object on which a module discovers paths: those to which any of the manifests adds a
+/// path that this one discovers.
+pub(crate) fn kinds_of<'a>(
+    manifest: &Manifest,
+    all: impl IntoIterator<Item = &'a Manifest>,
+) -> BTreeSet<Name> {
+    let extensions = all.into_iter().flat_map(|manifest| &manifest.extensions);
+    let discovered = extensions.filter(|extension| {
+        extension.paths.iter().any(|path| manifest.discovers.contains(&path.path))
+    });
+    discovered.filter_map(|extension| Name::new(&extension.kind).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use kraken_engine::{
+        manifest::{Extension, PathSpec, Type},
+        path::Path,
+    };
+
+    use super::*;
+    use crate::module::fake;
+
+    fn kinds(names: &[&str]) -> BTreeSet<Name> {
+        names.iter().map(|name| Name::new(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_kind_changes_with_its_objects_and_their_cfg_and_not_with_dsc() {
+        let mut objects = Objects::default();
+        objects.set(vec![fake::object("node", "n1"), fake::object("app", "a")]);
+        assert_eq!(objects.take_changed(), kinds(&["app", "node"]));
+
+        let mut seen = (*fake::object("node", "n1")).clone();
+        seen.dsc.insert(Path::new("/x").unwrap(), true.into());
+        objects.put(Arc::new(seen.clone()));
+        assert_eq!(objects.take_changed(), kinds(&[]));
+
+        seen.cfg.set(Path::new("/x").unwrap(), true.into()).unwrap();
+        objects.put(Arc::new(seen.clone()));
+        assert_eq!(objects.take_changed(), kinds(&["node"]));
+
+        objects.set(vec![Arc::new(seen)]);
+        assert_eq!(objects.take_changed(), kinds(&["app"]), "one went");
+        assert_eq!(objects.len(), 1);
+    }
+
+    #[test]
+    fn a_module_looks_at_the_kinds_that_carry_its_paths_whoever_declares_them() {
+        let extension = |kind: &str, path: &str| {
+            Extension::new(kind).kind(kind).path(PathSpec::new(path, Type::Bool))
+        };
+        let declares = Manifest::new("a").extension(extension("app", "/x"));
+        let looks = Manifest::new("b").extension(extension("rack", "/y")).discovers("/x");
+        assert_eq!(kinds_of(&looks, [&declares, &looks]), kinds(&["app"]));
+        assert_eq!(kinds_of(&declares, [&declares, &looks]), kinds(&[]));
+    }
+
+    #[test]
+    fn the_node_is_found_by_name_among_nodes_only() {
+        let mut objects = Objects::default();
+        objects.set(vec![fake::object("app", "n1"), fake::object("node", "n2")]);
+        assert_eq!(objects.node(&Name::new("n1").unwrap()), None);
+        let n2 = Name::new("n2").unwrap();
+        assert_eq!(objects.node(&n2), Some(fake::object("node", "n2").uid));
+    }
+}
