@@ -16,7 +16,10 @@ mod solve;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -237,10 +240,16 @@ fn project<'q>(
         Codes::new(var, question).project(var, key, &mut free);
     }
     for (path, guard) in &domain.facts {
-        key.push(u32::from(guard.admits(question.facts.value(path))));
+        let found = question.facts.value(path);
+        let holds = guard.admits(found);
+        key.push(u32::from(holds));
+        if !holds {
+            // A reason would name it.
+            free.push(found);
+        }
     }
     key.extend(domain.related.iter().map(|related| u32::from(related.holds(question))));
-    free.extend(domain.shown.iter().map(|path| question.facts.value(path)));
+    free.extend(domain.shown.iter().map(|(path, _)| question.facts.value(path)));
     free
 }
 
@@ -303,6 +312,7 @@ fn steps(
             let (var, field) = (&domain.vars[effect.var], &problem.fields[effect.var]);
             led.insert(var.path.clone(), field.value(var, effect.to).cloned());
         }
+        forget_shown(domain, &mut led);
         let mut changes = Vec::with_capacity(led.len());
         for (path, to) in led {
             let seen = || question.facts.value(&path).cloned();
@@ -315,4 +325,19 @@ fn steps(
         steps.push(Step { instance, changes, cost_ms });
     }
     steps
+}
+
+/// Adds what a step makes unknown of the paths that were no part of the search.
+fn forget_shown(domain: &Domain, led: &mut BTreeMap<Path, Option<Value>>) {
+    loop {
+        let hidden = |(cause, allowed): &(Path, BTreeSet<Value>)| {
+            let to = led.get(cause);
+            to.is_some_and(|to| to.as_ref().is_none_or(|value| !allowed.contains(value)))
+        };
+        let next = domain.shown.iter().find(|(path, conditions)| {
+            led.get(path) != Some(&None) && conditions.iter().any(hidden)
+        });
+        let Some((path, _)) = next else { return };
+        led.insert(path.clone(), None);
+    }
 }

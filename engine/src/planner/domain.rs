@@ -16,6 +16,9 @@ use crate::{
     value::Value,
 };
 
+/// What a path's being known depends on: paths with the values that keep it known.
+pub(super) type Causes = Vec<(Path, BTreeSet<Value>)>;
+
 /// The part of a kind that matters for one set of wanted paths.
 #[derive(Debug, Default)]
 pub(super) struct Domain {
@@ -27,8 +30,8 @@ pub(super) struct Domain {
     pub(super) facts: Vec<(Path, Guard)>,
     /// What must hold of other objects.
     pub(super) related: Vec<Related>,
-    /// Paths that are changed along the way and on which nothing depends.
-    pub(super) shown: Vec<Path>,
+    /// Paths that are changed along the way and on which nothing depends, with their conditions.
+    pub(super) shown: Vec<(Path, Causes)>,
     /// What was left out because it leads to what Cfg says where Cfg says nothing.
     pub(super) unasked: Vec<(Instance, Path)>,
 }
@@ -66,6 +69,8 @@ pub(super) struct Op {
     pub(super) reads: Vec<(usize, Guard)>,
     /// Where it leads them.
     pub(super) writes: Vec<(usize, Target)>,
+    /// Conditions of other paths that it changes: what it leads to has to be known there too.
+    pub(super) keeps: Vec<Condition>,
     /// Which facts it needs.
     pub(super) facts: Vec<usize>,
     /// Which tests of other objects must hold, or must not.
@@ -211,6 +216,8 @@ impl<'a> Closure<'a> {
         let starts = instance.changes().filter(|(_, change)| change.from != From::Any);
         needed.extend(starts.map(|(path, _)| path));
         needed.extend(own_tests(&instance).map(|(path, _)| path));
+        let led = instance.changes().flat_map(|(path, _)| conditions(self.kind, &path));
+        needed.extend(led.map(|(path, _)| path));
         for path in needed {
             self.want(path);
         }
@@ -226,14 +233,18 @@ impl<'a> Closure<'a> {
         let paths: Vec<&Path> = self.relevant.iter().filter(is_var).collect();
         let index =
             paths.iter().enumerate().map(|(index, path)| ((*path).clone(), index)).collect();
-        let mut draft = Draft { index, domain: Domain::default() };
+        let mut draft = Draft { kind: self.kind, index, domain: Domain::default() };
         draft.domain.vars = paths.into_iter().cloned().map(Var::new).collect();
-        draft.domain.shown = changed.difference(&self.relevant).cloned().collect();
+        let shown = changed.difference(&self.relevant).map(|path| {
+            let conditions = conditions(self.kind, path);
+            (path.clone(), conditions.map(|(path, allowed)| (path, allowed.clone())).collect())
+        });
+        draft.domain.shown = shown.collect();
         draft.domain.unasked = self.unasked;
         for instance in instances {
             draft.op(instance);
         }
-        draft.conditions(self.kind);
+        draft.conditions();
         draft.constants();
         draft.domain
     }
@@ -302,12 +313,13 @@ impl Var {
 }
 
 /// A domain in the making.
-struct Draft {
+struct Draft<'a> {
+    kind: &'a KindCatalog,
     index: BTreeMap<Path, usize>,
     domain: Domain,
 }
 
-impl Draft {
+impl Draft<'_> {
     fn op(&mut self, instance: Instance) {
         let (mut reads, mut writes, mut facts) = (Vec::new(), Vec::new(), Vec::new());
         let starts =
@@ -319,8 +331,14 @@ impl Draft {
                 None => facts.push(self.fact(path, guard)),
             }
         }
+        let mut keeps = Vec::new();
         for (path, change) in instance.changes() {
-            let Some(var) = self.index.get(&path) else { continue };
+            let Some(var) = self.index.get(&path) else {
+                for (cause, allowed) in conditions(self.kind, &path) {
+                    keeps.push(self.condition(cause, allowed));
+                }
+                continue;
+            };
             let target = match &change.to {
                 To::Value(value) => Target::Value(value.clone()),
                 To::Cfg => Target::Cfg,
@@ -335,7 +353,7 @@ impl Draft {
             .collect::<Vec<_>>();
         let related =
             related.into_iter().map(|(test, holds)| (self.related(test), holds)).collect();
-        self.domain.ops.push(Op { instance, reads, writes, facts, related });
+        self.domain.ops.push(Op { instance, reads, writes, keeps, facts, related });
     }
 
     fn fact(&mut self, path: Path, guard: Guard) -> usize {
@@ -347,17 +365,21 @@ impl Draft {
         place(&mut self.domain.related, related)
     }
 
-    fn conditions(&mut self, kind: &KindCatalog) {
+    fn condition(&mut self, cause: Path, allowed: &BTreeSet<Value>) -> Condition {
+        match self.index.get(&cause) {
+            Some(cause) => Condition::Var(*cause, allowed.clone()),
+            None => Condition::Fact(self.fact(cause, Guard::Keeps(allowed.clone()))),
+        }
+    }
+
+    fn conditions(&mut self) {
         for var in 0..self.domain.vars.len() {
             let path = self.domain.vars[var].path.clone();
-            for (condition, allowed) in conditions(kind, &path) {
-                let condition = match self.index.get(&condition) {
-                    Some(cause) => {
-                        self.domain.vars[*cause].dependents.push((var, allowed.clone()));
-                        Condition::Var(*cause, allowed.clone())
-                    }
-                    None => Condition::Fact(self.fact(condition, Guard::Keeps(allowed.clone()))),
-                };
+            for (cause, allowed) in conditions(self.kind, &path) {
+                let condition = self.condition(cause, allowed);
+                if let Condition::Var(cause, _) = condition {
+                    self.domain.vars[cause].dependents.push((var, allowed.clone()));
+                }
                 self.domain.vars[var].conditions.push(condition);
             }
         }
@@ -368,6 +390,11 @@ impl Draft {
         for op in ops {
             for (var, guard) in &op.reads {
                 vars[*var].learn(guard);
+            }
+            for condition in &op.keeps {
+                if let Condition::Var(cause, allowed) = condition {
+                    vars[*cause].constants.extend(allowed.iter().cloned());
+                }
             }
             for (var, target) in &op.writes {
                 match target {

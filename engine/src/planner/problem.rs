@@ -179,17 +179,15 @@ impl<'q> Problem<'q> {
             need(*var, self.mask(domain, *var, guard));
         }
         let mut possible = op.facts.iter().all(|fact| self.facts[*fact]);
-        for (var, ..) in effects.iter().filter(|(.., forgets)| !forgets) {
-            for condition in &domain.vars[*var].conditions {
-                match condition {
-                    Condition::Fact(fact) => possible &= self.facts[*fact],
-                    Condition::Var(cause, _) if effects.iter().any(|(var, ..)| var == cause) => {}
-                    Condition::Var(cause, allowed) => {
-                        need(
-                            *cause,
-                            self.mask(domain, *cause, &self.keeps(domain, *cause, allowed)),
-                        );
-                    }
+        let led = effects.iter().filter(|(.., forgets)| !forgets);
+        let conditions = led.flat_map(|(var, ..)| &domain.vars[*var].conditions);
+        for condition in conditions.chain(&op.keeps) {
+            match condition {
+                Condition::Fact(fact) => possible &= self.facts[*fact],
+                Condition::Var(cause, _) if effects.iter().any(|(var, ..)| var == cause) => {}
+                Condition::Var(cause, allowed) => {
+                    let guard = self.keeps(domain, *cause, allowed);
+                    need(*cause, self.mask(domain, *cause, &guard));
                 }
             }
         }

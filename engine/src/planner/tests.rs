@@ -1,7 +1,9 @@
 //! Tests of the planner.
 
+mod brute;
 mod kit;
 mod reasons;
+mod sizes;
 
 use self::kit::{World, node_manifest, services_manifest};
 use super::*;
@@ -73,6 +75,18 @@ fn twenty_stale_services_are_no_larger_a_problem_than_twenty_times_one() {
     let plan = world.plan().unwrap();
     assert_eq!(plan.steps.len(), 40);
     assert!(world.stats().states < 20 * 4);
+}
+
+#[test]
+fn a_mutation_that_hides_what_it_changes_is_not_said_to_show_it() {
+    let number = || Type::Int { min: 0, max: 2 };
+    let extension = Extension::new("e")
+        .path(PathSpec::new("/a", number()))
+        .path(PathSpec::new("/b", number()).known_while("/a = 0"));
+    let both = MutationSpec::new("Both").changes("/a", 0, 1).changes("/b", From::Any, 1);
+    let manifest = Manifest::new("m").extension(extension).mutation(both);
+    let world = World::new(&[manifest]).seen("/a", 0).seen("/b", 2).asks("/a", 1);
+    assert_eq!(world.describe(), "m/Both /a 0->1, /b 2->unknown; 1000 ms");
 }
 
 #[test]

@@ -83,6 +83,14 @@ impl World {
         })
     }
 
+    pub(super) fn cfg(&self) -> &State {
+        &self.cfg
+    }
+
+    pub(super) fn seen_at(&self) -> &Seen {
+        &self.seen
+    }
+
     pub(super) fn stats(&self) -> Stats {
         self.planner.borrow().stats()
     }
