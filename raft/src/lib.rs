@@ -1,1 +1,34 @@
-//! Placeholder of the first build.
+//! The replicated Cfg under the engine: a quorum of members that agree on one sequence of
+//! proposals, and a [`Store`](kraken_engine::store::Store) on each that has applied them.
+//!
+//! openraft does the consensus and is hidden behind [`Handle`]: no type of it is in this crate's
+//! interface, so that it can be replaced and is compiled here only. The log, the snapshots and the
+//! transport are our own. This crate knows nothing of actors, HTTP or leaves.
+
+mod core;
+mod entropy;
+mod fatal;
+mod folder;
+mod handle;
+mod log;
+mod machine;
+mod options;
+mod status;
+mod transport;
+mod types;
+
+pub use self::{
+    core::{
+        Consistency, MEMBERS_MAX, MembershipError, ProposeError, READERS_MAX, ReadError, StartError,
+    },
+    fatal::FatalError,
+    folder::FolderError,
+    handle::Handle,
+    log::LogError,
+    machine::{AppliedEntry, EVENTS_MAX, StateError},
+    options::{
+        Bootstrap, KEEP_BYTES, KEEP_ENTRIES, Limits, Options, SEGMENT_BYTES, SNAPSHOT_BYTES,
+        SNAPSHOT_ENTRIES, Timers,
+    },
+    status::{Leadership, Member, Role, Status, Which},
+};

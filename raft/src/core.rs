@@ -1,0 +1,359 @@
+//! The member behind the handle: it owns the folder, the log, the store, the links and openraft's
+//! core, and takes them from nothing to a member and back.
+//!
+//! Everything in here runs on the member's own runtime.
+
+mod change;
+mod propose;
+mod read;
+mod serve;
+mod tend;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use kraken_engine::{
+    command::{Command, Proposal},
+    id::{ClusterId, MemberId},
+    time::Millis,
+};
+use openraft::{Config, RaftMetrics, SnapshotPolicy, async_runtime::watch::WatchReceiver};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::propose::prepare;
+use self::read::Rounds;
+pub use self::{
+    change::{MEMBERS_MAX, MembershipError},
+    propose::ProposeError,
+    read::{Consistency, READERS_MAX, ReadError},
+};
+use crate::{
+    entropy,
+    fatal::Fatal,
+    folder::{Folder, FolderError, Identity, Phase},
+    log::{Log, LogError, Site, WriterThread},
+    machine::{Machine, Shared, Snapshots, StateError},
+    options::{Bootstrap, Options},
+    status::{Leadership, Status},
+    transport::{Factory, Links, accept},
+    types::{Data, Peer, Raft, Types},
+};
+
+/// The founder's id. The first entries are the membership and the leader's first one, so that no
+/// entry that gives out an id has this index.
+const FOUNDER: u64 = 1;
+/// Proposals of this process that are under way.
+pub(crate) const PROPOSALS_MAX: usize = 8192;
+
+/// A member cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The runtime's threads cannot be started.
+    #[error("cannot start the threads of this member")]
+    Runtime(#[source] io::Error),
+    /// The address is taken or none of this host.
+    #[error("cannot listen for members on {address}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The state cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The timers contradict each other.
+    #[error("the timers do not fit together: {0}")]
+    Timers(String),
+    /// The core does not start from what the data folder holds.
+    #[error("consensus does not start: {0}")]
+    Consensus(String),
+    /// The cluster could not be founded or joined.
+    #[error(transparent)]
+    Membership(Box<MembershipError>),
+}
+
+/// One member of the quorum, or somebody about to become one.
+pub(crate) struct Core {
+    pub(crate) options: Options,
+    /// This member as others are told.
+    peer: Peer,
+    folder: Mutex<Option<Folder>>,
+    pub(crate) fatal: Fatal,
+    pub(crate) shared: Arc<Shared>,
+    node: OnceLock<Arc<Node>>,
+    becoming: tokio::sync::Mutex<()>,
+    pub(crate) leadership: watch::Sender<Leadership>,
+    proposals: Semaphore,
+    rounds: Rounds,
+    pub(crate) ended: CancellationToken,
+}
+
+/// What there is once this is a member.
+pub(crate) struct Node {
+    pub(crate) cluster: u64,
+    pub(crate) member: u64,
+    pub(crate) raft: Raft,
+    log: Log,
+    links: Arc<Links>,
+    snapshots: Arc<Snapshots>,
+    writer: Mutex<Option<WriterThread>>,
+}
+
+impl Node {
+    /// What openraft says now.
+    pub(crate) fn metrics(&self) -> RaftMetrics<Types> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// The address of a member.
+    fn address(&self, member: u64) -> Option<String> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.get_node(&member).map(|peer| peer.address.clone())
+    }
+
+    /// The leader that this member knows of.
+    fn leader(&self) -> Option<u64> {
+        self.raft.metrics().borrow_watched().current_leader
+    }
+
+    /// Waits until what openraft says fits.
+    async fn until(
+        &self,
+        deadline: Instant,
+        fits: impl Fn(&RaftMetrics<Types>) -> bool,
+    ) -> Option<RaftMetrics<Types>> {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let now = metrics.borrow_and_update().clone();
+            if fits(&now) {
+                return Some(now);
+            }
+            timeout_at(deadline, metrics.changed()).await.ok()?.ok()?;
+        }
+    }
+}
+
+impl Core {
+    /// Opens the folder, listens, and becomes what the folder or the options say.
+    pub(crate) async fn start(
+        options: Options,
+    ) -> Result<(Arc<Self>, std::net::SocketAddr), StartError> {
+        let folder = Folder::open(&options.data)?;
+        let listen = |source| StartError::Listen { address: options.listen.to_string(), source };
+        let listener = TcpListener::bind(options.listen).await.map_err(listen)?;
+        let local = listener.local_addr().map_err(listen)?;
+        let peer = Peer {
+            name: options.name.to_string(),
+            address: options.advertise.clone().unwrap_or_else(|| local.to_string()),
+            http: options.http.clone(),
+            sync: options.sync.clone(),
+        };
+        let identity = folder.identity()?;
+        let core = Arc::new(Self {
+            options,
+            peer,
+            folder: Mutex::new(Some(folder)),
+            fatal: Fatal::new(),
+            shared: Arc::default(),
+            node: OnceLock::new(),
+            becoming: tokio::sync::Mutex::default(),
+            leadership: watch::Sender::default(),
+            proposals: Semaphore::new(PROPOSALS_MAX),
+            rounds: Rounds::default(),
+            ended: CancellationToken::new(),
+        });
+        if let Some(identity) = &identity {
+            core.open_node(identity).await?;
+        }
+        tokio::spawn(accept(listener, Arc::clone(&core), core.ended.clone()));
+        core.bootstrap(identity).await?;
+        Ok((core, local))
+    }
+
+    async fn bootstrap(self: &Arc<Self>, identity: Option<Identity>) -> Result<(), StartError> {
+        let become_member = match (identity.map(|identity| identity.phase), &self.options.bootstrap)
+        {
+            (Some(Phase::Member), _) => return self.campaign_alone().await,
+            (Some(Phase::Founding), _) => self.found().await,
+            (Some(Phase::Joining(via)), _) => self.be_admitted(via).await,
+            (None, Bootstrap::Wait) => return Ok(()),
+            (None, Bootstrap::Init) => self.init().await.map(|_| ()),
+            (None, Bootstrap::Join(via)) => self.join(via.clone()).await.map(|_| ()),
+        };
+        become_member.map_err(|error| StartError::Membership(Box::new(error)))
+    }
+
+    /// Who is alone has nobody to wait for.
+    async fn campaign_alone(&self) -> Result<(), StartError> {
+        let Some(node) = self.node() else { return Ok(()) };
+        let voters: Vec<u64> = node.metrics().membership_config.voter_ids().collect();
+        if voters == [node.member] {
+            let elect = node.raft.trigger().elect(false).await;
+            elect.map_err(|error| StartError::Consensus(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// What there is once this is a member.
+    pub(crate) fn node(&self) -> Option<&Arc<Node>> {
+        self.node.get()
+    }
+
+    /// What this member says of itself.
+    pub(crate) fn status(&self) -> Status {
+        let Some(node) = self.node() else { return Status::uninitialised() };
+        let applied = self.shared.applied().map_or(0, |id| id.index);
+        Status::from_metrics(node.cluster, applied, &node.metrics())
+    }
+
+    /// Founds a cluster of one.
+    pub(crate) async fn init(self: &Arc<Self>) -> Result<MemberId, MembershipError> {
+        let _becoming = self.becoming.lock().await;
+        self.expect_nobody()?;
+        let cluster = ClusterId::new(entropy::number());
+        let identity = Identity::new(cluster, MemberId::new(FOUNDER), Phase::Founding);
+        self.set_identity(&identity)?;
+        self.open_node(&identity).await.map_err(MembershipError::start)?;
+        self.found().await?;
+        Ok(identity.member)
+    }
+
+    fn expect_nobody(&self) -> Result<(), MembershipError> {
+        match self.node() {
+            None => Ok(()),
+            Some(node) => Err(MembershipError::Member { member: MemberId::new(node.member) }),
+        }
+    }
+
+    fn set_identity(&self, identity: &Identity) -> Result<(), MembershipError> {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = folder.as_ref().ok_or_else(MembershipError::stopped)?;
+        Ok(folder.set_identity(identity)?)
+    }
+
+    /// Does what is left to do of founding; each step may have been done before a crash.
+    async fn found(&self) -> Result<(), MembershipError> {
+        let node = self.node().ok_or_else(MembershipError::stopped)?;
+        let deadline = Instant::now() + self.options.timers.membership;
+        let unavailable = |why: String| MembershipError::Unavailable { why };
+        if node.raft.is_initialized().await.map_err(|error| unavailable(error.to_string()))? {
+            let elect = node.raft.trigger().elect(false).await;
+            elect.map_err(|error| unavailable(error.to_string()))?;
+        } else {
+            let members = std::collections::BTreeMap::from([(node.member, self.peer.clone())]);
+            let founded = node.raft.initialize(members).await;
+            founded.map_err(|error| unavailable(error.to_string()))?;
+        }
+        node.until(deadline, |metrics| metrics.current_leader == Some(node.member))
+            .await
+            .ok_or(MembershipError::Timeout)?;
+        let cluster = ClusterId::new(node.cluster);
+        let proposal = Proposal {
+            request: None,
+            author: self.peer.name.clone(),
+            at: Millis::ZERO,
+            command: Command::Found { cluster },
+        };
+        let data = Data::encode(proposal).map_err(|error| unavailable(error.to_string()))?;
+        // Refused where an earlier attempt got as far as this, which is as good.
+        let founded = node.raft.client_write(data).await;
+        founded.map_err(|error| unavailable(error.to_string()))?;
+        let member = MemberId::new(node.member);
+        self.set_identity(&Identity::new(cluster, member, Phase::Member))
+    }
+
+    async fn open_node(self: &Arc<Self>, identity: &Identity) -> Result<(), StartError> {
+        let (cluster, member) = (identity.cluster.get(), identity.member.get());
+        let (log_folder, state_folder) = {
+            let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+            let closed = || StartError::Consensus("it was shut down".to_owned());
+            let folder = folder.as_ref().ok_or_else(closed)?;
+            (folder.log(), folder.state())
+        };
+        let segment_bytes = self.options.limits.segment_bytes;
+        let site = Site { folder: log_folder, cluster, member, segment_bytes };
+        let fatal = self.fatal.clone();
+        let open = move || {
+            let state = Snapshots::open(state_folder, cluster)?;
+            let log = Log::open(site, fatal)?;
+            Ok::<_, StartError>((state, log))
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
+        let ((snapshots, newest), (log, writer)) =
+            opened.map_err(|error| StartError::Consensus(error.to_string()))??;
+        let snapshots = Arc::new(snapshots);
+        let links = Arc::new(Links::new(cluster, member));
+        let consensus = |why: String| StartError::Consensus(why);
+        let machine = Machine::new(Arc::clone(&self.shared), Arc::clone(&snapshots), newest)
+            .map_err(|error| consensus(error.to_string()))?;
+        let config = Arc::new(self.config().map_err(StartError::Timers)?);
+        let factory = Factory(Arc::clone(&links));
+        let raft = Raft::new(member, config, factory, log.clone(), machine)
+            .await
+            .map_err(|error| consensus(error.to_string()))?;
+        let writer = Mutex::new(Some(writer));
+        let node = Arc::new(Node { cluster, member, raft, log, links, snapshots, writer });
+        if self.node.set(Arc::clone(&node)).is_err() {
+            return Err(consensus("it was started before".to_owned()));
+        }
+        self.tend(&node);
+        Ok(())
+    }
+
+    fn config(&self) -> Result<Config, String> {
+        let timers = &self.options.timers;
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Config {
+            cluster_name: "kraken".to_owned(),
+            heartbeat_interval: ms(timers.heartbeat),
+            election_timeout_min: ms(timers.election_min),
+            election_timeout_max: ms(timers.election_max),
+            install_snapshot_timeout: ms(timers.membership),
+            max_payload_entries: 512,
+            replication_lag_threshold: 1024,
+            // When to take a snapshot and what to purge is decided by bytes, in `tend`.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            purge_batch_size: 256,
+            enable_pre_vote: Some(true),
+            // The store is in memory: a leader that restarts has to be elected anew.
+            enable_leader_restore: Some(false),
+            ..Config::default()
+        }
+        .validate()
+        .map_err(|error| error.to_string())
+    }
+
+    /// Ends everything; the folder is free afterwards.
+    pub(crate) async fn shutdown(&self) {
+        self.ended.cancel();
+        if let Some(node) = self.node() {
+            if let Err(error) = node.raft.shutdown().await {
+                tracing::warn!(%error, "consensus did not end well");
+            }
+            let writer = node.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(writer) = writer {
+                writer.stop().await;
+            }
+            node.links.retain(|_| false);
+        }
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}

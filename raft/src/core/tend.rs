@@ -1,0 +1,138 @@
+//! What is done on the side as long as this is a member: who leads is told, snapshots are taken, the
+//! log is purged behind them, and what a lost leader left half-done is finished.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use kraken_engine::id::{MemberId, Term};
+use openraft::{ChangeMembers, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Core, Node};
+use crate::{fatal::FatalError, options::Limits, status::Leadership, types::Types};
+
+/// Between looks at the lease and at the size of the log.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+impl Core {
+    /// Begins to tend a member, until it ends.
+    pub(super) fn tend(self: &Arc<Self>, node: &Arc<Node>) {
+        let (core, tended) = (Arc::clone(self), Arc::clone(node));
+        let ended = self.ended.clone();
+        tokio::spawn(async move { ended.run_until_cancelled(core.tend_leadership(&tended)).await });
+        let (core, tended) = (Arc::clone(self), Arc::clone(node));
+        let ended = self.ended.clone();
+        tokio::spawn(async move { ended.run_until_cancelled(core.tend_log(&tended)).await });
+    }
+
+    async fn tend_leadership(&self, node: &Node) {
+        let mut metrics = node.raft.metrics();
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let now = metrics.borrow_and_update().clone();
+            if let Err(error) = &now.running_state {
+                if !self.ended.is_cancelled() {
+                    self.fatal.raise(FatalError::Consensus { why: error.to_string() });
+                }
+                self.leadership.send_replace(Leadership::default());
+                return;
+            }
+            let leadership = self.leadership_of(node, &now);
+            self.leadership.send_if_modified(|told| {
+                let changed = *told != leadership;
+                *told = leadership;
+                changed
+            });
+            tokio::select! {
+                changed = metrics.changed() => if changed.is_err() { return },
+                _ = look.tick() => {}
+            }
+        }
+    }
+
+    fn leadership_of(&self, node: &Node, metrics: &RaftMetrics<Types>) -> Leadership {
+        let is_me = metrics.state == ServerState::Leader;
+        let in_term = || {
+            let applied = self.shared.applied();
+            applied.is_some_and(|id| *id.leader_id == metrics.current_term)
+        };
+        Leadership {
+            leader: metrics.current_leader.map(MemberId::new),
+            is_me,
+            term: Term::new(metrics.current_term),
+            ready: is_me && in_term() && self.holds_lease(node, metrics),
+        }
+    }
+
+    fn holds_lease(&self, node: &Node, metrics: &RaftMetrics<Types>) -> bool {
+        if metrics.membership_config.voter_ids().eq([node.member]) {
+            return true;
+        }
+        // A tenth less, for a clock here that runs slower than one elsewhere.
+        let lease = self.options.timers.election_max * 9 / 10;
+        metrics
+            .last_quorum_acked
+            .as_ref()
+            .is_some_and(|acked| openraft::Instant::elapsed(&**acked) < lease)
+    }
+
+    async fn tend_log(&self, node: &Node) {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut purged_behind = None;
+        loop {
+            look.tick().await;
+            let metrics = node.metrics();
+            if self.is_snapshot_due(node)
+                && let Err(error) = node.raft.trigger().snapshot().await
+            {
+                tracing::warn!(%error, "no snapshot could be asked for");
+            }
+            let snapshot = metrics.snapshot.map(|id| id.index);
+            if snapshot.is_some() && snapshot != purged_behind {
+                purged_behind = snapshot;
+                node.purge(&self.options.limits, snapshot).await;
+            }
+            let members: BTreeSet<u64> =
+                metrics.membership_config.nodes().map(|(id, _)| *id).collect();
+            node.links.retain(|member| members.contains(&member));
+            if metrics.state == ServerState::Leader {
+                node.finish_change(&metrics).await;
+            }
+        }
+    }
+
+    fn is_snapshot_due(&self, node: &Node) -> bool {
+        let limits = &self.options.limits;
+        let (entries, bytes) = self.shared.growth.get();
+        let objects = self.shared.with(|store| store.objects().count() as u64).unwrap_or(0);
+        let last = node.snapshots.current().map_or(0, |(_, image)| image.bytes);
+        entries >= limits.snapshot_entries.max(objects) || bytes >= limits.snapshot_bytes.max(last)
+    }
+}
+
+impl Node {
+    async fn purge(&self, limits: &Limits, snapshot: Option<u64>) {
+        let upto = self.log.purge_target(snapshot, limits.keep_entries, limits.keep_bytes);
+        if let Some(upto) = upto
+            && let Err(error) = self.raft.trigger().purge_log(upto).await
+        {
+            tracing::warn!(%error, "the log could not be purged");
+        }
+    }
+
+    /// A joint membership has two quorums; one that its leader left behind is made simple again.
+    async fn finish_change(&self, metrics: &RaftMetrics<Types>) {
+        let stored = &metrics.membership_config;
+        let settled = metrics.committed_membership_config.log_id() == stored.log_id();
+        let by_another = stored.log_id().is_some_and(|id| *id.leader_id != metrics.current_term);
+        if stored.get_joint_config().len() < 2 || !settled || !by_another {
+            return;
+        }
+        let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
+        match self.commit_change(nothing, false, *stored.log_id()).await {
+            Ok(_) => tracing::info!("finished a change of the membership that was left half-done"),
+            Err(reply) => tracing::warn!(?reply, "a change of the membership stays half-done"),
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! The state machine: the store behind the log, in memory, with its snapshots on disk.
+//!
+//! Readers look at the store under a read lock while entries are applied under the write lock, one
+//! at a time; nothing is copied for either. A snapshot clones pointers and is encoded beside the
+//! apply path. Whoever subscribes is told of each entry after the store shows it.
+
+mod snapshot;
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures_util::{Stream, TryStreamExt};
+use kraken_engine::{
+    command::{Command, Outcome},
+    id::{Revision, Term},
+    store::{Change, Store},
+    time::Millis,
+};
+use openraft::{
+    OptionalSend, RaftSnapshotBuilder, Snapshot,
+    entry::RaftEntry,
+    storage::{EntryResponder, RaftStateMachine},
+};
+use tokio::sync::{broadcast, watch};
+
+pub use self::snapshot::StateError;
+pub(crate) use self::snapshot::{Image, Incoming, Snapshots};
+use crate::types::{Answer, Data, Entry, LogId, Payload, SnapshotMeta, StoredMembership, Types};
+
+/// Entries that a subscriber may be behind before it is told that it lagged.
+pub const EVENTS_MAX: usize = 4096;
+
+/// One entry that was applied, as subscribers are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedEntry {
+    /// The store's revision after it.
+    pub revision: Revision,
+    /// Who asked for it.
+    pub author: String,
+    /// When, in milliseconds since the Unix epoch, by the proposer's clock.
+    pub at: Millis,
+    /// The proposer's word to those who read the history.
+    pub note: Option<String>,
+    /// The objects that changed, in order of uid.
+    pub changes: Vec<Change>,
+    /// Whether the catalog changed.
+    pub declared: bool,
+    /// The whole store was replaced by a snapshot: what came before is void, read everything anew.
+    pub reset: bool,
+}
+
+/// What is held under the lock: the store and what it is the result of.
+#[derive(Default)]
+struct Held {
+    store: Store,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// How much was applied since the last snapshot.
+#[derive(Debug, Default)]
+pub(crate) struct Growth {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Growth {
+    /// Entries and bytes of proposals.
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (self.entries.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
+    fn add(&self, bytes: usize) {
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn reset(&self) {
+        self.entries.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The store as readers and the applier share it.
+pub(crate) struct Shared {
+    held: RwLock<Held>,
+    /// The index that will be applied next.
+    next: watch::Sender<u64>,
+    events: broadcast::Sender<Arc<AppliedEntry>>,
+    whole: Mutex<Option<(u64, Arc<Store>)>>,
+    pub(crate) growth: Growth,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            held: RwLock::default(),
+            next: watch::Sender::new(0),
+            events: broadcast::Sender::new(EVENTS_MAX),
+            whole: Mutex::default(),
+            growth: Growth::default(),
+        }
+    }
+}
+
+impl Shared {
+    /// Looks at the store. The applier waits meanwhile. `None` after a panic while applying, when
+    /// the store may be half-way.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&Store) -> R) -> Option<R> {
+        self.held.read().ok().map(|held| look(&held.store))
+    }
+
+    /// The store as a whole, copied at most once an index.
+    pub(crate) fn whole(&self) -> Option<Arc<Store>> {
+        let held = self.held.read().ok()?;
+        let next = next_index(held.applied);
+        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, store)) = &*whole
+            && *at == next
+        {
+            return Some(Arc::clone(store));
+        }
+        let store = Arc::new(held.store.clone());
+        *whole = Some((next, Arc::clone(&store)));
+        Some(store)
+    }
+
+    /// What was applied last.
+    pub(crate) fn applied(&self) -> Option<LogId> {
+        self.held.read().ok().and_then(|held| held.applied)
+    }
+
+    /// Follows the index that will be applied next.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.next.subscribe()
+    }
+
+    /// Follows what is applied.
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedEntry>> {
+        self.events.subscribe()
+    }
+
+    fn apply(&self, entry: Entry) -> io::Result<Answer> {
+        let id = entry.log_id();
+        let mut held = self.held.write().map_err(|_| poisoned())?;
+        held.applied = Some(id);
+        let answer = match entry.payload {
+            Payload::Blank => Answer(None),
+            Payload::Membership(membership) => {
+                held.membership = StoredMembership::new(Some(id), membership);
+                Answer(None)
+            }
+            Payload::Normal(data) => {
+                let proposal = data.proposal();
+                let (index, term) = (Revision::new(id.index), Term::new(*id.leader_id));
+                let applied = held.store.apply(index, term, proposal);
+                let revision = held.store.revision();
+                drop(held);
+                self.growth.add(data.bytes().len());
+                if matches!(applied.outcome, Outcome::Applied { .. }) {
+                    self.tell(revision, &data, applied.changes, applied.declared);
+                }
+                Answer(Some(applied.outcome))
+            }
+        };
+        Ok(answer)
+    }
+
+    fn tell(&self, revision: Revision, data: &Data, changes: Vec<Change>, declared: bool) {
+        let proposal = data.proposal();
+        let note = match &proposal.command {
+            Command::Txn(txn) => txn.note.clone(),
+            Command::Mark => return,
+            Command::Found { .. }
+            | Command::Declare { .. }
+            | Command::Freeze { .. }
+            | Command::Thaw { .. }
+            | Command::OpenIntents { .. }
+            | Command::CloseIntents { .. } => None,
+        };
+        // Without subscribers nobody has to know.
+        drop(self.events.send(Arc::new(AppliedEntry {
+            revision,
+            author: proposal.author.clone(),
+            at: proposal.at,
+            note,
+            changes,
+            declared,
+            reset: false,
+        })));
+    }
+
+    fn replace(&self, meta: &SnapshotMeta, store: Store) -> io::Result<()> {
+        let revision = store.revision();
+        let mut held = self.held.write().map_err(|_| poisoned())?;
+        *held = Held { store, applied: meta.last_log_id, membership: meta.last_membership.clone() };
+        drop(held);
+        self.growth.reset();
+        self.next.send_replace(next_index(meta.last_log_id));
+        drop(self.events.send(Arc::new(AppliedEntry {
+            revision,
+            author: String::new(),
+            at: Millis::ZERO,
+            note: None,
+            changes: Vec::new(),
+            declared: true,
+            reset: true,
+        })));
+        Ok(())
+    }
+}
+
+fn next_index(applied: Option<LogId>) -> u64 {
+    applied.map_or(0, |id| id.index + 1)
+}
+
+fn poisoned() -> io::Error {
+    io::Error::other("an entry could not be applied before")
+}
+
+/// What openraft drives.
+pub(crate) struct Machine {
+    shared: Arc<Shared>,
+    snapshots: Arc<Snapshots>,
+}
+
+impl Machine {
+    /// Takes over what the snapshots hold.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        snapshots: Arc<Snapshots>,
+        newest: Option<(SnapshotMeta, Store)>,
+    ) -> io::Result<Self> {
+        if let Some((meta, store)) = newest {
+            shared.replace(&meta, store)?;
+        }
+        Ok(Self { shared, snapshots })
+    }
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotData = Image;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let held = self.shared.held.read().map_err(|_| poisoned())?;
+        Ok((held.applied, held.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let answer = self.shared.apply(entry)?;
+            if let Some(responder) = responder {
+                responder.send(answer);
+            }
+        }
+        self.shared.next.send_replace(next_index(self.shared.applied()));
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        if !force && !self.snapshots.room() {
+            tracing::warn!("no room for a snapshot; the log grows until there is");
+            return None;
+        }
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let held = self.shared.held.read().unwrap_or_else(PoisonError::into_inner);
+        let meta =
+            SnapshotMeta { last_log_id: held.applied, last_membership: held.membership.clone() };
+        let store = held.store.clone();
+        self.shared.growth.reset();
+        Builder { meta, store, snapshots: Arc::clone(&self.snapshots) }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, image: Image) -> io::Result<()> {
+        let (snapshots, wanted) = (Arc::clone(&self.snapshots), meta.clone());
+        let install = move || {
+            let (_, store) = snapshots.decode(&image)?;
+            snapshots.place(&wanted, image)?;
+            io::Result::Ok(store)
+        };
+        let store = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        self.shared.replace(meta, store)
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<openraft::alias::SnapshotOf<Types, Image>>> {
+        let current = self.snapshots.current();
+        Ok(current.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+    }
+}
+
+/// Builds one snapshot from a store that nobody changes any more.
+pub(crate) struct Builder {
+    meta: SnapshotMeta,
+    store: Store,
+    snapshots: Arc<Snapshots>,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = Image;
+
+    async fn build_snapshot(&mut self) -> io::Result<openraft::alias::SnapshotOf<Types, Image>> {
+        let (meta, store) = (self.meta.clone(), std::mem::take(&mut self.store));
+        let snapshots = Arc::clone(&self.snapshots);
+        let build = move || {
+            let snapshot = snapshots.save(&meta, &store)?;
+            io::Result::Ok(Snapshot { meta, snapshot })
+        };
+        tokio::task::spawn_blocking(build).await.map_err(io::Error::other)?
+    }
+}

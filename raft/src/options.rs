@@ -1,0 +1,122 @@
+//! How a member is started.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use kraken_engine::id::Name;
+
+/// What a member is and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The data folder. One process has it at a time.
+    pub data: PathBuf,
+    /// Where members are listened to; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// The address at which other members find this one, as `host:port`; the bound one by default.
+    /// It is written into the membership and stays the same as long as the member is one.
+    pub advertise: Option<String>,
+    /// The member's name, unique among the members.
+    pub name: Name,
+    /// What to do when the data folder is empty.
+    pub bootstrap: Bootstrap,
+    /// This member's HTTP URL, told to others as it is.
+    pub http: String,
+    /// This member's address for leaves and relays, told to others as it is.
+    pub sync: String,
+    /// Sizes.
+    pub limits: Limits,
+    /// Times.
+    pub timers: Timers,
+}
+
+impl Options {
+    /// Options with defaults for the rest; waits to be told to found or to join.
+    pub fn new(data: impl Into<PathBuf>, listen: SocketAddr, name: Name) -> Self {
+        Self {
+            data: data.into(),
+            listen,
+            advertise: None,
+            name,
+            bootstrap: Bootstrap::Wait,
+            http: String::new(),
+            sync: String::new(),
+            limits: Limits::default(),
+            timers: Timers::default(),
+        }
+    }
+}
+
+/// What to do when the data folder is empty. Ignored when it is a member's already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// Wait for `init` or `join`.
+    Wait,
+    /// Found a cluster.
+    Init,
+    /// Join through the members at these addresses.
+    Join(Vec<String>),
+}
+
+/// Bytes of a log segment by default.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+/// Entries after which a snapshot is taken, unless the store holds more objects than that.
+pub const SNAPSHOT_ENTRIES: u64 = 100_000;
+/// Bytes of proposals after which a snapshot is taken, unless the last one was larger.
+pub const SNAPSHOT_BYTES: u64 = 64 << 20;
+/// Entries that stay in the log behind a snapshot, for members that were away for a while.
+pub const KEEP_ENTRIES: u64 = 500_000;
+/// Bytes of entries that stay in the log behind a snapshot.
+pub const KEEP_BYTES: u64 = 256 << 20;
+
+/// Sizes of the log and when it is compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a log segment, from 4 KiB to 2 GiB. Default [`SEGMENT_BYTES`].
+    pub segment_bytes: u64,
+    /// Default [`SNAPSHOT_ENTRIES`].
+    pub snapshot_entries: u64,
+    /// Default [`SNAPSHOT_BYTES`].
+    pub snapshot_bytes: u64,
+    /// Default [`KEEP_ENTRIES`].
+    pub keep_entries: u64,
+    /// Default [`KEEP_BYTES`].
+    pub keep_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            segment_bytes: SEGMENT_BYTES,
+            snapshot_entries: SNAPSHOT_ENTRIES,
+            snapshot_bytes: SNAPSHOT_BYTES,
+            keep_entries: KEEP_ENTRIES,
+            keep_bytes: KEEP_BYTES,
+        }
+    }
+}
+
+/// Times. The same on all members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// Between signs of life of the leader. Default 100 ms.
+    pub heartbeat: Duration,
+    /// Shortest silence after which a follower stands for election. Default 500 ms.
+    pub election_min: Duration,
+    /// Longest such silence, and the leader's lease. Default 1 s.
+    pub election_max: Duration,
+    /// Time for a proposal or a read, changes of leader included. Default 5 s.
+    pub request: Duration,
+    /// Time for a change of the membership. Default 60 s.
+    pub membership: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(500),
+            election_max: Duration::from_secs(1),
+            request: Duration::from_secs(5),
+            membership: Duration::from_secs(60),
+        }
+    }
+}
