@@ -36,7 +36,7 @@ use crate::{
 /// How often a leader looks for intents that outlived their leader.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Longest sleep between timers; a bound on what a missed wake-up could cost.
-const SLEEP_MAX: Duration = Duration::from_secs(60);
+const SLEEP_MAX: Duration = Duration::from_mins(1);
 
 /// Starts the driver on the present arbiter, once it is sure to miss no change.
 pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions) {
