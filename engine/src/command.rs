@@ -77,6 +77,11 @@ pub enum Command {
         /// Attempt ids.
         attempts: Vec<AttemptId>,
     },
+    /// Has objects tried again: their deciders forget failures, and quarantine ends.
+    Retry {
+        /// Which; only those that are there now.
+        targets: Targets,
+    },
 }
 
 /// Which objects an operation means.
@@ -122,6 +127,8 @@ pub enum Condition {
     Revision(Revision),
     /// The Cfg path holds exactly this; `None`: nothing.
     Value(Path, Option<Value>),
+    /// The Cfg path holds something.
+    Holds(Path),
 }
 
 /// One operation of a transaction.

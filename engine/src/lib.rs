@@ -8,6 +8,7 @@ pub mod command;
 pub mod decider;
 pub mod dsc;
 pub mod event;
+pub mod explain;
 pub mod fleet;
 pub mod id;
 pub mod machine;

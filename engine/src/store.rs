@@ -5,6 +5,7 @@
 //! the store for a snapshot copies pointers and no states.
 
 mod freeze;
+mod retry;
 mod txn;
 mod wire;
 
@@ -197,6 +198,10 @@ impl Store {
                     self.intents.remove(attempt);
                 }
                 Ok(self.applied(self.revision, Vec::new()))
+            }
+            Command::Retry { targets } => {
+                let changes = self.retry(index, targets)?;
+                Ok(self.applied(index, changes))
             }
         }
     }

@@ -181,7 +181,8 @@ impl Shared {
             | Command::Freeze { .. }
             | Command::Thaw { .. }
             | Command::OpenIntents { .. }
-            | Command::CloseIntents { .. } => None,
+            | Command::CloseIntents { .. }
+            | Command::Retry { .. } => None,
         };
         // Without subscribers nobody has to know.
         drop(self.events.send(Arc::new(AppliedEntry {

@@ -40,7 +40,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn covers(&self, object: &Object) -> bool {
+    pub(super) fn covers(&self, object: &Object) -> bool {
         match self {
             Self::All => true,
             Self::Selector(selector) => selector.matches(&object.labels),
@@ -58,7 +58,7 @@ impl Scope {
     }
 }
 
-fn scopes(targets: &Targets) -> Vec<Scope> {
+pub(super) fn scopes(targets: &Targets) -> Vec<Scope> {
     match targets {
         Targets::All => vec![Scope::All],
         Targets::Selector(selector) => vec![Scope::Selector(selector.clone())],
@@ -112,7 +112,7 @@ impl Store {
         Ok(self.resolve_freezes(index))
     }
 
-    fn node_exists(&self, name: &Name) -> Result<(), Refusal> {
+    pub(super) fn node_exists(&self, name: &Name) -> Result<(), Refusal> {
         if self.node(name).is_some() {
             return Ok(());
         }

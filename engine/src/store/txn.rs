@@ -56,7 +56,13 @@ fn check_precondition(
             Some(held) => format!("has {path} = {held}"),
             None => format!("has no {path}"),
         },
-        (Condition::Revision(_) | Condition::Value(..), None) => "does not exist".to_owned(),
+        (Condition::Holds(path), Some(object)) if object.cfg.get(path.as_str()).is_some() => {
+            return Ok(());
+        }
+        (Condition::Holds(path), Some(_)) => format!("has no {path}"),
+        (Condition::Revision(_) | Condition::Value(..) | Condition::Holds(_), None) => {
+            "does not exist".to_owned()
+        }
     };
     Err(Refusal::Precondition { index, object: key.clone(), why })
 }

@@ -1,0 +1,236 @@
+//! Explanations: why an object is not where it is asked to be, what will be done about it, and who
+//! must act. Data, not prose: whoever shows it chooses the words around it.
+//!
+//! Made from what anybody can read (Cfg, Dsc, the catalog), never from inside a decider, so that
+//! every member answers alike. Presumptions are a decider's own and are not known here.
+
+mod act;
+mod scene;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+pub use self::{act::who_must_act, scene::Scene};
+use crate::{
+    catalog::KindCatalog,
+    dsc::{Dsc, Observed},
+    fleet::{LINK_PATH, Link},
+    id::{Revision, Uid},
+    manifest::Context,
+    mutation::Lane,
+    object::{Frozen, ObjectRef},
+    path::Path,
+    planner::{NoPlan, Plan, Planner, Question, Step, StepChange},
+    status::Status,
+    time::Millis,
+    value::Value,
+    view::{Presumed, Subject, View},
+};
+
+/// Why an object stands where it stands.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Why {
+    /// The object.
+    pub object: ObjectRef,
+    /// Its identity.
+    pub uid: Uid,
+    /// The Cfg revision that is explained.
+    pub revision: Revision,
+    /// Whether it is being deleted: then its goal is the absent state of its kind.
+    pub deleting: bool,
+    /// Who froze it.
+    pub frozen: Option<Frozen>,
+    /// What its link was last heard to be; nothing for what is no node, or was never attached.
+    pub link: Option<Value>,
+    /// Every path at which what is seen is not what is asked, in order.
+    pub differences: Vec<Difference>,
+    /// What both lanes together say of it.
+    pub status: Option<Status>,
+    /// What each lane says of it.
+    pub lanes: Lanes,
+    /// What is to be done, as far as this can be told without a decider's presumptions.
+    pub plan: PlanView,
+    /// Who must act for it to move on, in words.
+    pub who_must_act: String,
+}
+
+/// The words of the two lanes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lanes {
+    /// Of the node that hosts the object.
+    pub itself: Option<Status>,
+    /// Of the leader of the quorum.
+    pub quorum: Option<Status>,
+}
+
+/// A path at which what is seen is not what is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    /// The path.
+    pub path: Path,
+    /// What is asked.
+    pub wanted: Value,
+    /// What is seen; nothing where it is unknown.
+    pub seen: Option<Value>,
+    /// Whether it was seen longer ago than it is good for.
+    pub stale: bool,
+}
+
+/// What will be done for one object, and in what order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    /// The steps; empty where nothing is to be done, or nothing can be.
+    pub steps: Vec<StepView>,
+    /// The expected time of all steps, in milliseconds.
+    pub cost_ms: u64,
+    /// What must come to hold on other objects first, as predicates.
+    pub waits_for: Vec<String>,
+    /// The parts of the goal that cannot be reached, with what is missing.
+    pub blocked: Vec<Blocked>,
+}
+
+/// A part of a goal that cannot be reached.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Blocked {
+    /// The reason in words.
+    pub text: String,
+    /// The reason as data; absent where the object's kind is not declared.
+    pub reason: Option<NoPlan>,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StepView {
+    /// The step as it is called: `module/Name(bindings)`.
+    pub step: String,
+    /// The module that carries it out.
+    pub module: String,
+    /// The mutation within the module.
+    pub mutation: String,
+    /// What the stars of its paths stand for.
+    pub bindings: Vec<String>,
+    /// Where it runs.
+    pub context: Context,
+    /// Who decides it.
+    pub lane: Lane,
+    /// Whether it interrupts what runs.
+    pub disruptive: bool,
+    /// What it is expected to change.
+    pub changes: Vec<StepChange>,
+    /// The expected time, in milliseconds.
+    pub cost_ms: u64,
+}
+
+/// Explains one object at `now`.
+pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
+    let object = subject.object;
+    let status = Status::of(subject.dsc);
+    let plan = plan(subject, planner);
+    let differences = differences(subject, now);
+    Why {
+        object: object.key.clone(),
+        uid: object.uid,
+        revision: object.revision,
+        deleting: object.deleting,
+        frozen: object.frozen.clone(),
+        link: subject.dsc.value(LINK_PATH).cloned(),
+        who_must_act: who_must_act(subject, status.as_ref(), &plan, !differences.is_empty()),
+        differences,
+        lanes: Lanes {
+            itself: Status::of_lane(subject.dsc, Lane::Itself),
+            quorum: Status::of_lane(subject.dsc, Lane::Quorum),
+        },
+        status,
+        plan,
+    }
+}
+
+/// What will be done for an object, or why nothing can be.
+pub fn plan(subject: Subject<'_>, planner: &mut Planner) -> PlanView {
+    let nothing_presumed = Presumed::new();
+    let Some(view) = View::new(subject, &nothing_presumed) else {
+        let text = format!("no extension declares kind {}", subject.object.key.kind);
+        let blocked = vec![Blocked { text, reason: None }];
+        return PlanView { blocked, ..PlanView::default() };
+    };
+    let goal = view.goal();
+    let cfg = &subject.object.cfg;
+    let question = Question { kind: view.kind(), goal: &goal, cfg, facts: &view };
+    match planner.plan(&question) {
+        Ok(plan) => PlanView::of(&plan),
+        Err(reason) => PlanView { blocked: vec![Blocked::of(&reason)], ..PlanView::default() },
+    }
+}
+
+/// Every path at which what is seen is not what is asked, in order.
+pub fn differences(subject: Subject<'_>, now: Millis) -> Vec<Difference> {
+    let nothing_presumed = Presumed::new();
+    let Some(view) = View::new(subject, &nothing_presumed) else { return Vec::new() };
+    let goal = view.goal().into_iter();
+    let differing = goal.filter_map(|(path, wanted)| {
+        let seen = view.seen(&path);
+        let stale = is_stale(view.kind(), subject.dsc, &path, now);
+        let seen = seen.cloned();
+        (seen.as_ref() != Some(&wanted)).then_some(Difference { path, wanted, seen, stale })
+    });
+    differing.collect()
+}
+
+/// Whether what is held at a path was seen longer ago than it is good for. While the link of a node
+/// is up its values stand, although only changes are sent.
+pub fn is_stale(kind: &KindCatalog, dsc: &Dsc, path: &Path, now: Millis) -> bool {
+    let over = |seen: &Observed| {
+        let rule = kind.schema.rule(path).map(|(rule, _)| rule);
+        let ttl_ms = rule.and_then(|rule| rule.ttl_ms);
+        ttl_ms.is_some_and(|ttl_ms| seen.seen_at.after_ms(ttl_ms) < now)
+    };
+    let is_up = dsc.value(LINK_PATH).and_then(Value::as_str) == Some(Link::Up.as_str());
+    !is_up && dsc.get(path.as_str()).filter(|seen| seen.value.is_some()).is_some_and(over)
+}
+
+impl PlanView {
+    /// A plan for people.
+    pub fn of(plan: &Plan) -> Self {
+        Self {
+            steps: plan.steps.iter().map(StepView::of).collect(),
+            cost_ms: plan.cost_ms,
+            waits_for: plan.waits_for.clone(),
+            blocked: plan.blocked.iter().map(Blocked::of).collect(),
+        }
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_done(&self) -> bool {
+        self.steps.is_empty() && self.blocked.is_empty()
+    }
+}
+
+impl Blocked {
+    fn of(reason: &NoPlan) -> Self {
+        Self { text: reason.to_string(), reason: Some(reason.clone()) }
+    }
+}
+
+impl StepView {
+    fn of(step: &Step) -> Self {
+        let mutation = &step.instance.mutation;
+        Self {
+            step: step.instance.to_string(),
+            module: mutation.id.module.to_string(),
+            mutation: mutation.id.name.to_string(),
+            bindings: step.instance.bindings.iter().map(ToString::to_string).collect(),
+            context: mutation.context,
+            lane: mutation.context.lane(),
+            disruptive: mutation.disruptive,
+            changes: step.changes.clone(),
+            cost_ms: step.cost_ms,
+        }
+    }
+}

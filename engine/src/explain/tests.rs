@@ -1,0 +1,3 @@
+//! Explanations of small objects, as tables.
+
+use super::*;
