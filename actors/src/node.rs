@@ -1,5 +1,8 @@
 //! A node: its actors, put together. The one place that knows who is handed what.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kraken_engine::{

@@ -1,6 +1,9 @@
 //! What the actors need of the quorum: a port with engine types only. The binary joins it to
 //! `kraken_raft`, so that a module author never compiles Raft; tests join it to a store in memory.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
