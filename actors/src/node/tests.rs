@@ -266,7 +266,7 @@ async fn one_changed_path_costs_under_1_kib_on_the_wire() {
     fixture.until("n1", "the leaf has answered", |n1| n1.converged >= Some(revision)).await;
     let cost = count.load(Ordering::SeqCst) - before;
     assert!(cost > 0, "the proxy counts");
-    eprintln!("COST {cost}");
+   
     assert!(cost < 1_024, "a changed Cfg path cost {cost} bytes");
     leaf.stop().await;
     fixture.member.stop().await;
