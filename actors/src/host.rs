@@ -1,9 +1,10 @@
-//! The module host: owns the modules of a node, keeps them running, and holds every request to them to
-//! its deadline. It decides nothing about objects; whether an attempt may begin is for the reconciler.
+//! The module host: owns the modules of a node, keeps them running, and holds every request to them
+//! to its deadline. It decides nothing about objects; whether an attempt may begin is for the
+//! reconciler.
 //!
 //! Restarted by its keeper ([`HostHandle::start`]) when it panics. Its modules are then stopped and
-//! started anew, attempts in hand end as [`Fault::ModuleLost`](messages::Fault::ModuleLost), and the
-//! memory of ended attempts is lost; the objects are not.
+//! started anew, attempts in hand end as [`Fault::ModuleLost`], and the memory of ended attempts is
+//! lost; the objects are not.
 
 pub mod attempt;
 pub mod attempts;

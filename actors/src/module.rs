@@ -1,10 +1,12 @@
 //! The SDK of module authors: what a module is, what it is asked, and what it may report.
 //!
 //! A module is an actix actor that implements [`Module`], handles [`Mutate`] and [`Poll`], and is
-//! handed to a node as a [`Factory`]. It never decides: the engine plans, the module carries out one
-//! mutation at a time and says what it sees. See `examples/lamp.rs` for a whole one.
+//! handed to a node as a [`Factory`]. It never decides: the engine plans, the module carries out
+//! one mutation at a time and says what it sees. See `examples/lamp.rs` for a whole one.
 
 pub mod authority;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 pub mod factory;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
@@ -33,12 +35,14 @@ pub const MODULE_MAILBOX_MAX: usize = 256;
 
 /// A module actor.
 ///
-/// Restarted by the node's module host when it panics or stops, with backoff; what it kept in memory
-/// is then lost, so it must find again what it started (see `adopt` in the module `service`).
+/// Restarted by the node's module host when it panics or stops, with backoff; what it kept in
+/// memory is then lost, so it must find again what it started (see `adopt` in the module
+/// `service`).
 ///
-/// It runs on a thread of its own, on which it is also built. An answer to [`Mutate`] that is dropped,
-/// as by a panic in its future, counts as a panic of the module. Before it is ended in good order it is
-/// asked for its [`shutdown`](Module::shutdown); after a panic, or when it hangs, it is not.
+/// It runs on a thread of its own, on which it is also built. An answer to [`Mutate`] that is
+/// dropped, as by a panic in its future, counts as a panic of the module. Before it is ended in
+/// good order it is asked for its [`shutdown`](Module::shutdown); after a panic, or when it hangs,
+/// it is not.
 pub trait Module: Actor<Context = Context<Self>> + Handler<Mutate> + Handler<Poll> {
     /// The module's own configuration, from the table `[modules.<name>]` of the node's file.
     type Config: DeserializeOwned + Default + Send + 'static;
@@ -49,10 +53,10 @@ pub trait Module: Actor<Context = Context<Self>> + Handler<Mutate> + Handler<Pol
     /// Makes the actor. An error is shown as the module's state and tried again with backoff.
     fn build(config: Self::Config, kit: Kit) -> Result<Self, ConfigureError>;
 
-    /// The last work of this actor before it is ended, waited for within a bound (a few seconds); the
-    /// cancel tokens of its attempts have fired already. What it starts is stopped here if the node
-    /// stops and its configuration asks for that; when only the module ends, another one follows that
-    /// must find things as they are.
+    /// The last work of this actor before it is ended, waited for within a bound (a few seconds);
+    /// the cancel tokens of its attempts have fired already. What it starts is stopped here if the
+    /// node stops and its configuration asks for that; when only the module ends, another one
+    /// follows that must find things as they are.
     fn shutdown(&mut self, why: Stopping) -> ResponseFuture<()> {
         tracing::debug!(?why, "the module ends");
         Box::pin(async {})

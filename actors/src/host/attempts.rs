@@ -1,5 +1,5 @@
-//! The attempts that this node has begun: which run, and which have ended of late, so that an attempt
-//! that is asked for twice starts once. Pure but for the cancel tokens.
+//! The attempts that this node has begun: which run, and which have ended of late, so that an
+//! attempt that is asked for twice starts once. Pure but for the cancel tokens.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::messages::AttemptEnded;
 use crate::module::MODULE_MAILBOX_MAX;
 
-/// Attempts that one module may have in hand; at the bound the sender is answered BUSY. No more than
-/// fit its mailbox, so that a request never waits outside of it.
+/// Attempts that one module may have in hand; at the bound the sender is answered BUSY. No more
+/// than fit its mailbox, so that a request never waits outside of it.
 pub const ATTEMPTS_RUNNING_MAX: usize = MODULE_MAILBOX_MAX;
 /// Ended attempts that are remembered; older ones would be started again if they were asked for.
 pub const ATTEMPTS_KEPT_MAX: usize = 4_096;

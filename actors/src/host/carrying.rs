@@ -1,4 +1,5 @@
-//! The part of the module host that takes attempts, has modules carry them out, and tells their ends.
+//! The part of the module host that takes attempts, has modules carry them out, and tells their
+//! ends.
 
 use std::future::Future;
 

@@ -42,8 +42,9 @@ pub(crate) struct Shared {
 }
 
 impl HostHandle {
-    /// Starts the host and its modules. Fails only on what is wrong before any of them runs; a module
-    /// that does not start is tried again. With [`Home::Own`] it must be called within an actix system.
+    /// Starts the host and its modules. Fails only on what is wrong before any of them runs; a
+    /// module that does not start is tried again. With [`Home::Own`] it must be called within an
+    /// actix system.
     pub async fn start(options: HostOptions) -> Result<Self, HostError> {
         options.by_name()?;
         let shared = Arc::new(Shared::default());
@@ -62,8 +63,8 @@ impl HostHandle {
         Ok(Self { shared })
     }
 
-    /// Asks for a mutation. [`Admission::Busy`] also when the host does not answer: asked again with
-    /// the same attempt, it starts at most once.
+    /// Asks for a mutation. [`Admission::Busy`] also when the host does not answer: asked again
+    /// with the same attempt, it starts at most once.
     pub async fn mutate(&self, start: Start) -> Admission {
         self.ask(start, HOST_TIMEOUT).await.unwrap_or(Admission::Busy)
     }
@@ -73,8 +74,8 @@ impl HostHandle {
         self.ask(Cancel(attempt), HOST_TIMEOUT).await.unwrap_or(false)
     }
 
-    /// Replaces the objects that modules look at. Those that are asked for differently are looked at
-    /// soon.
+    /// Replaces the objects that modules look at. Those that are asked for differently are looked
+    /// at soon.
     pub fn set_objects(&self, objects: Vec<Arc<ObjectView>>) {
         self.shared.objects().set(objects);
         self.shared.changed.notify_one();
@@ -113,7 +114,7 @@ impl HostHandle {
         }
     }
 
-    async fn ask<M>(&self, message: M, within: Duration) -> Option<M::Result>
+    pub(super) async fn ask<M>(&self, message: M, within: Duration) -> Option<M::Result>
     where
         M: Message + Send + 'static,
         M::Result: Send,

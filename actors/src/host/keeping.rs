@@ -1,5 +1,5 @@
-//! The part of the module host that keeps modules running: starts them, ends them, asks them to look
-//! and to take a changed configuration, and draws the consequence of how they behave.
+//! The part of the module host that keeps modules running: starts them, ends them, asks them to
+//! look and to take a changed configuration, and draws the consequence of how they behave.
 
 use std::{future::Future, time::Duration};
 

@@ -15,10 +15,10 @@ use crate::module::{ConfigureError, ObjectView};
 
 /// Carry out a mutation.
 ///
-/// From the reconciler. Answered at once with whether the attempt was taken; how it ended comes as an
-/// [`AttemptEnded`]. Repeatable: an attempt that runs, or has ended of late, is not started again and
-/// is answered as before; if it has ended, its end is told again, unless the queue of ends is full,
-/// and then the next repetition tells it.
+/// From the reconciler. Answered at once with whether the attempt was taken; how it ended comes as
+/// an [`AttemptEnded`]. Repeatable: an attempt that runs, or has ended of late, is not started
+/// again and is answered as before; if it has ended, its end is told again, unless the queue of
+/// ends is full, and then the next repetition tells it.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Admission")]
 pub struct Start {
@@ -83,16 +83,16 @@ pub enum Fault {
     ModuleLost,
 }
 
-/// Cancel an attempt. From the reconciler; answered with whether one runs that may be cancelled. That
-/// it has ended is told as for every attempt.
+/// Cancel an attempt. From the reconciler; answered with whether one runs that may be cancelled.
+/// That it has ended is told as for every attempt.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "bool")]
 pub struct Cancel(pub AttemptId);
 
 /// Take a changed configuration of one module.
 ///
-/// From the node. A module that takes it live answers itself and keeps the old one if it refuses it;
-/// every other is restarted with it, which is not waited for.
+/// From the node. A module that takes it live answers itself and keeps the old one if it refuses
+/// it; every other is restarted with it, which is not waited for.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), ConfigureError>")]
 pub struct SetConfig {
@@ -126,8 +126,8 @@ pub struct Stop {
     pub within: Duration,
 }
 
-/// Objects have changed. From the handle, whenever it was given some; carries no data, because the host
-/// reads them anew.
+/// Objects have changed. From the handle, whenever it was given some; carries no data, because the
+/// host reads them anew.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ObjectsChanged;

@@ -1,6 +1,6 @@
 //! The objects that modules here look at, and which kinds of them have changed since that was last
-//! asked. Pure; held outside of the host actor, so that its restart does not lose them. How many there
-//! may be is bounded by the node's own store.
+//! asked. Pure; held outside of the host actor, so that its restart does not lose them. How many
+//! there may be is bounded by the node's own store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -65,8 +65,8 @@ impl Objects {
     }
 }
 
-/// The kinds of object on which a module discovers paths: those to which any of the manifests adds a
-/// path that this one discovers.
+/// The kinds of object on which a module discovers paths: those to which any of the manifests adds
+/// a path that this one discovers.
 pub(crate) fn kinds_of<'a>(
     manifest: &Manifest,
     all: impl IntoIterator<Item = &'a Manifest>,

@@ -450,6 +450,54 @@ fn stopping_the_host_ends_its_modules_in_good_order() {
 }
 
 #[test]
+fn the_host_comes_back_after_a_panic_with_its_objects_and_modules() {
+    run(Time::Paused, async {
+        let mut node = Node::wild().await;
+        let order = node.order("Patient", WITHIN);
+        node.host.mutate(order).await;
+        assert_eq!(node.host.ask(Break, SLOW).await, None);
+        assert_eq!(fault(node.end().await.outcome), Fault::ModuleLost);
+        node.listen();
+        node.seen.clear();
+        node.until("/modules/wild/state", "RUN").await;
+        node.until("/level", 0).await;
+        node.does("Fine").await.unwrap();
+    });
+}
+
+/// Has the host panic.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct Break;
+
+impl actix::Handler<Break> for super::ModuleHost {
+    type Result = ();
+
+    fn handle(&mut self, _: Break, _: &mut Self::Context) {
+        panic!("told to panic");
+    }
+}
+
+#[test]
+fn a_module_that_blocks_its_thread_is_abandoned_and_replaced() {
+    actix_rt::System::new().block_on(async {
+        let mut node = Node::start(Wild::live(), json!({}), Home::Own).await;
+        node.until("/modules/wild/state", "RUN").await;
+        for _ in 0..HUNG_MAX {
+            let order = node.order("Block", Duration::from_millis(10));
+            assert_eq!(node.host.mutate(order).await, Admission::Accepted);
+        }
+        for _ in 0..HUNG_MAX {
+            assert_eq!(fault(node.end().await.outcome), Fault::Deadline);
+        }
+        node.until("/modules/wild/restarts", 1).await;
+        node.until("/modules/wild/state", "RUN").await;
+        node.does("Fine").await.unwrap();
+        assert_eq!(node.host.observe().await.unwrap().abandoned, 1);
+    });
+}
+
+#[test]
 fn modules_on_threads_of_their_own_panic_and_end_alone() {
     actix_rt::System::new().block_on(async {
         let mut node = Node::start(Wild::live(), json!({}), Home::Own).await;

@@ -1,5 +1,6 @@
-//! What a module may speak of: the paths that its manifest says it discovers, and no others. What it
-//! reports beyond is refused and counted, so that a faulty module cannot overwrite what others see.
+//! What a module may speak of: the paths that its manifest says it discovers, and no others. What
+//! it reports beyond is refused and counted, so that a faulty module cannot overwrite what others
+//! see.
 
 use std::{
     collections::BTreeSet,

@@ -30,7 +30,8 @@ pub const THREAD_END_GRACE: Duration = Duration::from_secs(1);
 /// Where a module runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Home {
-    /// On a thread of its own: a module that blocks or panics costs no other. Needs an actix system.
+    /// On a thread of its own: a module that blocks or panics costs no other. Needs an actix
+    /// system.
     #[default]
     Own,
     /// On the thread of the caller, which must run a `LocalSet`: tests that hold time need it.
@@ -45,10 +46,8 @@ pub struct Factory {
     start: Arc<StartModule>,
 }
 
-type StartModule = dyn Fn(Json, Kit, Home) -> LocalBoxFuture<'static, Result<Running, ConfigureError>>
-    + Send
-    + Sync
-    + 'static;
+type Starting = LocalBoxFuture<'static, Result<Running, ConfigureError>>;
+type StartModule = dyn Fn(Json, Kit, Home) -> Starting + Send + Sync;
 
 /// A module that runs. Dropping it stops the module at once.
 pub struct Running {

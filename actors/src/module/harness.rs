@@ -1,6 +1,6 @@
 //! Runs one module against a fake node, for the tests of modules:
 //!
-//! ```ignore
+//! ```text
 //! harness::run(Time::Paused, async {
 //!     let mut lamp = Harness::start(Lamp::factory(), Value::Null).await.unwrap();
 //!     lamp.mutate("SwitchOn", &[], &fake::node("n1")).await.unwrap();
@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The module lives on the thread of the test, so that paused time holds it too; what it blocks, it
-//! blocks the test with. Requests are held to their deadlines by the code that the module host uses.
+//! blocks the test with. Requests are held to their deadlines as the module host does it.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
@@ -48,8 +48,8 @@ pub const SEEN_WITHIN: Duration = Duration::from_secs(30);
 /// How time passes in a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Time {
-    /// It jumps to the next timer whenever nothing else is to be done: not for modules that wait for
-    /// processes, sockets or threads.
+    /// It jumps to the next timer whenever nothing else is to be done: not for modules that wait
+    /// for processes, sockets or threads.
     Paused,
     /// As outside.
     Real,
@@ -257,6 +257,17 @@ impl Harness {
             }
         };
         timeout(SEEN_WITHIN, wait).await.is_ok()
+    }
+
+    /// Lets time pass, and hears what the module reports meanwhile.
+    pub async fn pass(&mut self, time: Duration) {
+        self.listen_during(tokio::time::sleep(time)).await;
+    }
+
+    /// Forgets all that was seen.
+    pub fn forget(&mut self) {
+        self.listen();
+        self.seen.clear();
     }
 
     /// What the module put on the record of objects.

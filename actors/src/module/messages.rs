@@ -13,13 +13,13 @@ use kraken_engine::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::reporter::Reporter;
+use super::{Module, read_config, reporter::Reporter};
 
 /// Carry out one mutation on one object.
 ///
 /// From the module host; answered when the work is done or has failed. What the module answers is
-/// not believed: the step is done when what it reports says so. May come twice with the same attempt.
-/// A handler should be an async one, so that its actor can take other messages meanwhile.
+/// not believed: the step is done when what it reports says so. May come twice with the same
+/// attempt. A handler should be an async one, so that its actor can take other messages meanwhile.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), MutateError>")]
 pub struct Mutate {
@@ -50,10 +50,18 @@ pub struct Poll {
     pub objects: Vec<Arc<ObjectView>>,
 }
 
-/// Take a changed configuration: the module's table as JSON.
+/// Take a changed configuration: the module's table as JSON, null where there is none. Read it with
+/// [`read`](Self::read).
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "Result<(), ConfigureError>")]
 pub struct Configure(pub serde_json::Value);
+
+impl Configure {
+    /// The configuration as the module has it; an absent table is the default one.
+    pub fn read<M: Module>(self) -> Result<M::Config, ConfigureError> {
+        read_config::<M>(self.0)
+    }
+}
 
 /// One object as a module sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

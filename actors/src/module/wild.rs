@@ -16,8 +16,8 @@ use super::{
 };
 
 /// What [`Wild`] may do to an object, each under the name of a mutation.
-pub(crate) const DEEDS: [&str; 9] =
-    ["Fine", "Slow", "Fail", "Patient", "Hang", "Lie", "Panic", "PanicInside", "Quit"];
+pub(crate) const DEEDS: [&str; 10] =
+    ["Fine", "Slow", "Fail", "Patient", "Hang", "Lie", "Panic", "PanicInside", "Quit", "Block"];
 /// How long `Slow` takes.
 pub(crate) const SLOW: Duration = Duration::from_secs(5);
 
@@ -92,6 +92,9 @@ impl Handler<Mutate> for Wild {
         match mutate.mutation.as_str() {
             "Panic" => panic!("told to panic"),
             "Quit" => context.stop(),
+            "Block" => loop {
+                std::thread::park();
+            },
             _ => {}
         }
         Box::pin(misbehave(mutate))
@@ -101,7 +104,10 @@ impl Handler<Mutate> for Wild {
 async fn misbehave(mutate: Mutate) -> Result<(), MutateError> {
     let uid = mutate.object.uid;
     match mutate.mutation.as_str() {
-        "Slow" => tokio::time::sleep(SLOW).await,
+        "Slow" => {
+            // Takes as long as nothing comes.
+            let _nothing = tokio::time::timeout(SLOW, pending::<()>()).await;
+        }
         "Fail" => return Err(MutateError::permanent("told to fail")),
         "Patient" => {
             mutate.cancel.cancelled().await;
@@ -137,8 +143,7 @@ impl Handler<Configure> for Wild {
     type Result = Result<(), ConfigureError>;
 
     fn handle(&mut self, configure: Configure, _: &mut Context<Self>) -> Self::Result {
-        let config: WildConfig = serde_json::from_value(configure.0)
-            .map_err(|error| ConfigureError::Invalid(error.to_string()))?;
+        let config = configure.read::<Self>()?;
         if config.refuses {
             return Err(ConfigureError::NeedsRestart);
         }
