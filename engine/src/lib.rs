@@ -10,6 +10,7 @@ pub mod dsc;
 pub mod event;
 pub mod explain;
 pub mod fleet;
+pub mod graph;
 pub mod id;
 pub mod machine;
 pub mod manifest;

@@ -1,20 +1,22 @@
 //! Plans: the cheapest steps from what is seen to what is asked. Pure and deterministic: the same
 //! question has the same answer everywhere.
 //!
-//! [`Planner::plan`] works in four stages. `domain` finds which paths and mutations matter, from the
-//! goal backwards. `problem` turns the question into small integers. `solve` splits it into parts
-//! that do not touch each other and has each searched (`search`, with `bound` to guide it). The shape
-//! of an answer is kept (`memo`), so that thousands of like objects cost one search and a look each.
+//! [`Planner::plan`] works in four stages. `domain` finds which paths and mutations matter, from
+//! the goal backwards. `problem` turns the question into small integers. `solve` splits it into
+//! parts that do not touch each other and has each searched (`search`, with `bound` to guide it).
+//! The shape of an answer is kept (`memo`), so that thousands of like objects cost one search and a
+//! look each.
 
 mod bound;
 mod domain;
+mod explore;
 mod memo;
 mod problem;
 mod reason;
 mod search;
 mod solve;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,6 +25,7 @@ use std::{
 
 use serde::Serialize;
 
+pub(crate) use self::explore::{Move, Part, explore};
 use self::{
     domain::Domain,
     memo::Memo,

@@ -2,7 +2,8 @@
 //!
 //! Written as text in manifests: `/physState = POWER_ON`, `/slots != 0`, `/x in {A, B}`,
 //! `/temperature < 80`, `/x known`; of a related object with `@parent`, `@owner` or `@/path/to/name`
-//! (a path of this object whose value names a node) before the path: `@parent /physState = POWER_ON`.
+//! (a path of this object whose value names a node) before the path: `@parent /physState =
+//! POWER_ON`.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 

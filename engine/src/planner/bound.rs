@@ -2,8 +2,9 @@
 //!
 //! A landmark is a path with a set of values that every plan from here must pass. The wanted values
 //! are landmarks; and where every way of a path to its landmark runs through a mutation that needs
-//! something of another path, that is a landmark too. Each path's distance over its landmarks counts
-//! only that path's share of what mutations cost, so that the sum over paths is never too much.
+//! something of another path, that is a landmark too. Each path's distance over its landmarks
+//! counts only that path's share of what mutations cost, so that the sum over paths is never too
+//! much.
 
 use std::collections::BTreeMap;
 

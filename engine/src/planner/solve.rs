@@ -100,7 +100,7 @@ pub(super) fn solve(domain: &Domain, problem: &Problem<'_>) -> Shape {
 }
 
 /// The paths by parts: those that one act touches are of one part.
-fn parts(problem: &Problem<'_>, reach: &Reach) -> Vec<Vec<usize>> {
+pub(super) fn parts(problem: &Problem<'_>, reach: &Reach) -> Vec<Vec<usize>> {
     let mut union = UnionFind::<usize>::new(problem.fields.len());
     for act in problem.acts.iter().filter(|act| reach.admits(act)) {
         let needed = act.needs.iter().map(|(var, _)| *var);

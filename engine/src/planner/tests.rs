@@ -1,7 +1,7 @@
 //! Tests of the planner.
 
 mod brute;
-mod kit;
+pub(crate) mod kit;
 mod reasons;
 mod sizes;
 

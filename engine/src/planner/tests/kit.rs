@@ -6,7 +6,7 @@ use super::*;
 use crate::{catalog::Catalog, id::Name, predicate::Predicate};
 
 /// One object of kind `node` with all that a question needs.
-pub(super) struct World {
+pub(crate) struct World {
     catalog: Catalog,
     cfg: State,
     seen: Seen,
@@ -14,7 +14,7 @@ pub(super) struct World {
 }
 
 #[derive(Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     values: BTreeMap<Path, Value>,
     related: BTreeMap<String, Value>,
 }
@@ -36,7 +36,7 @@ impl Facts for Seen {
 }
 
 impl World {
-    pub(super) fn new(manifests: &[Manifest]) -> Self {
+    pub(crate) fn new(manifests: &[Manifest]) -> Self {
         Self {
             catalog: Catalog::build(manifests).unwrap(),
             cfg: State::new(),
@@ -45,35 +45,35 @@ impl World {
         }
     }
 
-    pub(super) fn seen(mut self, path: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn seen(mut self, path: &str, value: impl Into<Value>) -> Self {
         self.seen.values.insert(Path::new(path).unwrap(), value.into());
         self
     }
 
-    pub(super) fn related(mut self, on_and_path: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn related(mut self, on_and_path: &str, value: impl Into<Value>) -> Self {
         self.seen.related.insert(on_and_path.to_owned(), value.into());
         self
     }
 
-    pub(super) fn asks(mut self, path: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn asks(mut self, path: &str, value: impl Into<Value>) -> Self {
         self.cfg.set(Path::new(path).unwrap(), value.into()).unwrap();
         self
     }
 
-    pub(super) fn kind(&self) -> &KindCatalog {
+    pub(crate) fn kind(&self) -> &KindCatalog {
         self.catalog.kind(&Name::new("node").unwrap()).unwrap()
     }
 
-    pub(super) fn goal(&self) -> BTreeMap<String, Value> {
+    pub(crate) fn goal(&self) -> BTreeMap<String, Value> {
         let goal = self.kind().schema.goal(&self.cfg, false);
         goal.into_iter().map(|(path, value)| (path.to_string(), value)).collect()
     }
 
-    pub(super) fn plan(&self) -> Answer {
+    pub(crate) fn plan(&self) -> Answer {
         self.plan_with(&mut self.planner.borrow_mut())
     }
 
-    pub(super) fn plan_with(&self, planner: &mut Planner) -> Answer {
+    pub(crate) fn plan_with(&self, planner: &mut Planner) -> Answer {
         let goal = self.kind().schema.goal(&self.cfg, false);
         planner.plan(&Question {
             kind: self.kind(),
@@ -83,20 +83,20 @@ impl World {
         })
     }
 
-    pub(super) fn cfg(&self) -> &State {
+    pub(crate) fn cfg(&self) -> &State {
         &self.cfg
     }
 
-    pub(super) fn seen_at(&self) -> &Seen {
+    pub(crate) fn seen_at(&self) -> &Seen {
         &self.seen
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         self.planner.borrow().stats()
     }
 
     /// The answer in one line.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self.plan() {
             Ok(plan) => describe(&plan),
             Err(reason) => reason.to_string(),
@@ -104,7 +104,7 @@ impl World {
     }
 }
 
-pub(super) fn describe(plan: &Arc<Plan>) -> String {
+pub(crate) fn describe(plan: &Arc<Plan>) -> String {
     let shown =
         |value: &Option<Value>| value.as_ref().map_or("unknown".to_owned(), Value::to_string);
     let mut parts: Vec<String> = plan
@@ -122,7 +122,7 @@ pub(super) fn describe(plan: &Arc<Plan>) -> String {
 }
 
 /// Machines with power and a run state, which is known while they are on.
-pub(super) fn node_manifest() -> Manifest {
+pub(crate) fn node_manifest() -> Manifest {
     let phys = Type::enum_of(["POWER_OFF", "POWER_ON", "PHYS_HANG"]);
     let run = Type::enum_of(["INIT", "SYNC"]);
     let seconds = std::time::Duration::from_secs;
@@ -147,7 +147,7 @@ pub(super) fn node_manifest() -> Manifest {
 }
 
 /// Services, started with a whole specification at once.
-pub(super) fn services_manifest() -> Manifest {
+pub(crate) fn services_manifest() -> Manifest {
     let state = Type::enum_of(["STOP", "RUN"]);
     Manifest::new("service")
         .extension(
