@@ -276,12 +276,15 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let held = self.shared.held.read().unwrap_or_else(PoisonError::into_inner);
-        let meta =
-            SnapshotMeta { last_log_id: held.applied, last_membership: held.membership.clone() };
-        let store = held.store.clone();
         self.shared.growth.reset();
-        Builder { meta, store, snapshots: Arc::clone(&self.snapshots) }
+        let view = self.shared.held.read().ok().map(|held| {
+            let meta = SnapshotMeta {
+                last_log_id: held.applied,
+                last_membership: held.membership.clone(),
+            };
+            (meta, held.store.clone())
+        });
+        Builder { view, snapshots: Arc::clone(&self.snapshots) }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, image: Image) -> io::Result<()> {
@@ -303,10 +306,10 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
-/// Builds one snapshot from a store that nobody changes any more.
+/// Builds one snapshot from a store that nobody changes any more; there is none after a panic while
+/// applying.
 pub(crate) struct Builder {
-    meta: SnapshotMeta,
-    store: Store,
+    view: Option<(SnapshotMeta, Store)>,
     snapshots: Arc<Snapshots>,
 }
 
@@ -314,7 +317,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> io::Result<openraft::alias::SnapshotOf<Types, Image>> {
-        let (meta, store) = (self.meta.clone(), std::mem::take(&mut self.store));
+        let (meta, store) = self.view.take().ok_or_else(poisoned)?;
         let snapshots = Arc::clone(&self.snapshots);
         let build = move || {
             let snapshot = snapshots.save(&meta, &store)?;

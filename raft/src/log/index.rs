@@ -63,6 +63,8 @@ pub(crate) struct Index {
     pub(crate) purged: Option<LogId>,
     /// The files in which places are.
     pub(crate) files: BTreeMap<u64, Arc<File>>,
+    /// The index of the first slot.
+    base: u64,
     slots: VecDeque<Slot>,
     /// The newest entries, a suffix of the slots.
     cache: VecDeque<Entry>,
@@ -80,7 +82,7 @@ pub(crate) struct Found {
 impl Index {
     /// The index of the first entry here.
     pub(crate) fn first(&self) -> u64 {
-        self.purged.map_or(0, |purged| purged.index + 1)
+        self.base
     }
 
     /// The index that the next entry will have.
@@ -110,6 +112,10 @@ impl Index {
     }
 
     fn push_slot(&mut self, id: LogId, place: Place) -> Result<(), Hole> {
+        if self.slots.is_empty() && self.purged.is_none() {
+            // The very first entry may have any index.
+            self.base = id.index;
+        }
         if id.index != self.next() {
             let last = self.last().map_or_else(|| "none".to_owned(), |last| last.index.to_string());
             return Err(Hole { found: id.index, last });
@@ -172,6 +178,7 @@ impl Index {
             self.slots.pop_front();
         }
         self.purged = Some(upto);
+        self.base = self.base.max(upto.index + 1);
     }
 
     /// The last entry to purge so that no more than this stays up to and with `upto`.
@@ -194,8 +201,8 @@ impl Index {
 
     /// Begins an empty log at `next`, until the purge that accounts for it is read.
     pub(crate) fn skip_to(&mut self, next: u64) {
-        if self.slots.is_empty() && next > 0 {
-            self.purged = Some(log_id(0, next - 1));
+        if self.slots.is_empty() {
+            self.base = next;
         }
     }
 

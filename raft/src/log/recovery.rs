@@ -267,7 +267,8 @@ impl Recovered {
     /// A segment may hold entries that were purged later, and begin behind such that are gone with
     /// the segments before it.
     fn replay_entry(&mut self, id: LogId, place: Place) -> Result<(), String> {
-        let gap = id.index > self.index.next();
+        // Only the first segment of all may begin with any entry.
+        let gap = id.index > self.index.next() && place.segment > 1;
         let begins = *self.begins.get_or_insert(if gap { id.index } else { 0 });
         if begins == id.index && gap {
             self.index.skip_to(begins);

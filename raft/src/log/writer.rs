@@ -104,7 +104,6 @@ impl Writer {
         let Recovered { mut index, sealed, current, next, .. } = recovered;
         let standing =
             Standing { vote: index.vote, committed: index.committed, purged: index.purged };
-        let fresh = current.is_none();
         let segment = match current {
             Some(segment) => segment,
             None => create(&site, next, site.segment_bytes)?,
@@ -122,12 +121,20 @@ impl Writer {
             unplaced: Vec::new(),
             spare: None,
         };
-        if fresh {
-            writer.begin_segment();
-            writer.flush()?;
-            writer.sync()?;
-        }
+        writer.restate()?;
         Ok(writer)
+    }
+
+    /// Puts down again what has to stand in the segment that is written to: a crash may have come
+    /// between its creation and its first records, and the segments before it may go.
+    fn restate(&mut self) -> io::Result<()> {
+        if self.segment.end + STATE_BYTES_MAX + SEAL_BYTES as u64 > self.segment.size {
+            self.rotate(0)?;
+        } else {
+            self.begin_segment();
+        }
+        self.flush()?;
+        self.sync()
     }
 
     /// The index that the writer keeps.
