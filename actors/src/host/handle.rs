@@ -7,7 +7,7 @@ use std::{
 };
 
 use actix::{Addr, Arbiter, Handler, Message, System, dev::ToEnvelope};
-use kraken_engine::id::{AttemptId, Name};
+use kraken_engine::id::{AttemptId, Name, Uid};
 use tokio::{
     sync::{Notify, oneshot},
     time::timeout,
@@ -84,6 +84,12 @@ impl HostHandle {
     /// Tells how one object is now, as [`set_objects`](Self::set_objects).
     pub fn object_changed(&self, object: Arc<ObjectView>) {
         self.shared.objects().put(object);
+        self.shared.changed.notify_one();
+    }
+
+    /// Tells that an object is not here any more.
+    pub fn object_removed(&self, uid: Uid) {
+        self.shared.objects().remove(uid);
         self.shared.changed.notify_one();
     }
 

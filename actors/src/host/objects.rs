@@ -42,6 +42,12 @@ impl Objects {
         self.by_uid.insert(view.uid, view);
     }
 
+    /// Forgets an object that is not here any more.
+    pub(crate) fn remove(&mut self, uid: Uid) {
+        let gone = self.by_uid.remove(&uid);
+        self.changed.extend(gone.map(|view| view.key.kind.clone()));
+    }
+
     /// The kinds that have changed since the last call.
     pub(crate) fn take_changed(&mut self) -> BTreeSet<Name> {
         std::mem::take(&mut self.changed)
@@ -110,6 +116,12 @@ mod tests {
         objects.set(vec![Arc::new(seen)]);
         assert_eq!(objects.take_changed(), kinds(&["app"]), "one went");
         assert_eq!(objects.len(), 1);
+
+        let uid = fake::object("node", "n1").uid;
+        objects.remove(uid);
+        assert_eq!(objects.take_changed(), kinds(&["node"]));
+        objects.remove(uid);
+        assert_eq!(objects.take_changed(), kinds(&[]), "it was not there");
     }
 
     #[test]
