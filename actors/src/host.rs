@@ -206,7 +206,10 @@ impl Handler<ObjectsChanged> for ModuleHost {
     fn handle(&mut self, _: ObjectsChanged, context: &mut Self::Context) {
         let now = self.now();
         let changed = self.shared.objects().take_changed();
-        let looks = self.slots.values_mut().filter(|slot| !slot.kinds.is_disjoint(&changed));
+        let looks = self
+            .slots
+            .values_mut()
+            .filter(|slot| slot.looks.iter().any(|(kind, _)| changed.contains(kind)));
         looks.for_each(|slot| slot.polls.hint(now));
         self.step(context);
     }

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 pub use self::{
     authority::Authority,
     factory::{Ended, Factory, Home, Running},
-    messages::{Configure, ConfigureError, Mutate, MutateError, ObjectView, Poll},
+    messages::{Configure, ConfigureError, Looker, Mutate, MutateError, ObjectView, Poll},
     reporter::{Look, Report, Reporter, Sighted},
 };
 

@@ -121,7 +121,7 @@ impl ModuleHost {
         let now = self.now();
         let Some(slot) = self.slots.get_mut(name) else { return };
         let Some(running) = &slot.running else { return slot.polls.stopped() };
-        let objects = self.shared.objects().of_kinds(&slot.kinds);
+        let objects = self.shared.objects().looked_at(&slot.looks);
         let looking = look(running.poll.clone(), Poll { objects }, slot.ends.lost.clone());
         slot.polls.begin(now);
         let generation = slot.supervision.generation();

@@ -9,10 +9,10 @@ use std::{
 
 use kraken_engine::{
     id::{Name, Uid},
-    manifest::{Manifest, NODE_KIND},
+    manifest::{Manifest, NODE_KIND, SeenBy},
 };
 
-use crate::module::ObjectView;
+use crate::module::{Looker, ObjectView};
 
 /// All objects that the modules of this node look at.
 #[derive(Debug, Default)]
@@ -53,9 +53,13 @@ impl Objects {
         std::mem::take(&mut self.changed)
     }
 
-    /// The objects of these kinds.
-    pub(crate) fn of_kinds(&self, kinds: &BTreeSet<Name>) -> Vec<Arc<ObjectView>> {
-        self.by_uid.values().filter(|view| kinds.contains(&view.key.kind)).cloned().collect()
+    /// The objects at which a module looks for somebody.
+    pub(crate) fn looked_at(&self, looks: &Looks) -> Vec<Arc<ObjectView>> {
+        let asked = |view: &&Arc<ObjectView>| {
+            let mut lookers = view.lookers.iter();
+            lookers.any(|looker| looks.contains(&(view.key.kind.clone(), *looker)))
+        };
+        self.by_uid.values().filter(asked).cloned().collect()
     }
 
     /// The node of this name, once it is known.
@@ -71,17 +75,28 @@ impl Objects {
     }
 }
 
-/// The kinds of object on which a module discovers paths: those to which any of the manifests adds
-/// a path that this one discovers.
-pub(crate) fn kinds_of<'a>(
+/// The kinds of object at which a module looks, and for whom.
+pub(crate) type Looks = BTreeSet<(Name, Looker)>;
+
+/// At what a module looks: the kinds to which any of the manifests adds a path that this one
+/// discovers, for whoever is to see that path.
+pub(crate) fn looks_of<'a>(
     manifest: &Manifest,
     all: impl IntoIterator<Item = &'a Manifest>,
-) -> BTreeSet<Name> {
-    let extensions = all.into_iter().flat_map(|manifest| &manifest.extensions);
-    let discovered = extensions.filter(|extension| {
-        extension.paths.iter().any(|path| manifest.discovers.contains(&path.path))
-    });
-    discovered.filter_map(|extension| Name::new(&extension.kind).ok()).collect()
+) -> Looks {
+    let mut looks = Looks::new();
+    for extension in all.into_iter().flat_map(|manifest| &manifest.extensions) {
+        let Ok(kind) = Name::new(&extension.kind) else { continue };
+        let discovered =
+            extension.paths.iter().filter(|path| manifest.discovers.contains(&path.path));
+        let lookers = discovered.filter_map(|path| match path.seen_by {
+            SeenBy::Itself => Some(Looker::Host),
+            SeenBy::Parent | SeenBy::Control => Some(Looker::Leader),
+            SeenBy::Nobody => None,
+        });
+        looks.extend(lookers.map(|looker| (kind.clone(), looker)));
+    }
+    looks
 }
 
 #[cfg(test)]
@@ -131,8 +146,34 @@ mod tests {
         };
         let declares = Manifest::new("a").extension(extension("app", "/x"));
         let looks = Manifest::new("b").extension(extension("rack", "/y")).discovers("/x");
-        assert_eq!(kinds_of(&looks, [&declares, &looks]), kinds(&["app"]));
-        assert_eq!(kinds_of(&declares, [&declares, &looks]), kinds(&[]));
+        let app = Name::new("app").unwrap();
+        assert_eq!(looks_of(&looks, [&declares, &looks]), Looks::from([(app, Looker::Host)]));
+        assert_eq!(looks_of(&declares, [&declares, &looks]), Looks::new());
+    }
+
+    #[test]
+    fn a_module_looks_only_where_its_paths_are_to_be_seen() {
+        let seen_by = |seen_by| {
+            let path = PathSpec::new("/x", Type::Bool).seen_by(seen_by);
+            Manifest::new("a").extension(Extension::new("x").path(path)).discovers("/x")
+        };
+        let mut elsewhere = (*fake::object("node", "n2")).clone();
+        elsewhere.lookers = &[Looker::Leader];
+        let mut hosted = (*fake::object("node", "n1")).clone();
+        hosted.lookers = &[Looker::Host];
+        let mut objects = Objects::default();
+        objects.set(vec![Arc::new(hosted), Arc::new(elsewhere)]);
+        for (seen, names) in [
+            (SeenBy::Itself, vec!["n1"]),
+            (SeenBy::Parent, vec!["n2"]),
+            (SeenBy::Control, vec!["n2"]),
+            (SeenBy::Nobody, vec![]),
+        ] {
+            let manifest = seen_by(seen);
+            let asked = objects.looked_at(&looks_of(&manifest, [&manifest]));
+            let asked: Vec<&str> = asked.iter().map(|view| view.key.name.as_str()).collect();
+            assert_eq!(asked, names, "{seen:?}");
+        }
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! One module of a node, as the host holds it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use kraken_engine::{id::Name, time::Millis};
 use serde_json::Value as Json;
 
 use super::{
-    attempt::Ends, attempts::Attempts, jitter::seed_of, objects::kinds_of, options::HostOptions,
-    polls::Polls, snapshot::ModuleSnapshot, supervision::Supervision,
+    attempt::Ends,
+    attempts::Attempts,
+    jitter::seed_of,
+    objects::{Looks, looks_of},
+    options::HostOptions,
+    polls::Polls,
+    snapshot::ModuleSnapshot,
+    supervision::Supervision,
 };
 use crate::module::{Authority, ConfigureError, Factory, Home, Kit, Reporter, Running};
 
@@ -15,7 +21,7 @@ use crate::module::{Authority, ConfigureError, Factory, Home, Kit, Reporter, Run
 pub(crate) struct Slot {
     pub(crate) factory: Factory,
     pub(crate) config: Json,
-    pub(crate) kinds: BTreeSet<Name>,
+    pub(crate) looks: Looks,
     pub(crate) supervision: Supervision,
     pub(crate) polls: Polls,
     /// Whether the module runs, and how requests to it learn that it ends.
@@ -39,7 +45,7 @@ impl Slot {
         };
         Self {
             config: options.configs.get(name.as_str()).cloned().unwrap_or_default(),
-            kinds: kinds_of(manifest, options.factories.iter().map(Factory::manifest)),
+            looks: looks_of(manifest, options.factories.iter().map(Factory::manifest)),
             supervision: Supervision::new(seed),
             polls: Polls::new(Duration::from_millis(manifest.poll_ms), seed),
             running: None,

@@ -11,7 +11,7 @@ use kraken_engine::{
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::ObjectView;
+use super::{Looker, ObjectView};
 
 /// A node of which nothing is asked and nothing known; its uid follows from its name.
 pub fn node(name: &str) -> Arc<ObjectView> {
@@ -28,7 +28,8 @@ pub fn object(kind: &str, name: &str) -> Arc<ObjectView> {
         name: Name::new(name).expect("the name of a fake object"),
     };
     let (labels, cfg, dsc) = (Labels::new(), State::new(), BTreeMap::new());
-    Arc::new(ObjectView { uid, key, labels, cfg, dsc })
+    let lookers = &[Looker::Host, Looker::Leader];
+    Arc::new(ObjectView { uid, key, labels, lookers, cfg, dsc })
 }
 
 /// The same object, with a value asked for.

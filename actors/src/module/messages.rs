@@ -72,10 +72,21 @@ pub struct ObjectView {
     pub key: ObjectRef,
     /// Its labels.
     pub labels: Labels,
+    /// For whom this node looks at it.
+    pub lookers: &'static [Looker],
     /// What is asked of it.
     pub cfg: State,
     /// What was last seen of it; unknown paths are absent.
     pub dsc: BTreeMap<Path, Value>,
+}
+
+/// For whom a node looks at an object. A module is asked to look only where its paths are to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Looker {
+    /// The node hosts the object: paths that the host sees.
+    Host,
+    /// The node leads the quorum: paths that a parent or the quorum sees.
+    Leader,
 }
 
 impl ObjectView {

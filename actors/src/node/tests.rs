@@ -201,7 +201,7 @@ async fn until(state: &StateHandle, of: &str, what: &str, holds: impl Fn(&Seen) 
     };
     match timeout(BOUND, looking).await {
         Ok(seen) => seen,
-        Err(_) => panic!("not within {BOUND:?}: {what}; seen: {:?}", seen(state, of).await),
+        Err(elapsed) => panic!("{elapsed}: not within {BOUND:?}: {what}; seen: {:?}", seen(state, of).await),
     }
 }
 
@@ -266,7 +266,7 @@ async fn one_changed_path_costs_under_1_kib_on_the_wire() {
     fixture.until("n1", "the leaf has answered", |n1| n1.converged >= Some(revision)).await;
     let cost = count.load(Ordering::SeqCst) - before;
     assert!(cost > 0, "the proxy counts");
-   
+
     assert!(cost < 1_024, "a changed Cfg path cost {cost} bytes");
     leaf.stop().await;
     fixture.member.stop().await;

@@ -7,8 +7,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::Addr;
 use kraken_engine::{
+    catalog::Catalog,
     command::{Command, Intent, Op, Outcome, Proposal, Txn},
     event::Happening,
+    fleet::Fleet,
     id::{AttemptId, Name, Revision, Term, Uid},
     machine::{Attempted, Dispatch, Effect},
     status::Status,
@@ -117,18 +119,27 @@ impl Driver {
     }
 
     async fn look_at(&mut self, uids: BTreeSet<Uid>) -> Result<(), Stopped> {
-        let read = move |fleet: &kraken_engine::fleet::Fleet| {
-            (Known::read(fleet, uids), fleet.catalog().clone())
-        };
+        let read = move |fleet: &Fleet| (Known::read(fleet, uids), fleet.catalog().clone());
         let (objects, catalog) = self.state.read(read).await?;
-        for known in objects.iter().filter_map(|(_, known)| known.as_ref()) {
-            if known.is_hosted_by(&self.node) {
-                self.host.object_changed(known.view(&catalog));
+        for (uid, known) in &objects {
+            self.show(*uid, known.as_ref(), &catalog);
+            if let Some(known) = known {
+                self.finish_deletion(known);
             }
-            self.finish_deletion(known);
         }
         let decided = self.address.send(Look { objects, catalog }).await.map_err(|_| Stopped)?;
         self.carry_out(decided).await
+    }
+
+    /// Shows an object to the modules, if this node looks at it for somebody.
+    fn show(&self, uid: Uid, known: Option<&Known>, catalog: &Catalog) {
+        let lookers = known.map(|known| known.lookers(&self.node, self.term.is_some(), catalog));
+        match (known, lookers) {
+            (Some(known), Some(lookers @ [_, ..])) => {
+                self.host.object_changed(known.view(catalog, lookers));
+            }
+            _ => self.host.object_removed(uid),
+        }
     }
 
     async fn ended(&mut self, ended: AttemptEnded) -> Result<(), Stopped> {
@@ -147,9 +158,7 @@ impl Driver {
     async fn attempted(&mut self, attempt: AttemptId, what: Attempted) -> Result<(), Stopped> {
         let of = self.address.send(ObjectOf(attempt.clone())).await.map_err(|_| Stopped)?;
         let Some(uid) = of else { return Ok(()) };
-        let read = move |fleet: &kraken_engine::fleet::Fleet| {
-            (Known::read(fleet, [uid]).pop(), fleet.catalog().clone())
-        };
+        let read = move |fleet: &Fleet| (Known::read(fleet, [uid]).pop(), fleet.catalog().clone());
         let (known, catalog) = self.state.read(read).await?;
         let Some((_, Some(known))) = known else { return Ok(()) };
         let happened = Happened { attempt, what, known, catalog };
@@ -195,9 +204,11 @@ impl Driver {
     /// Hands an attempt to its module; how that went comes back as an answer.
     async fn dispatch(&self, dispatch: Dispatch) -> Result<(), Stopped> {
         let uid = dispatch.uid;
-        let view = move |fleet: &kraken_engine::fleet::Fleet| {
+        let (node, leads) = (self.node.clone(), self.term.is_some());
+        let view = move |fleet: &Fleet| {
             let known = Known::read(fleet, [uid]).pop()?.1?;
-            Some(known.view(fleet.catalog()))
+            let lookers = known.lookers(&node, leads, fleet.catalog());
+            Some(known.view(fleet.catalog(), lookers))
         };
         let Some(object) = self.state.read(view).await? else { return Ok(()) };
         let (host, answers) = (self.host.clone(), self.answers.clone());

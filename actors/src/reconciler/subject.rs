@@ -17,7 +17,7 @@ use kraken_engine::{
     view::{Related, Subject},
 };
 
-use crate::module::ObjectView;
+use crate::module::{Looker, ObjectView};
 
 /// An object as the node knows it now.
 #[derive(Debug, Clone)]
@@ -77,8 +77,18 @@ impl Known {
             || self.dsc.value("/engine/quorum/phase").is_some()
     }
 
+    /// For whom a node looks at the object.
+    pub(super) fn lookers(&self, node: &Name, leads: bool, catalog: &Catalog) -> &'static [Looker] {
+        match (self.is_hosted_by(node), leads && self.concerns_quorum(catalog)) {
+            (true, true) => &[Looker::Host, Looker::Leader],
+            (true, false) => &[Looker::Host],
+            (false, true) => &[Looker::Leader],
+            (false, false) => &[],
+        }
+    }
+
     /// The object as modules see it.
-    pub(super) fn view(&self, catalog: &Catalog) -> Arc<ObjectView> {
+    pub(super) fn view(&self, catalog: &Catalog, lookers: &'static [Looker]) -> Arc<ObjectView> {
         let kind = catalog.kind(&self.object.key.kind);
         let shown = |path: &Path| {
             kind.and_then(|kind| kraken_engine::view::seen(kind, &self.dsc, path)).cloned()
@@ -88,6 +98,7 @@ impl Known {
             uid: self.object.uid,
             key: self.object.key.clone(),
             labels: self.object.labels.clone(),
+            lookers,
             cfg: self.object.cfg.clone(),
             dsc: dsc.collect(),
         })
