@@ -91,8 +91,12 @@ impl Fleet {
         self.catalog = catalog;
     }
 
-    /// Takes an object as it is now.
+    /// Takes an object as it is now. One that is older than what is held came late and is passed
+    /// over: Cfg never goes back.
     pub fn set_object(&mut self, object: Arc<Object>) {
+        if self.objects.get(&object.uid).is_some_and(|held| held.revision > object.revision) {
+            return;
+        }
         if object.key.kind.as_str() == NODE_KIND {
             self.nodes.insert(object.key.name.clone(), object.uid);
         }
@@ -199,13 +203,7 @@ impl Fleet {
 
     /// The link of a node changed. Ordered by session epoch, DOWN after UP, and not by time: what is
     /// said of an older session never beats what is said of a newer one, wherever it comes from.
-    pub fn set_link(
-        &mut self,
-        uid: Uid,
-        epoch: SessionEpoch,
-        link: Link,
-        now: Millis,
-    ) -> Touched {
+    pub fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link, now: Millis) -> Touched {
         let Ok(path) = Path::new(LINK_PATH) else { return Touched::default() };
         let counter = u32::from(link == Link::Down);
         let stamp = Stamp { ms: epoch.get(), counter, writer: self.me.clone() };

@@ -6,7 +6,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dsc::Dsc, id::Revision, mutation::Lane, path::Path, time::Millis, value::Value,
+    dsc::Dsc,
+    fleet::{LINK_PATH, Link},
+    id::Revision,
+    mutation::Lane,
+    path::Path,
+    time::Millis,
+    value::Value,
 };
 
 /// Where an object stands on its way.
@@ -131,9 +137,24 @@ impl Status {
         })
     }
 
+    /// What is known of where an object stands: what its deciders said, unless it is a node whose
+    /// link is down. Then nobody knows how it is now.
+    pub fn of(dsc: &Dsc) -> Option<Self> {
+        let said = Self::said(dsc)?;
+        let down = dsc.get(LINK_PATH).filter(|link| link.value == Some(Link::Down.as_str().into()));
+        let Some(link) = down else { return Some(said) };
+        Some(Self {
+            phase: PhaseName::Waiting,
+            reason: Some("its link is down".to_owned()),
+            waits_for: Some("the node to attach again".to_owned()),
+            since: link.seen_at,
+            ..said
+        })
+    }
+
     /// What both lanes together say of an object: the word of the lane that is not done, of two
     /// such the one that asks for more attention. It speaks for the older of both revisions.
-    pub fn of(dsc: &Dsc) -> Option<Self> {
+    fn said(dsc: &Dsc) -> Option<Self> {
         let own = Self::of_lane(dsc, Lane::Itself);
         let quorum = Self::of_lane(dsc, Lane::Quorum);
         match (own, quorum) {
@@ -186,6 +207,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_a_node_whose_link_is_down_nothing_is_known() {
+        let mut dsc = written(&[(Lane::Itself, &status(PhaseName::Converged, 9))]);
+        let stamp = HybridClock::new(Name::new("m1").unwrap()).stamp(Millis::ZERO);
+        let value = Some(Link::Down.as_str().into());
+        dsc.merge(Path::new(LINK_PATH).unwrap(), Observed { value, stamp, seen_at: Millis::ZERO });
+        let status = Status::of(&dsc).unwrap();
+        assert_eq!(status.phase, PhaseName::Waiting);
+        assert!(!status.is_converged_at(Revision::new(1)));
+    }
+
     fn written(statuses: &[(Lane, &Status)]) -> Dsc {
         let mut dsc = Dsc::new();
         let mut clock = HybridClock::new(Name::new("n1").unwrap());
@@ -216,7 +248,10 @@ mod tests {
         let waiting = status(PhaseName::Waiting, 5);
         let both = Status::of(&written(&[(Lane::Itself, &done), (Lane::Quorum, &waiting)]));
         assert_eq!(both, Some(waiting));
-        let both = Status::of(&written(&[(Lane::Itself, &status(PhaseName::Converged, 4)), (Lane::Quorum, &done)]));
+        let both = Status::of(&written(&[
+            (Lane::Itself, &status(PhaseName::Converged, 4)),
+            (Lane::Quorum, &done),
+        ]));
         assert_eq!(both.map(|s| (s.phase, s.revision.get())), Some((PhaseName::Converged, 4)));
     }
 }
