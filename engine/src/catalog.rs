@@ -1,5 +1,8 @@
 //! The catalog: all manifests compiled together, by kind. What planner, store and nodes share.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -55,6 +58,7 @@ impl Catalog {
         for manifest in manifests {
             compiler.extensions(manifest);
         }
+        compiler.conditions();
         for manifest in manifests {
             compiler.discoveries(manifest);
             compiler.mutations(manifest);
@@ -148,6 +152,26 @@ impl Compiler {
         }
     }
 
+    /// Checks what paths depend on, once all paths are declared.
+    fn conditions(&mut self) {
+        for kind in self.kinds.values() {
+            for rule in kind.schema.rules() {
+                let place = Place(rule.module.as_str(), format!("path {}", rule.pattern));
+                let checks = rule.known_while.iter().map(|condition| {
+                    let cause = rule_of(&kind.schema, &condition.pattern, &place)?;
+                    let mut values = condition.allowed.iter();
+                    values.try_for_each(|value| cause.value_type.check(value)).map_err(|why| {
+                        place.problem(format!("known_while {}: {why}", condition.pattern))
+                    })
+                });
+                self.problems.extend(checks.filter_map(Result::err));
+                if depends_on_itself(&kind.schema, rule) {
+                    self.problems.push(place.problem("what it is known by depends on it in turn"));
+                }
+            }
+        }
+    }
+
     fn discoveries(&mut self, manifest: &Manifest) {
         for pattern in &manifest.discovers {
             let mut declared = false;
@@ -211,7 +235,7 @@ fn path_rule(spec: &PathSpec, place: &Place<'_>) -> Result<PathRule, Problem> {
     if pattern.as_str().starts_with("/*") {
         return Err(place.problem("the first segment cannot be `*`"));
     }
-    if pattern.as_str().starts_with("/engine") {
+    if pattern.as_str() == "/engine" || pattern.as_str().starts_with("/engine/") {
         return Err(place.problem("/engine is kept for the engine itself"));
     }
     if let Some(absent) = &spec.absent {
@@ -314,9 +338,16 @@ fn check_mutation(schema: &Schema, mutation: &Mutation, place: &Place<'_>) -> Re
             rule.value_type.check(value).map_err(|why| place.problem(why))?;
         }
     }
-    for (path, value) in &mutation.fail_to {
+    let fails = mutation.fail_to.iter().map(|(path, value)| (path, std::slice::from_ref(value)));
+    let shows = mutation.via.iter().map(|(path, values)| (path, values.as_slice()));
+    for (path, values) in fails.chain(shows) {
         let rule = rule_of(schema, path, place)?;
-        rule.value_type.check(value).map_err(|why| place.problem(why))?;
+        if path.stars() > stars {
+            return Err(place.problem(format!("{path} has stars that no change binds")));
+        }
+        for value in values {
+            rule.value_type.check(value).map_err(|why| place.problem(why))?;
+        }
     }
     check_predicates(schema, mutation, place)
 }
@@ -351,6 +382,27 @@ fn check_predicates(
         }
     }
     Ok(())
+}
+
+/// Whether a path's being known depends on the path itself, by way of others.
+fn depends_on_itself(schema: &Schema, rule: &PathRule) -> bool {
+    let causes = |rule: &PathRule| -> Vec<Pattern> {
+        rule.known_while.iter().map(|condition| condition.pattern.clone()).collect()
+    };
+    let mut queue = causes(rule);
+    let mut met: BTreeSet<Pattern> = BTreeSet::new();
+    while let Some(cause) = queue.pop() {
+        if overlap(&cause, &rule.pattern) {
+            return true;
+        }
+        let others = schema.rules().filter(|other| overlap(&other.pattern, &cause));
+        for other in others {
+            if met.insert(other.pattern.clone()) {
+                queue.extend(causes(other));
+            }
+        }
+    }
+    false
 }
 
 fn rule_of<'a>(

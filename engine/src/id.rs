@@ -139,8 +139,8 @@ impl Uid {
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hex = format!("{:032x}", self.0);
-        let [a, b, c, d, e] = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
-        write!(f, "{a}-{b}-{c}-{d}-{e}")
+        let (first, last) = (&hex[..8], &hex[20..]);
+        write!(f, "{first}-{}-{}-{}-{last}", &hex[8..12], &hex[12..16], &hex[16..20])
     }
 }
 

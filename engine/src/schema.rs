@@ -4,6 +4,9 @@
 //! ([`Schema::goal`]), what an observation makes unknown ([`Schema::forgotten_by`]), and what a
 //! reader must not show ([`Schema::is_hidden`]).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -122,7 +125,8 @@ impl Schema {
             }
             let digested = self.rules_of(path).flat_map(|rule| {
                 let inputs = rule.digest_of.iter().filter_map(|input| input.matches(path));
-                inputs.map(move |bindings| (&rule.pattern, bindings[..rule.pattern.stars()].to_vec()))
+                let stars = rule.pattern.stars();
+                inputs.map(move |bindings| (&rule.pattern, bindings[..stars].to_vec()))
             });
             digests.extend(digested);
         }
@@ -132,18 +136,14 @@ impl Schema {
         goal
     }
 
-    fn add_digests(
-        &self,
-        cfg: &State,
-        digests: BTreeSet<(&Pattern, Bindings)>,
-        goal: &mut Goal,
-    ) {
+    fn add_digests(&self, cfg: &State, digests: BTreeSet<(&Pattern, Bindings)>, goal: &mut Goal) {
         for (pattern, bindings) in digests {
             let Some(path) = pattern.bind(&bindings) else { continue };
             let Some((rule, _)) = self.rule(&path) else { continue };
             let contradicted = rule.known_while.iter().any(|condition| {
-                let wanted = condition.pattern.bind(&bindings).and_then(|path| goal.get(&path).cloned());
-                wanted.is_none_or(|wanted| !condition.allowed.contains(&wanted))
+                let path = condition.pattern.bind(&bindings);
+                let wanted = path.and_then(|path| goal.get(&path));
+                wanted.is_none_or(|wanted| !condition.allowed.contains(wanted))
             });
             if !contradicted {
                 let digest = digest_of(cfg, &rule.digest_of, &bindings);
@@ -222,9 +222,12 @@ impl Type {
                 Ok(())
             }
             (Self::Enum(allowed), _) => {
-                Err(format!("{value} is not one of {}{}", allowed.join(", "), suggest(allowed, value)))
+                let (known, hint) = (allowed.join(", "), suggest(allowed, value));
+                Err(format!("{value} is not one of {known}{hint}"))
             }
-            (Self::Texts, Value::List(items)) if items.iter().all(|i| i.as_str().is_some()) => Ok(()),
+            (Self::Texts, Value::List(items)) if items.iter().all(|i| i.as_str().is_some()) => {
+                Ok(())
+            }
             (Self::Texts, _) => Err(format!("{value} is not a list of texts")),
             (Self::Bool, _) => Err(format!("{value} is neither true nor false")),
             (Self::Float, _) => Err(format!("{value} is not a number")),

@@ -5,29 +5,30 @@
 //! the store for a snapshot copies pointers and no states.
 
 mod freeze;
+mod requests;
 mod retry;
+#[cfg(test)]
+mod tests;
 mod txn;
 mod wire;
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::freeze::Freeze;
+use self::requests::Requests;
+pub use self::{
+    freeze::{FREEZES_MAX, Freeze, Scope},
+    requests::{REQUESTS_MAX, REQUESTS_UIDS_MAX},
+};
 use crate::{
     catalog::{Catalog, Problem},
-    command::{Command, Intent, Outcome, Proposal, Refusal, RequestId},
+    command::{Command, Intent, Outcome, Proposal, Refusal},
     id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
-    manifest::Manifest,
+    manifest::{Manifest, NODE_KIND},
     object::{Object, ObjectRef},
     selector::Selector,
 };
-
-/// Answers kept for repeated requests.
-pub const REQUESTS_MAX: usize = 10_000;
 
 /// All Cfg of the fleet at one revision.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub struct Store {
     catalog: Arc<Catalog>,
     freezes: Vec<Freeze>,
     intents: BTreeMap<AttemptId, Intent>,
-    requests: VecDeque<(RequestId, Outcome)>,
+    requests: Requests,
 }
 
 /// What one entry did.
@@ -121,7 +122,8 @@ impl Store {
 
     /// A node by name.
     pub fn node(&self, name: &Name) -> Option<&Arc<Object>> {
-        self.of_kind(crate::manifest::NODE_KIND).find(|object| &object.key.name == name)
+        let kind = Name::new(NODE_KIND).ok()?;
+        self.find(&ObjectRef { kind, namespace: None, name: name.clone() })
     }
 
     /// All objects in order of uid.
@@ -129,11 +131,12 @@ impl Store {
         self.objects.values()
     }
 
-    /// The objects of a kind in order of name.
+    /// The objects of a kind in order of namespace and name.
     pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Arc<Object>> {
-        self.keys
-            .iter()
-            .filter(move |(key, _)| key.kind.as_str() == kind)
+        first_of(kind)
+            .into_iter()
+            .flat_map(|first| self.keys.range(first..))
+            .take_while(move |(key, _)| key.kind.as_str() == kind)
             .filter_map(|(_, uid)| self.objects.get(uid))
     }
 
@@ -149,18 +152,19 @@ impl Store {
     /// Applies the entry at `index`, proposed in `term`. Deterministic: it asks neither clock nor
     /// chance, so that every replica does the same.
     pub fn apply(&mut self, index: Revision, term: Term, proposal: &Proposal) -> Applied {
-        if let Some(outcome) = self.answer_given(proposal.request.as_ref()) {
+        let given = proposal.request.as_ref().and_then(|request| self.requests.answer(request));
+        if let Some(outcome) = given.cloned() {
             return Applied { outcome, changes: Vec::new(), declared: false };
         }
         let applied = match self.execute(index, term, proposal) {
             Ok(applied) => applied,
-            Err(refusal) => Applied {
-                outcome: Outcome::Refused(refusal),
-                changes: Vec::new(),
-                declared: false,
-            },
+            Err(refusal) => {
+                Applied { outcome: Outcome::Refused(refusal), changes: Vec::new(), declared: false }
+            }
         };
-        self.remember(proposal.request.as_ref(), &applied.outcome);
+        if let Some(request) = &proposal.request {
+            self.requests.keep(request.clone(), applied.outcome.clone());
+        }
         applied
     }
 
@@ -242,7 +246,8 @@ impl Store {
         }
         let mut refused_intents = Vec::new();
         for intent in intents {
-            let open = self.intents.values().find(|open| open.uid == intent.uid);
+            let same = |open: &&Intent| open.uid == intent.uid || open.attempt == intent.attempt;
+            let open = self.intents.values().find(same);
             let why = match (self.objects.get(&intent.uid), open) {
                 (None, _) => Some("the object is gone".to_owned()),
                 (Some(object), _) if object.frozen.is_some() => Some("it is frozen".to_owned()),
@@ -260,19 +265,12 @@ impl Store {
             Outcome::Applied { revision: self.revision, changed: Vec::new(), refused_intents };
         Ok(Applied { outcome, changes: Vec::new(), declared: false })
     }
+}
 
-    fn answer_given(&self, request: Option<&RequestId>) -> Option<Outcome> {
-        let request = request?;
-        self.requests.iter().rev().find(|(id, _)| id == request).map(|(_, outcome)| outcome.clone())
-    }
-
-    fn remember(&mut self, request: Option<&RequestId>, outcome: &Outcome) {
-        let Some(request) = request else { return };
-        if self.requests.len() == REQUESTS_MAX {
-            self.requests.pop_front();
-        }
-        self.requests.push_back((request.clone(), outcome.clone()));
-    }
+/// Before every key of a kind. No name sorts before `0`: names start with a letter or a digit.
+fn first_of(kind: &str) -> Option<ObjectRef> {
+    let (kind, name) = (Name::new(kind).ok()?, Name::new("0").ok()?);
+    Some(ObjectRef { kind, namespace: None, name })
 }
 
 fn refuse(problems: &[Problem]) -> Refusal {

@@ -1,7 +1,10 @@
 //! Freezes: part of Cfg, so that they survive restarts. What freezes an object is resolved into the
 //! object itself, so that its decider need not know selectors.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +17,11 @@ use crate::{
     selector::Selector,
     time::Millis,
 };
+
+/// Most freezes in force at one time.
+pub const FREEZES_MAX: usize = 10_000;
+/// Most freezes that one message names.
+const FREEZES_SHOWN_MAX: usize = 8;
 
 /// One freeze in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +47,9 @@ pub enum Scope {
     Node(Name),
 }
 
+/// A scope as a key: its variant and its text.
+type Words = (u8, String);
+
 impl Scope {
     pub(super) fn covers(&self, object: &Object) -> bool {
         match self {
@@ -46,6 +57,16 @@ impl Scope {
             Self::Selector(selector) => selector.matches(&object.labels),
             Self::Node(name) => object.key.kind.as_str() == NODE_KIND && &object.key.name == name,
         }
+    }
+
+    /// What tells one scope from another.
+    fn words(&self) -> Words {
+        let rank = match self {
+            Self::All => 0,
+            Self::Selector(_) => 1,
+            Self::Node(_) => 2,
+        };
+        (rank, self.describe())
     }
 
     /// As it was asked for.
@@ -79,16 +100,16 @@ impl Store {
                 self.node_exists(name)?;
             }
         }
-        for scope in scopes {
-            if self.freezes.iter().all(|freeze| freeze.scope != scope) {
-                self.freezes.push(Freeze {
-                    scope,
-                    revision: index,
-                    since: proposal.at,
-                    by: proposal.author.clone(),
-                });
-            }
+        let mut held: BTreeSet<Words> = self.freezes.iter().map(|f| f.scope.words()).collect();
+        let new: Vec<Scope> =
+            scopes.into_iter().filter(|scope| held.insert(scope.words())).collect();
+        if held.len() > FREEZES_MAX {
+            let what = "the number of freezes in force".to_owned();
+            return Err(Refusal::Limit { what, limit: FREEZES_MAX as u64 });
         }
+        let (since, by) = (proposal.at, &proposal.author);
+        let freeze = |scope| Freeze { scope, revision: index, since, by: by.clone() };
+        self.freezes.extend(new.into_iter().map(freeze));
         Ok(self.resolve_freezes(index))
     }
 
@@ -102,13 +123,20 @@ impl Store {
             return Ok(self.resolve_freezes(index));
         }
         let scopes = scopes(targets);
-        let is_frozen = |scope: &Scope| self.freezes.iter().any(|freeze| &freeze.scope == scope);
-        if let Some(missing) = scopes.iter().find(|scope| !is_frozen(scope)) {
-            let held: Vec<String> = self.freezes.iter().map(|f| f.scope.describe()).collect();
-            let held = if held.is_empty() { "nothing".to_owned() } else { held.join(", ") };
-            return Err(Refusal::NotFrozen(format!("{} (frozen: {held})", missing.describe())));
+        let held: BTreeSet<Words> = self.freezes.iter().map(|f| f.scope.words()).collect();
+        if let Some(missing) = scopes.iter().find(|scope| !held.contains(&scope.words())) {
+            let shown = self.freezes.iter().take(FREEZES_SHOWN_MAX);
+            let mut shown: Vec<String> = shown.map(|freeze| freeze.scope.describe()).collect();
+            match self.freezes.len() - shown.len() {
+                0 if shown.is_empty() => shown.push("nothing".to_owned()),
+                0 => {}
+                more => shown.push(format!("{more} more")),
+            }
+            let (missing, shown) = (missing.describe(), shown.join(", "));
+            return Err(Refusal::NotFrozen(format!("{missing} (frozen: {shown})")));
         }
-        self.freezes.retain(|freeze| !scopes.contains(&freeze.scope));
+        let gone: BTreeSet<Words> = scopes.iter().map(Scope::words).collect();
+        self.freezes.retain(|freeze| !gone.contains(&freeze.scope.words()));
         Ok(self.resolve_freezes(index))
     }
 
@@ -121,9 +149,15 @@ impl Store {
     }
 
     fn resolve_freezes(&mut self, index: Revision) -> Vec<Change> {
+        let (nodes, others): (Vec<&Freeze>, Vec<&Freeze>) =
+            self.freezes.iter().partition(|freeze| matches!(freeze.scope, Scope::Node(_)));
+        let nodes: BTreeMap<String, &Freeze> =
+            nodes.into_iter().map(|freeze| (freeze.scope.describe(), freeze)).collect();
         let mut changes = Vec::new();
         for object in self.objects.values_mut() {
-            let frozen = resolve(&self.freezes, object);
+            let by_name = nodes.get(object.key.name.as_str()).copied();
+            let candidates = others.iter().copied().chain(by_name);
+            let frozen = oldest(candidates, object);
             if frozen != object.frozen {
                 let changed = Object { frozen, revision: index, ..(**object).clone() };
                 *object = Arc::new(changed);
@@ -136,7 +170,13 @@ impl Store {
 
 /// What freezes an object: the oldest freeze that covers it.
 pub(super) fn resolve(freezes: &[Freeze], object: &Object) -> Option<Frozen> {
-    let freeze = freezes.iter().find(|freeze| freeze.scope.covers(object))?;
+    oldest(freezes.iter(), object)
+}
+
+fn oldest<'a>(freezes: impl Iterator<Item = &'a Freeze>, object: &Object) -> Option<Frozen> {
+    let covering = freezes.filter(|freeze| freeze.scope.covers(object));
+    // Freezes of one revision come of one command and cover different nodes.
+    let freeze = covering.min_by_key(|freeze| freeze.revision)?;
     Some(Frozen {
         revision: freeze.revision,
         since: freeze.since,

@@ -21,17 +21,33 @@ pub(super) fn apply(
     txn: &Txn,
 ) -> Result<Vec<Change>, Refusal> {
     if txn.ops.len() > OPS_MAX {
-        return Err(Refusal::Limit { what: "operations".to_owned(), limit: OPS_MAX as u64 });
+        return Err(Refusal::Limit {
+            what: "the number of operations".to_owned(),
+            limit: OPS_MAX as u64,
+        });
     }
-    for (place, precondition) in txn.preconditions.iter().enumerate() {
-        check_precondition(store, place, precondition)?;
-    }
-    let mut staged = Staged { store, index, at, touched: BTreeMap::new(), created: BTreeMap::new() };
+    check_preconditions(store, &txn.preconditions)?;
+    let (touched, created) = (BTreeMap::new(), BTreeMap::new());
+    let mut staged = Staged { store, index, at, touched, created, ordinal: 0 };
     for op in &txn.ops {
         staged.op(op)?;
     }
     let Staged { touched, .. } = staged;
     Ok(store.lay(touched))
+}
+
+/// What was to be created and exists is told as a whole, after all else holds.
+fn check_preconditions(store: &Store, preconditions: &[Precondition]) -> Result<(), Refusal> {
+    let mut there = Vec::new();
+    for (place, precondition) in preconditions.iter().enumerate() {
+        match &precondition.is {
+            Condition::Absent if store.find(&precondition.object).is_some() => {
+                there.push(precondition.object.clone());
+            }
+            _ => check_precondition(store, place, precondition)?,
+        }
+    }
+    if there.is_empty() { Ok(()) } else { Err(Refusal::Exists(there)) }
 }
 
 fn check_precondition(
@@ -75,6 +91,8 @@ struct Staged<'a> {
     /// `None`: removed.
     touched: BTreeMap<Uid, Option<Object>>,
     created: BTreeMap<ObjectRef, Uid>,
+    /// How many objects were created, those removed again included.
+    ordinal: u32,
 }
 
 impl<'a> Staged<'a> {
@@ -97,7 +115,11 @@ impl<'a> Staged<'a> {
             Op::Remove { uid, revision } => {
                 let object = self.current(*uid).ok_or(Refusal::NoSuchUid(*uid))?;
                 if object.revision != *revision || !object.deleting {
-                    let why = format!("is at revision {}, not {revision}", object.revision);
+                    let why = if object.deleting {
+                        format!("is at revision {}, not {revision}", object.revision)
+                    } else {
+                        "is not marked for removal".to_owned()
+                    };
                     let object = object.key.clone();
                     return Err(Refusal::Precondition { index: 0, object, why });
                 }
@@ -161,8 +183,9 @@ impl<'a> Staged<'a> {
     }
 
     fn fresh(&mut self, key: &ObjectRef) -> Object {
-        let ordinal = u32::try_from(self.created.len()).unwrap_or(u32::MAX);
-        let uid = Uid::derive(self.store.cluster, self.index, ordinal);
+        let uid = Uid::derive(self.store.cluster, self.index, self.ordinal);
+        // No transaction creates more than `OPS_MAX` objects.
+        self.ordinal += 1;
         self.created.insert(key.clone(), uid);
         Object {
             uid,
@@ -207,7 +230,10 @@ impl<'a> Staged<'a> {
 
     fn changeable(&self, uid: Uid) -> Result<Object, Refusal> {
         let object = self.current(uid).ok_or(Refusal::NoSuchUid(uid))?;
-        if object.deleting { Err(Refusal::Deleting(object.key.clone())) } else { Ok(object.clone()) }
+        if object.deleting {
+            return Err(Refusal::Deleting(object.key.clone()));
+        }
+        Ok(object.clone())
     }
 
     fn delete(&mut self, uid: Uid, force: bool) -> Result<(), Refusal> {
@@ -228,8 +254,12 @@ impl<'a> Staged<'a> {
         if self.current(object.uid) == Some(&object) {
             return Ok(());
         }
+        let asked = |object: &Object| (object.cfg.clone(), object.deleting);
+        let before = self.store.objects.get(&object.uid);
+        let generation = before.map_or(0, |before| before.generation);
+        let is_asked_anew = before.is_none_or(|before| asked(before) != asked(&object));
+        object.generation = generation + u64::from(is_asked_anew);
         object.revision = self.index;
-        object.generation += 1;
         self.touched.insert(object.uid, Some(object));
         Ok(())
     }
@@ -245,9 +275,18 @@ impl<'a> Staged<'a> {
                 op(self, uid)
             }
             Target::Matching { kind, selector } => {
-                let found = self.store.matching(kind.as_str(), selector);
-                let uids: Vec<Uid> = found.map(|object| object.uid).collect();
-                uids.into_iter().try_for_each(|uid| op(self, uid))
+                let mut uids: Vec<Uid> =
+                    self.store.of_kind(kind.as_str()).map(|object| object.uid).collect();
+                uids.extend(self.created.values());
+                for uid in uids {
+                    let matches = self.current(uid).is_some_and(|object| {
+                        object.key.kind == *kind && selector.matches(&object.labels)
+                    });
+                    if matches {
+                        op(self, uid)?;
+                    }
+                }
+                Ok(())
             }
         }
     }
@@ -318,9 +357,12 @@ fn check_set(kind: &KindCatalog, key: &ObjectRef, cfg: &State) -> Result<(), Ref
 }
 
 fn check_labels(object: &Object) -> Result<(), Refusal> {
-    let limit = |what: &str, limit: usize| Refusal::Limit { what: what.to_owned(), limit: limit as u64 };
+    let limit = |what: &str, limit: usize| {
+        let what = what.to_owned();
+        Refusal::Limit { what, limit: limit as u64 }
+    };
     if object.labels.len() > LABELS_MAX {
-        return Err(limit("labels of an object", LABELS_MAX));
+        return Err(limit("the number of labels", LABELS_MAX));
     }
     if object.labels.values().any(|value| value.len() > LABEL_BYTES_MAX) {
         return Err(limit("the length of a label value in bytes", LABEL_BYTES_MAX));

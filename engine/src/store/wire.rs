@@ -1,9 +1,6 @@
 //! The store as it stands in snapshots. What can be computed again is not written.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +38,7 @@ impl From<Store> for Stored {
             manifests: store.manifests.into_values().collect(),
             freezes: store.freezes,
             intents: store.intents.into_values().collect(),
-            requests: store.requests.into(),
+            requests: store.requests.into_pairs(),
         }
     }
 }
@@ -50,9 +47,10 @@ impl TryFrom<Stored> for Store {
     type Error = String;
     fn try_from(stored: Stored) -> Result<Self, String> {
         if stored.format != FORMAT {
+            let format = stored.format;
             return Err(format!(
-                "the snapshot has format {}, this release reads {FORMAT}; use the release that wrote it",
-                stored.format
+                "the snapshot has format {format}, this release reads {FORMAT}; \
+                 use the release that wrote it"
             ));
         }
         let catalog = Catalog::build(&stored.manifests)
@@ -66,7 +64,7 @@ impl TryFrom<Stored> for Store {
             catalog: Arc::new(catalog),
             freezes: stored.freezes,
             intents: by(stored.intents, |intent| intent.attempt.clone()),
-            requests: VecDeque::from(stored.requests),
+            requests: stored.requests.into_iter().collect(),
         })
     }
 }
