@@ -57,8 +57,8 @@ impl Registration<'_> {
         let command = Command::Txn(txn);
         let proposal = Proposal { request: None, author: self.author, at: clock.wall(), command };
         match quorum.propose(proposal).await.map_err(RegistrationError::Quorum)? {
-            // A failed precondition: somebody else has made it meanwhile.
-            Outcome::Applied { .. } | Outcome::Refused(Refusal::Precondition { .. }) => Ok(()),
+            // Somebody else may have made it meanwhile.
+            Outcome::Applied { .. } | Outcome::Refused(Refusal::Exists(_)) => Ok(()),
             Outcome::Refused(refusal) => Err(RegistrationError::Refused(refusal)),
         }
     }
