@@ -116,7 +116,7 @@ impl Default for Timers {
             election_min: Duration::from_millis(500),
             election_max: Duration::from_secs(1),
             request: Duration::from_secs(5),
-            membership: Duration::from_secs(60),
+            membership: Duration::from_mins(1),
         }
     }
 }

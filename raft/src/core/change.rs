@@ -73,6 +73,10 @@ impl MembershipError {
         }
     }
 
+    fn given_up(unknown: bool, why: String) -> Self {
+        if unknown { Self::Timeout } else { Self::Unavailable { why } }
+    }
+
     pub(crate) fn stopped() -> Self {
         Self::Unavailable { why: "this member has stopped".to_owned() }
     }
@@ -146,10 +150,7 @@ impl Core {
                 }
             }
             if !pauses.wait(deadline).await {
-                return Err(match unknown {
-                    true => MembershipError::Timeout,
-                    false => MembershipError::Unavailable { why },
-                });
+                return Err(MembershipError::given_up(unknown, why));
             }
         }
     }
@@ -201,10 +202,7 @@ impl Core {
                 }
             };
             if !pauses.wait(deadline).await {
-                return Err(match unknown {
-                    true => MembershipError::Timeout,
-                    false => MembershipError::Unavailable { why },
-                });
+                return Err(MembershipError::given_up(unknown, why));
             }
         }
     }

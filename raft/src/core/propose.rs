@@ -123,9 +123,10 @@ impl Core {
             unknown |= missed.unknown;
             if !pauses.wait(deadline).await {
                 let why = missed.why;
-                return Err(match unknown {
-                    true => ProposeError::Timeout { why },
-                    false => ProposeError::Unavailable { why },
+                return Err(if unknown {
+                    ProposeError::Timeout { why }
+                } else {
+                    ProposeError::Unavailable { why }
                 });
             }
         }

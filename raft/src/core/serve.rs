@@ -95,10 +95,7 @@ impl Service for Core {
 }
 
 fn reply_missed(missed: Missed) -> Reply {
-    match missed.unknown {
-        true => Reply::Unknown(missed.why),
-        false => Reply::Unavailable(missed.why),
-    }
+    if missed.unknown { Reply::Unknown(missed.why) } else { Reply::Unavailable(missed.why) }
 }
 
 fn failed(error: impl std::fmt::Display) -> Reply {

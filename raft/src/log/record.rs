@@ -124,11 +124,15 @@ fn put(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&length);
     crc.update(&[kind]);
-    parts.iter().for_each(|part| crc.update(part));
+    for part in parts {
+        crc.update(part);
+    }
     out.extend_from_slice(&length);
     out.extend_from_slice(&crc.finalize().to_le_bytes());
     out.push(kind);
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    for part in parts {
+        out.extend_from_slice(part);
+    }
 }
 
 /// Reads the record at the start of `bytes` and says how many bytes it takes. `None`: nothing was
@@ -164,7 +168,10 @@ pub(crate) fn find_batch(bytes: &[u8]) -> Option<(usize, u64)> {
     }
 }
 
-fn frame(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>, Broken> {
+/// Kind, payload and length of the record at the start of `bytes`.
+type Frame<'a> = (u8, &'a [u8], usize);
+
+fn frame(bytes: &[u8]) -> Result<Option<Frame<'_>>, Broken> {
     let Some((mut head, rest)) = bytes.split_at_checked(HEAD_BYTES) else {
         return if bytes.iter().all(|byte| *byte == 0) { Ok(None) } else { Err(Broken::Length(0)) };
     };

@@ -22,7 +22,7 @@ const HEADER_USED: usize = 48;
 const MAGIC: &[u8; 8] = b"KRAKNLOG";
 const VERSION: u32 = 1;
 const SPARE: &str = "spare.tmp";
-const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Whose log a segment belongs to and where it stands in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

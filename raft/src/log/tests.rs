@@ -2,6 +2,7 @@
 //! else, and an end at the first failed write.
 
 use std::{
+    fmt::Write,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -359,6 +360,8 @@ async fn records_larger_than_a_segment_have_one_of_their_own() {
     writer.stop().await;
 }
 
+type Put = (&'static str, fn(&mut Vec<u8>), Record);
+
 #[test]
 fn records_have_these_bytes() {
     let peer = Peer { name: "a".into(), address: "b:1".into(), ..Peer::default() };
@@ -376,9 +379,9 @@ fn records_have_these_bytes() {
         let start = bytes.len();
         record::put_entry(&mut bytes, entry).unwrap();
         assert_eq!(record::entry(&bytes[start..]).unwrap(), *entry);
-        shown += &format!("{name} {}\n", hex(&bytes[start..]));
+        writeln!(shown, "{name} {}", hex(&bytes[start..])).unwrap();
     }
-    let puts: [(&str, fn(&mut Vec<u8>), Record); 6] = [
+    let puts: [Put; 6] = [
         ("vote", |out| record::put_vote(out, &Vote::new_committed(5, 6)), {
             Record::Vote(Vote::new_committed(5, 6))
         }),
@@ -395,16 +398,19 @@ fn records_have_these_bytes() {
         put(&mut bytes);
         let (found, length) = record::scan(&bytes[start..]).unwrap().unwrap();
         assert_eq!((found, length), (expected, bytes.len() - start));
-        shown += &format!("{name} {}\n", hex(&bytes[start..]));
+        writeln!(shown, "{name} {}", hex(&bytes[start..])).unwrap();
     }
     let header = Header { cluster: 1, member: 2, number: 3, previous: 4 };
     assert_eq!(Header::decode(&header.encode()).unwrap(), header);
-    shown += &format!("header {}\n", hex(&header.encode()));
+    writeln!(shown, "header {}", hex(&header.encode())).unwrap();
     assert_eq!(shown, include_str!("golden.txt"));
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        write!(out, "{byte:02x}").unwrap();
+        out
+    })
 }
 
 #[derive(Debug, Clone)]

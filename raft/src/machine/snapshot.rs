@@ -71,7 +71,6 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     /// Opens the folder and reads the newest snapshot in it.
-    #[expect(clippy::type_complexity, reason = "the parts are taken apart at the one call")]
     pub(crate) fn open(
         folder: PathBuf,
         cluster: u64,

@@ -33,10 +33,10 @@ use super::wire::{
 /// Requests that may be under way on one link.
 pub(crate) const IN_FLIGHT_MAX: usize = 1024;
 /// Time for a connection to stand and be greeted.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// First pause after a failed connection; it doubles up to the longest.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_millis(1000);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// A request has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -223,8 +223,8 @@ fn stall_limit(channel: Channel) -> Duration {
     match channel {
         Channel::Append | Channel::Heartbeat | Channel::Vote => Duration::from_secs(1),
         Channel::Forward => Duration::from_secs(5),
-        Channel::Snapshot => Duration::from_secs(60),
-        Channel::Membership => Duration::from_secs(120),
+        Channel::Snapshot => Duration::from_mins(1),
+        Channel::Membership => Duration::from_mins(2),
     }
 }
 
