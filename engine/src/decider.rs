@@ -29,7 +29,7 @@ impl Decider {
         Self {
             lane,
             planner: Planner::new(),
-            ids: AttemptIds::new(node, now),
+            ids: AttemptIds::new(node, lane, now),
             machines: BTreeMap::new(),
             attempts: BTreeMap::new(),
             timers: BTreeSet::new(),
@@ -88,7 +88,8 @@ impl Decider {
         self.with(subject, now, |machine, scope| machine.retry(subject, scope))
     }
 
-    /// Something happened to an attempt of an object.
+    /// Something happened to an attempt of an object. An attempt that is nobody's any more is not
+    /// listened to; an intent that opens for it is closed.
     pub fn attempted(
         &mut self,
         attempt: &AttemptId,
@@ -96,7 +97,21 @@ impl Decider {
         subject: Subject<'_>,
         now: Millis,
     ) -> Vec<Effect> {
-        self.with(subject, now, |machine, scope| machine.attempted(attempt, what, subject, scope))
+        if self.object_of(attempt) == Some(subject.object.uid) {
+            return self.with(subject, now, |machine, scope| {
+                machine.attempted(attempt, what, subject, scope);
+            });
+        }
+        match what {
+            Attempted::IntentOpened => vec![Effect::CloseIntent(attempt.clone())],
+            Attempted::Acknowledged
+            | Attempted::Busy
+            | Attempted::NoService(_)
+            | Attempted::Succeeded
+            | Attempted::Failed { .. }
+            | Attempted::Abandoned
+            | Attempted::IntentRefused(_) => Vec::new(),
+        }
     }
 
     /// An object is no longer this decider's; what is in flight for it is given up.

@@ -5,44 +5,57 @@
 //! | any but InFlight | look: frozen | Frozen |
 //! | any but InFlight | look: goal reached | Converged |
 //! | any but InFlight | look: no plan | Stuck |
-//! | any but InFlight | look: the first step is of the other lane, or waits for another object | Waiting |
-//! | any but InFlight | look: the first step failed lately | BackingOff, past the limit Quarantined |
-//! | any but InFlight | look: the first step is disruptive | Waiting for its intent |
-//! | any but InFlight | look: a first step | InFlight, dispatched |
-//! | Waiting for an intent | opened, or refused | InFlight, or BackingOff |
-//! | InFlight | look: every changed path has arrived, and the attempt ended | the step is done; look again |
-//! | InFlight | look: arrived, not ended 2 s later | cancelled; the step is done; look again |
+//! | any but InFlight | look: the step is of the other lane, or waits for another object | Waiting |
+//! | any but InFlight | look: the step failed lately | BackingOff, past the limit Quarantined |
+//! | any but InFlight | look: the step's module did not take it a moment ago | Waiting |
+//! | any but InFlight | look: the step is disruptive, and rests on what was not seen freshly | Waiting |
+//! | any but InFlight | look: the step is disruptive | Waiting for its intent |
+//! | any but InFlight | look: the step can go | InFlight, dispatched |
+//! | Waiting for an intent | opened, and still the step | InFlight, dispatched |
+//! | Waiting for an intent | opened, and no longer the step; no answer in time | closed; look again |
+//! | Waiting for an intent | refused | Waiting for the service |
+//! | InFlight | look: every changed path has arrived, and the attempt ended | done; look again |
+//! | InFlight | look: arrived, not ended 2 s later | cancelled where it may be; InFlight |
+//! | InFlight | look: no longer wanted, or led elsewhere | cancelled where it may be; InFlight |
 //! | InFlight | ended well, not arrived | InFlight until the deadline |
-//! | InFlight | ended with an error, or the deadline passed | counted; `fail_to` presumed; look again |
-//! | InFlight | ended with an error while frozen, cancelled, or having led elsewhere | uncounted; look again |
-//! | InFlight | no acknowledgement for 2 s | dispatched again under the same id |
+//! | InFlight | ended with an error, or not ended well by the deadline | counted; `fail_to` presumed |
+//! | InFlight | the same while frozen, no longer wanted, or led elsewhere | uncounted; look again |
+//! | InFlight | ended without a word of how | uncounted; look again |
+//! | InFlight | the deadline passes before the attempt ends | cancelled; InFlight 2 s more |
+//! | InFlight | no acknowledgement for 2 s, not frozen | dispatched again under the same id |
 //! | InFlight | no host, or a full one | Waiting for the service |
 //! | Quarantined | look: Cfg changed, or a path that the step changes; retry asked | look again |
 //!
-//! Level-triggered: a look reads the present and nothing else, so that a lost or doubled wake-up
-//! costs time and never correctness.
+//! *The step* is the first of the plan; where that cannot go, the next that commutes with all before
+//! it, so that one failing service does not hold up the others. Where none can go, the phase is that
+//! of the one that most needs help.
+//!
+//! An attempt holds its lane until it has ended, at the latest 2 s after its deadline, so that no two
+//! attempts of a lane ever run at once. Level-triggered: a look reads the present and nothing else,
+//! so that a lost or doubled wake-up costs time and never correctness.
 
+mod choice;
 mod counts;
 mod flight;
+mod flying;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::time::Duration;
 
-pub use self::{counts::RELAPSE_MS, flight::Flight};
 use self::counts::Counts;
+pub use self::{counts::RELAPSE_MS, flight::Flight};
 use crate::{
     command::Intent,
-    event::{EventKind, Happening},
+    event::Happening,
     id::{AttemptId, Name, Revision, Uid},
     mutation::{Instance, Lane},
     path::Path,
-    planner::{Plan, Planner, Question, Step},
-    predicate::{On, Predicate},
-    status::{PhaseName, Status},
+    planner::{Plan, Planner, Question},
+    status::Status,
     time::Millis,
-    value::Value,
-    view::{Presumed, Presumption, Subject, View},
+    view::{Presumed, Subject, View, seen},
 };
 
 /// How long a dispatched attempt may stay unacknowledged before it is sent again.
@@ -126,7 +139,8 @@ pub struct Scope<'a> {
     pub effects: &'a mut Vec<Effect>,
 }
 
-/// Gives out attempt ids.
+/// Gives out attempt ids. Those of the two lanes of one node are odd and even, so that deciders that
+/// start within one millisecond give out none twice.
 #[derive(Debug)]
 pub struct AttemptIds {
     decider: Name,
@@ -135,13 +149,17 @@ pub struct AttemptIds {
 }
 
 impl AttemptIds {
-    /// The ids of a decider that started at `boot`.
-    pub fn new(decider: Name, boot: Millis) -> Self {
-        Self { decider, boot: boot.get(), count: 0 }
+    /// The ids of the decider of a lane that started at `boot`.
+    pub fn new(decider: Name, lane: Lane, boot: Millis) -> Self {
+        let count = match lane {
+            Lane::Itself => 0,
+            Lane::Quorum => 1,
+        };
+        Self { decider, boot: boot.get(), count }
     }
 
     fn next(&mut self) -> AttemptId {
-        self.count += 1;
+        self.count += 2;
         AttemptId::derive(&self.decider, self.boot, self.count)
     }
 }
@@ -150,11 +168,11 @@ impl AttemptIds {
 enum Phase {
     New,
     Converged,
-    Waiting { on: Waiting, until: Millis },
+    Waiting(Waiting),
     InFlight(Box<Flight>),
-    BackingOff { step: String, until: Millis },
-    Quarantined { step: String, reason: String, seen: Vec<(Path, Option<Value>)> },
-    Stuck { reason: String, until: Millis },
+    BackingOff { step: String },
+    Quarantined { step: String, reason: String },
+    Stuck { reason: String },
     Frozen { by: String },
 }
 
@@ -172,15 +190,26 @@ enum Waiting {
     Intent(Box<Flight>),
 }
 
+/// A step that its module did not take, and when to ask again.
+#[derive(Debug, Clone)]
+struct Declined {
+    step: String,
+    why: String,
+    until: Millis,
+}
+
 /// The machine of one object in one lane.
 #[derive(Debug)]
 pub struct Machine {
     uid: Uid,
     phase: Phase,
+    /// When a machine that is not in flight looks again by itself.
+    wake: Millis,
     since: Millis,
     generation: u64,
     revision: Revision,
     counts: Counts,
+    declined: Option<Declined>,
     presumed: Presumed,
     published: Option<Status>,
 }
@@ -191,10 +220,12 @@ impl Machine {
         Self {
             uid,
             phase: Phase::New,
+            wake: Millis::NEVER,
             since: Millis::ZERO,
             generation: 0,
             revision: Revision::default(),
             counts: Counts::default(),
+            declined: None,
             presumed: Presumed::new(),
             published: None,
         }
@@ -208,12 +239,10 @@ impl Machine {
     /// The attempt that is in flight or waits for its intent.
     pub fn flight(&self) -> Option<&Flight> {
         match &self.phase {
-            Phase::InFlight(flight) | Phase::Waiting { on: Waiting::Intent(flight), .. } => {
-                Some(flight)
-            }
+            Phase::InFlight(flight) | Phase::Waiting(Waiting::Intent(flight)) => Some(flight),
             Phase::New
             | Phase::Converged
-            | Phase::Waiting { .. }
+            | Phase::Waiting(_)
             | Phase::BackingOff { .. }
             | Phase::Quarantined { .. }
             | Phase::Stuck { .. }
@@ -225,32 +254,29 @@ impl Machine {
     pub fn wake_at(&self) -> Millis {
         match &self.phase {
             Phase::InFlight(flight) => flight.wake_at(),
-            Phase::Waiting { until, .. }
-            | Phase::BackingOff { until, .. }
-            | Phase::Stuck { until, .. } => *until,
-            Phase::New | Phase::Converged | Phase::Quarantined { .. } | Phase::Frozen { .. } => {
-                Millis::NEVER
-            }
+            Phase::Waiting(Waiting::Intent(flight)) => flight.ends_by(),
+            Phase::New
+            | Phase::Converged
+            | Phase::Waiting(_)
+            | Phase::BackingOff { .. }
+            | Phase::Quarantined { .. }
+            | Phase::Stuck { .. }
+            | Phase::Frozen { .. } => self.wake,
         }
     }
 
     /// Somebody asked to try again: failures are forgotten.
     pub fn retry(&mut self, subject: Subject<'_>, scope: &mut Scope<'_>) {
         self.counts.clear();
-        if self.flight().is_none() {
-            self.phase = Phase::New;
-        }
         self.look(subject, scope);
     }
 
     /// Something may have changed, or time has passed: read everything and decide.
     pub fn look(&mut self, subject: Subject<'_>, scope: &mut Scope<'_>) {
-        self.take_cfg(subject);
-        self.lift_presumptions(subject);
+        self.take(subject, scope);
         match std::mem::replace(&mut self.phase, Phase::New) {
             Phase::InFlight(flight) => self.fly(flight, subject, scope),
-            // An intent that was asked for is waited for: its answer always comes.
-            waiting @ Phase::Waiting { on: Waiting::Intent(_), .. } => self.phase = waiting,
+            Phase::Waiting(Waiting::Intent(flight)) => self.await_intent(flight, subject, scope),
             phase => {
                 self.phase = phase;
                 self.decide(subject, scope);
@@ -270,10 +296,9 @@ impl Machine {
         if self.flight().is_none_or(|flight| flight.attempt != *attempt) {
             return;
         }
-        self.take_cfg(subject);
-        self.lift_presumptions(subject);
+        self.take(subject, scope);
         match std::mem::replace(&mut self.phase, Phase::New) {
-            Phase::Waiting { on: Waiting::Intent(flight), .. } => {
+            Phase::Waiting(Waiting::Intent(flight)) => {
                 self.intent_answered(flight, what, subject, scope);
             }
             Phase::InFlight(flight) => self.flight_answered(flight, what, subject, scope),
@@ -282,31 +307,32 @@ impl Machine {
         self.publish(scope);
     }
 
-    fn take_cfg(&mut self, subject: Subject<'_>) {
-        self.revision = subject.object.revision;
-        if self.generation != subject.object.generation {
-            self.generation = subject.object.generation;
+    /// Takes what has moved under the machine: Cfg, and what contradicts presumptions.
+    fn take(&mut self, subject: Subject<'_>, scope: &Scope<'_>) {
+        let object = subject.object;
+        if self.published.is_none() {
+            let said = Status::of_lane(subject.dsc, scope.lane);
+            let said = said.filter(|said| said.revision == object.revision);
+            self.counts.resume(said.as_ref(), scope.now);
+        } else if self.generation != object.generation {
             self.counts.clear();
-            if matches!(self.phase, Phase::Quarantined { .. } | Phase::BackingOff { .. }) {
-                self.phase = Phase::New;
-            }
         }
-    }
-
-    fn lift_presumptions(&mut self, subject: Subject<'_>) {
-        let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return };
-        self.presumed.retain(|path, presumption| {
-            let seen = crate::view::seen(kind, subject.dsc, path);
-            let moved = seen != presumption.at_failure.as_ref();
-            let arrived = seen.is_some() && seen == presumption.aim.as_ref();
-            !moved && !arrived
-        });
+        self.generation = object.generation;
+        self.revision = object.revision;
+        if let Some(kind) = subject.catalog.kind(&object.key.kind) {
+            self.presumed.retain(|path, presumption| {
+                let seen = seen(kind, subject.dsc, path);
+                let moved = seen != presumption.at_failure.as_ref();
+                let arrived = seen.is_some() && seen == presumption.aim.as_ref();
+                !moved && !arrived && !kind.schema.is_hidden(subject.dsc, path)
+            });
+        }
     }
 
     fn decide(&mut self, subject: Subject<'_>, scope: &mut Scope<'_>) {
         if let Some(frozen) = &subject.object.frozen {
             let by = format!("by {} ({})", frozen.by, frozen.scope);
-            return self.enter(Phase::Frozen { by }, scope);
+            return self.rest(Phase::Frozen { by }, Millis::NEVER);
         }
         let planned = match View::new(subject, &self.presumed) {
             None => Err(format!("no extension declares kind {}", subject.object.key.kind)),
@@ -314,214 +340,17 @@ impl Machine {
         };
         match planned {
             Err(reason) => {
-                let until = scope.now.after_ms(STUCK_LOOK_MS);
-                self.enter(Phase::Stuck { reason, until }, scope);
+                self.rest(Phase::Stuck { reason }, scope.now.after_ms(STUCK_LOOK_MS));
             }
-            Ok(plan) => match plan.steps.first() {
-                None => self.enter(Phase::Converged, scope),
-                Some(step) => self.next_step(step, &plan, subject, scope),
-            },
+            Ok(plan) if plan.steps.is_empty() => self.rest(Phase::Converged, Millis::NEVER),
+            Ok(plan) => self.choose(&plan, subject, scope),
         }
     }
 
-    fn next_step(
-        &mut self,
-        step: &Step,
-        plan: &Plan,
-        subject: Subject<'_>,
-        scope: &mut Scope<'_>,
-    ) {
-        let name = step.instance.to_string();
-        let mutation = &step.instance.mutation;
-        if let Phase::Quarantined { step: held, seen, .. } = &self.phase {
-            if *held == name && *seen == seen_now(&step.instance, subject) {
-                return;
-            }
-            self.counts.forget(&name);
-        }
-        if mutation.context.lane() != scope.lane {
-            return self.wait(Waiting::Lane { step: name }, Millis::NEVER, scope);
-        }
-        if let Some(what) = unmet(&step.instance, plan, subject) {
-            let until = scope.now.after_ms(STUCK_LOOK_MS);
-            return self.wait(Waiting::Related { step: name, what }, until, scope);
-        }
-        let count = self.counts.before(&name, mutation.retry, self.uid, scope.now);
-        if count.failures >= mutation.retry.attempts_max {
-            let reason = format!("{name} failed {} times: {}", count.failures, count.error);
-            return self.quarantine(&step.instance, reason, subject, scope);
-        }
-        if scope.now < count.retry_at {
-            return self.enter(Phase::BackingOff { step: name, until: count.retry_at }, scope);
-        }
-        if mutation.disruptive && let Some(path) = unseen(&step.instance, subject) {
-            let until = scope.now.after_ms(SERVICE_RETRY_MS);
-            return self.wait(Waiting::Look { step: name, path }, until, scope);
-        }
-        let flight = Flight::new(scope.ids.next(), step, subject, scope.now);
-        if mutation.disruptive {
-            scope.effects.push(Effect::OpenIntent(flight.intent(self.uid)));
-            return self.wait(Waiting::Intent(Box::new(flight)), Millis::NEVER, scope);
-        }
-        self.take_off(flight, scope);
-    }
-
-    fn take_off(&mut self, mut flight: Flight, scope: &mut Scope<'_>) {
-        flight.restart(scope.now);
-        scope.effects.push(Effect::Dispatch(flight.dispatch(self.uid)));
-        let text = format!("{} started", flight.step());
-        self.happened(EventKind::AttemptStarted, Some(&flight.attempt), text, scope);
-        self.enter(Phase::InFlight(Box::new(flight)), scope);
-    }
-
-    fn wait(&mut self, on: Waiting, until: Millis, scope: &Scope<'_>) {
-        self.enter(Phase::Waiting { on, until }, scope);
-    }
-
-    fn quarantine(
-        &mut self,
-        instance: &Instance,
-        reason: String,
-        subject: Subject<'_>,
-        scope: &mut Scope<'_>,
-    ) {
-        let seen = seen_now(instance, subject);
-        self.enter(Phase::Quarantined { step: instance.to_string(), reason, seen }, scope);
-    }
-
-    /// Enters a phase. Entering the same one again keeps `since`.
-    fn enter(&mut self, phase: Phase, scope: &Scope<'_>) {
+    /// Enters a phase in which nothing is under way, until something changes or `wake` comes.
+    fn rest(&mut self, phase: Phase, wake: Millis) {
         self.phase = phase;
-        let name = self.name();
-        if self.published.as_ref().is_none_or(|published| published.phase != name) {
-            self.since = scope.now;
-        }
-    }
-
-    fn happened(
-        &self,
-        kind: EventKind,
-        attempt: Option<&AttemptId>,
-        text: String,
-        scope: &mut Scope<'_>,
-    ) {
-        scope.effects.push(Effect::Happened(Happening {
-            kind,
-            uid: Some(self.uid),
-            revision: Some(self.revision),
-            attempt: attempt.cloned(),
-            text,
-        }));
-    }
-
-    fn publish(&mut self, scope: &mut Scope<'_>) {
-        let status = self.status();
-        if self.published.as_ref() == Some(&status) {
-            return;
-        }
-        let entered = self.published.as_ref().is_none_or(|before| {
-            before.phase != status.phase || before.revision != status.revision
-        });
-        let text = status.reason.clone().unwrap_or_default();
-        match status.phase {
-            PhaseName::Converged if entered => {
-                let text = format!("converged at revision {}", self.revision);
-                self.happened(EventKind::Converged, None, text, scope);
-            }
-            PhaseName::Stuck | PhaseName::Quarantined if entered => {
-                let text = format!("{}: {text}", status.phase);
-                self.happened(EventKind::NeedsHelp, None, text, scope);
-            }
-            PhaseName::Frozen if entered => {
-                self.happened(EventKind::Frozen, None, format!("frozen {text}"), scope);
-            }
-            PhaseName::Converged
-            | PhaseName::Stuck
-            | PhaseName::Quarantined
-            | PhaseName::Frozen
-            | PhaseName::Waiting
-            | PhaseName::InFlight
-            | PhaseName::BackingOff => {}
-        }
-        self.published = Some(status.clone());
-        scope.effects.push(Effect::Publish(self.uid, Box::new(status)));
-    }
-
-    fn name(&self) -> PhaseName {
-        match &self.phase {
-            Phase::Converged => PhaseName::Converged,
-            Phase::New | Phase::Waiting { .. } => PhaseName::Waiting,
-            Phase::InFlight(_) => PhaseName::InFlight,
-            Phase::BackingOff { .. } => PhaseName::BackingOff,
-            Phase::Quarantined { .. } => PhaseName::Quarantined,
-            Phase::Stuck { .. } => PhaseName::Stuck,
-            Phase::Frozen { .. } => PhaseName::Frozen,
-        }
-    }
-
-    /// What is to be said about the object.
-    pub fn status(&self) -> Status {
-        let (step, reason, waits_for) = self.words();
-        let count = step.as_deref().and_then(|step| self.counts.get(step));
-        let count = count.filter(|count| count.failures > 0);
-        let next_retry = match &self.phase {
-            Phase::BackingOff { until, .. } => Some(*until),
-            Phase::New
-            | Phase::Converged
-            | Phase::Waiting { .. }
-            | Phase::InFlight(_)
-            | Phase::Quarantined { .. }
-            | Phase::Stuck { .. }
-            | Phase::Frozen { .. } => None,
-        };
-        Status {
-            phase: self.name(),
-            revision: self.revision,
-            reason,
-            waits_for,
-            since: self.since,
-            attempts: count.map_or(0, |count| count.failures),
-            last_error: count.map(|count| count.error.clone()),
-            next_retry,
-            step,
-        }
-    }
-
-    /// Step, reason and what is waited for, in words.
-    fn words(&self) -> (Option<String>, Option<String>, Option<String>) {
-        match &self.phase {
-            Phase::New | Phase::Converged => (None, None, None),
-            Phase::InFlight(flight) => (Some(flight.step()), None, None),
-            Phase::BackingOff { step, .. } => {
-                let error = self.counts.get(step).map(|count| count.error.clone());
-                (Some(step.clone()), error, None)
-            }
-            Phase::Quarantined { step, reason, .. } => {
-                (Some(step.clone()), Some(reason.clone()), None)
-            }
-            Phase::Stuck { reason, .. } => (None, Some(reason.clone()), None),
-            Phase::Frozen { by } => (None, Some(by.clone()), None),
-            Phase::Waiting { on, .. } => on.words(),
-        }
-    }
-}
-
-impl Waiting {
-    fn words(&self) -> (Option<String>, Option<String>, Option<String>) {
-        let (step, reason, waits_for) = match self {
-            Self::Lane { step } => (step.clone(), None, format!("whoever decides {step}")),
-            Self::Related { step, what } => (step.clone(), None, what.clone()),
-            Self::Service { step, why } => {
-                let module = step.split('/').next().unwrap_or_default();
-                (step.clone(), Some(why.clone()), format!("module {module}"))
-            }
-            Self::Look { step, path } => {
-                let why = format!("{step} is disruptive, and {path} is not seen freshly");
-                (step.clone(), Some(why), format!("a look at {path}"))
-            }
-            Self::Intent(flight) => (flight.step(), None, "the commit of its intent".to_owned()),
-        };
-        (Some(step), reason, Some(waits_for))
+        self.wake = wake;
     }
 }
 
@@ -531,57 +360,7 @@ fn plan(
     planner: &mut Planner,
 ) -> Result<std::sync::Arc<Plan>, String> {
     let goal = view.goal();
-    let question = Question {
-        kind: view.kind(),
-        goal: &goal,
-        cfg: &subject.object.cfg,
-        facts: &view,
-    };
+    let question =
+        Question { kind: view.kind(), goal: &goal, cfg: &subject.object.cfg, facts: &view };
     planner.plan(&question).map_err(|no_plan| no_plan.to_string())
-}
-
-/// What the instance needs of other objects and does not find there.
-fn unmet(instance: &Instance, plan: &Plan, subject: Subject<'_>) -> Option<String> {
-    let holds = |guard: &Predicate| {
-        let path = guard.path(&instance.bindings);
-        let value = path.and_then(|path| subject.related.value(subject.object, &guard.on, &path));
-        guard.test.holds(value.as_ref())
-    };
-    let elsewhere = |guard: &&Predicate| guard.on != On::Itself;
-    let mutation = &instance.mutation;
-    let lacks = mutation.requires.iter().filter(elsewhere).any(|guard| !holds(guard));
-    let hinders = mutation.excludes.iter().filter(elsewhere).any(holds);
-    (lacks || hinders).then(|| plan.waits_for.join(" and "))
-}
-
-/// The paths that an instance changes, with what is seen there now.
-fn seen_now(instance: &Instance, subject: Subject<'_>) -> Vec<(Path, Option<Value>)> {
-    let seen = |path: &Path| subject.dsc.value(path.as_str()).cloned();
-    instance.changes().map(|(path, _)| (path.clone(), seen(&path))).collect()
-}
-
-/// A path that a disruptive step relies on and that was not seen since it had to be.
-fn unseen(instance: &Instance, subject: Subject<'_>) -> Option<Path> {
-    let mutation = &instance.mutation;
-    let guards = mutation.requires.iter().chain(&mutation.excludes);
-    let guards = guards.filter_map(|guard| guard.path(&instance.bindings));
-    let kind = subject.catalog.kind(&subject.object.key.kind)?;
-    instance.changes().map(|(path, _)| path).chain(guards).find(|path| {
-        let discovered = kind.schema.rule(path).is_some_and(|(rule, _)| rule.discovered);
-        let seen = subject.dsc.get(path.as_str());
-        discovered && seen.is_some_and(|seen| seen.seen_at < subject.not_before)
-    })
-}
-
-/// What to presume of the paths of a failed instance.
-fn presumptions<'a>(
-    instance: &'a Instance,
-    flight: &'a Flight,
-    subject: Subject<'a>,
-) -> impl Iterator<Item = (Path, Presumption)> + 'a {
-    instance.fail_to().map(move |(path, value)| {
-        let at_failure = subject.dsc.value(path.as_str()).cloned();
-        let aim = flight.aim(&path).cloned();
-        (path, Presumption { value: value.clone(), at_failure, aim })
-    })
 }

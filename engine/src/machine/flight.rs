@@ -1,21 +1,15 @@
-//! One attempt in flight, and what its machine does with what becomes of it.
+//! One attempt on its way: what it changes, what was seen of that so far, and when to look again.
 
-use std::time::Duration;
-
-use super::{
-    ACKNOWLEDGE_MS, Attempted, CLOSE_MS, Dispatch, Effect, Machine, Phase, SERVICE_RETRY_MS, Scope,
-    Waiting, presumptions,
-};
+use super::{ACKNOWLEDGE_MS, CLOSE_MS, Dispatch};
 use crate::{
     command::Intent,
-    event::EventKind,
     id::{AttemptId, Name, Revision, Uid},
     mutation::{From, Instance},
     path::Path,
     planner::Step,
     time::Millis,
     value::Value,
-    view::{Subject, View},
+    view::{Presumed, Presumption, Subject},
 };
 
 /// One attempt of one step.
@@ -27,14 +21,36 @@ pub struct Flight {
     pub instance: Instance,
     /// The Cfg revision that it was decided from.
     pub revision: Revision,
-    paths: Vec<Leg>,
-    started: Millis,
-    deadline: Millis,
-    acknowledged: bool,
-    acknowledge_by: Millis,
-    arrived_at: Option<Millis>,
-    ended: bool,
-    cancelled: bool,
+    legs: Vec<Leg>,
+    pub(super) started: Millis,
+    pub(super) deadline: Millis,
+    pub(super) progress: Progress,
+    pub(super) acknowledge_by: Millis,
+    pub(super) arrived_at: Option<Millis>,
+    /// Whether it was asked to end.
+    pub(super) recall: Option<Recall>,
+    /// The object is frozen: the attempt is left alone until it ends, or its deadline passes.
+    pub(super) frozen: bool,
+}
+
+/// How far an attempt is, as its host says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nobody has answered yet.
+    Sent,
+    /// A module has taken it.
+    Runs,
+    /// It has ended.
+    Ended,
+}
+
+/// When an attempt was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recall {
+    /// Before its deadline: it was done, not wanted any more, or had led elsewhere.
+    Early,
+    /// At its deadline.
+    Overdue,
 }
 
 /// One path on its way.
@@ -42,6 +58,8 @@ pub struct Flight {
 struct Leg {
     path: Path,
     from: Option<Value>,
+    /// What the step was planned from: what was seen, or what was presumed over it.
+    base: Option<Value>,
     to: Option<Value>,
     discovery: bool,
 }
@@ -64,31 +82,39 @@ impl Flight {
         attempt: AttemptId,
         step: &Step,
         subject: Subject<'_>,
+        presumed: &Presumed,
         now: Millis,
     ) -> Self {
-        let changes: Vec<_> = step.instance.changes().collect();
-        let legs = changes.into_iter().map(|(path, change)| {
+        let instance = step.instance.clone();
+        // Of a path that nobody discovers nothing can arrive.
+        let kind = subject.catalog.kind(&subject.object.key.kind);
+        let discovered =
+            |path: &Path| kind.and_then(|k| k.schema.rule(path)).is_some_and(|(r, _)| r.discovered);
+        let changes = instance.changes().filter(|(path, _)| discovered(path));
+        let legs = changes.map(|(path, change)| {
             let planned = step.changes.iter().find(|planned| planned.path == path);
-            let from = subject.dsc.value(path.as_str()).cloned();
+            let from = seen(subject, &path).cloned();
+            let base = presumed.get(&path).map(|p| p.value.clone()).or_else(|| from.clone());
             Leg {
-                to: planned.map_or_else(|| from.clone(), |planned| planned.to.clone()),
-                from,
+                to: planned.map_or_else(|| base.clone(), |planned| planned.to.clone()),
                 discovery: change.from == From::Unknown,
+                from,
+                base,
                 path,
             }
         });
         Self {
             attempt,
-            paths: legs.collect(),
-            instance: step.instance.clone(),
+            legs: legs.collect(),
             revision: subject.object.revision,
             started: now,
-            deadline: now.after(step.instance.mutation.timeout),
-            acknowledged: false,
+            deadline: now.after(instance.mutation.timeout),
+            progress: Progress::Sent,
             acknowledge_by: now.after_ms(ACKNOWLEDGE_MS),
             arrived_at: None,
-            ended: false,
-            cancelled: false,
+            recall: None,
+            frozen: false,
+            instance,
         }
     }
 
@@ -97,22 +123,23 @@ impl Flight {
         self.instance.to_string()
     }
 
-    pub(super) fn restart(&mut self, now: Millis) {
-        self.started = now;
-        self.deadline = now.after(self.instance.mutation.timeout);
-        self.acknowledge_by = now.after_ms(ACKNOWLEDGE_MS);
+    /// When the attempt has certainly ended.
+    pub fn ends_by(&self) -> Millis {
+        self.deadline.after_ms(CLOSE_MS)
     }
 
-    pub(super) fn dispatch(&self, uid: Uid) -> Dispatch {
+    /// What a module is to be told now; what waiting has taken is taken off its time.
+    pub(super) fn dispatch(&self, uid: Uid, now: Millis) -> Dispatch {
         Dispatch {
             attempt: self.attempt.clone(),
             uid,
             instance: self.instance.clone(),
-            timeout: self.instance.mutation.timeout,
+            timeout: self.deadline.since(now),
             revision: self.revision,
         }
     }
 
+    /// The intent of the attempt. Which node will carry it out, its driver knows and fills in.
     pub(super) fn intent(&self, uid: Uid) -> Intent {
         let host: Name = self.instance.mutation.id.module.clone();
         Intent {
@@ -120,253 +147,88 @@ impl Flight {
             mutation: self.step(),
             attempt: self.attempt.clone(),
             host,
-            ends_by: self.deadline.after_ms(CLOSE_MS),
+            ends_by: self.ends_by(),
         }
     }
 
-    pub(super) fn aim(&self, path: &Path) -> Option<&Value> {
-        self.paths.iter().find(|leg| leg.path == *path)?.to.as_ref()
+    /// The paths that it changes and somebody discovers, with what was seen there when it began.
+    pub(super) fn legs(&self) -> impl Iterator<Item = (&Path, Option<&Value>)> {
+        self.legs.iter().map(|leg| (&leg.path, leg.from.as_ref()))
     }
 
     pub(super) fn wake_at(&self) -> Millis {
-        let acknowledge = if self.acknowledged { Millis::NEVER } else { self.acknowledge_by };
-        let close = self.arrived_at.map_or(Millis::NEVER, |at| at.after_ms(CLOSE_MS));
-        self.deadline.min(acknowledge).min(close)
+        match (self.recall, self.arrived_at) {
+            (Some(Recall::Overdue), _) => self.ends_by(),
+            (Some(Recall::Early), _) => self.deadline,
+            _ if self.frozen || self.has_ended() => self.deadline,
+            (None, Some(at)) if self.instance.mutation.cancellable => {
+                self.deadline.min(at.after_ms(CLOSE_MS))
+            }
+            (None, None) if self.progress == Progress::Sent => {
+                self.deadline.min(self.acknowledge_by)
+            }
+            (None, _) => self.deadline,
+        }
     }
 
-    fn has_arrived(&self, subject: Subject<'_>) -> bool {
-        self.paths.iter().all(|leg| leg.has_arrived(seen(subject, &leg.path)))
+    pub(super) fn has_ended(&self) -> bool {
+        self.progress == Progress::Ended
+    }
+
+    /// Whether every path shows what the step leads to. Where they did so before it began, because
+    /// something else was presumed of them, only its end tells.
+    pub(super) fn has_arrived(&self, subject: Subject<'_>) -> bool {
+        let tells = self.legs.iter().any(|leg| !leg.has_arrived(leg.from.as_ref()));
+        (tells || self.has_ended()) && self.missing(subject).is_none()
+    }
+
+    /// A path that does not show what the step leads to.
+    pub(super) fn missing(&self, subject: Subject<'_>) -> Option<&Path> {
+        let mut legs = self.legs.iter();
+        legs.find(|leg| !leg.has_arrived(seen(subject, &leg.path))).map(|leg| &leg.path)
     }
 
     /// A path that shows something that the step does not lead over.
-    fn astray(&self, subject: Subject<'_>) -> Option<&Path> {
-        let mut legs = self.paths.iter();
-        legs.find(|leg| leg.is_astray(seen(subject, &leg.path), &self.instance)).map(|leg| &leg.path)
+    pub(super) fn astray(&self, subject: Subject<'_>) -> Option<&Path> {
+        let mut legs = self.legs.iter();
+        legs.find(|leg| leg.is_astray(seen(subject, &leg.path), &self.instance))
+            .map(|leg| &leg.path)
+    }
+
+    /// What is to be presumed of paths, now that it has failed.
+    pub(super) fn presumptions(&self, subject: Subject<'_>) -> Presumed {
+        let presumed = self.instance.fail_to().map(|(path, value)| {
+            let aim = self.legs.iter().find(|leg| leg.path == path);
+            let aim = aim.and_then(|leg| leg.to.clone());
+            let at_failure = seen(subject, &path).cloned();
+            (path, Presumption { value: value.clone(), at_failure, aim })
+        });
+        presumed.collect()
+    }
+
+    /// The presumptions under which the attempt has not begun: what its paths were planned from.
+    /// `None` where one was unknown, which cannot be presumed.
+    pub(super) fn undone(&self, presumed: &Presumed) -> Option<Presumed> {
+        let mut undone = presumed.clone();
+        for leg in &self.legs {
+            let value = leg.base.clone()?;
+            let presumption = Presumption { value, at_failure: None, aim: None };
+            undone.insert(leg.path.clone(), presumption);
+        }
+        Some(undone)
+    }
+
+    /// Whether a step of a plan is this one, and leads to the same.
+    pub(super) fn is(&self, step: &Step) -> bool {
+        self.instance == step.instance
+            && self.legs.iter().all(|leg| {
+                let planned = step.changes.iter().find(|planned| planned.path == leg.path);
+                planned.is_none_or(|planned| planned.to == leg.to)
+            })
     }
 }
 
 fn seen<'a>(subject: Subject<'a>, path: &Path) -> Option<&'a Value> {
     let kind = subject.catalog.kind(&subject.object.key.kind)?;
     crate::view::seen(kind, subject.dsc, path)
-}
-
-impl Machine {
-    /// Looks at an attempt in flight.
-    pub(super) fn fly(
-        &mut self,
-        mut flight: Box<Flight>,
-        subject: Subject<'_>,
-        scope: &mut Scope<'_>,
-    ) {
-        if flight.has_arrived(subject) {
-            let arrived_at = *flight.arrived_at.get_or_insert(scope.now);
-            if flight.ended || scope.now >= arrived_at.after_ms(CLOSE_MS) {
-                return self.step_done(&flight, subject, scope);
-            }
-        } else if scope.now >= flight.deadline {
-            return self.deadline_passed(&flight, subject, scope);
-        } else if flight.ended && flight.astray(subject).is_some() {
-            return self.went_astray(&flight, subject, scope);
-        } else {
-            flight.arrived_at = None;
-            self.recall_unwanted(&mut flight, subject, scope);
-            if !flight.acknowledged && scope.now >= flight.acknowledge_by {
-                flight.acknowledge_by = scope.now.after_ms(ACKNOWLEDGE_MS);
-                scope.effects.push(Effect::Dispatch(flight.dispatch(self.uid)));
-            }
-        }
-        self.phase = Phase::InFlight(flight);
-    }
-
-    /// Cancels an attempt whose aim is no longer wanted, where its mutation allows it.
-    fn recall_unwanted(
-        &self,
-        flight: &mut Flight,
-        subject: Subject<'_>,
-        scope: &mut Scope<'_>,
-    ) {
-        let stale = flight.revision != subject.object.revision;
-        if !stale || flight.cancelled || !flight.instance.mutation.cancellable {
-            return;
-        }
-        let Some(view) = View::new(subject, &self.presumed) else { return };
-        let wanted = super::plan(view, subject, scope.planner)
-            .is_ok_and(|plan| plan.steps.first().is_some_and(|s| s.instance == flight.instance));
-        if !wanted {
-            flight.cancelled = true;
-            scope.effects.push(Effect::Cancel(flight.attempt.clone()));
-        }
-    }
-
-    /// The module, or the way to it, has answered.
-    pub(super) fn flight_answered(
-        &mut self,
-        mut flight: Box<Flight>,
-        what: Attempted,
-        subject: Subject<'_>,
-        scope: &mut Scope<'_>,
-    ) {
-        match what {
-            Attempted::Acknowledged => {
-                flight.acknowledged = true;
-                self.fly(flight, subject, scope);
-            }
-            Attempted::Succeeded => {
-                flight.acknowledged = true;
-                flight.ended = true;
-                self.fly(flight, subject, scope);
-            }
-            Attempted::Busy => {
-                self.not_taken(&flight, "its queue is full".to_owned(), scope);
-            }
-            Attempted::NoService(why) => self.not_taken(&flight, why, scope),
-            Attempted::Failed { .. } | Attempted::Abandoned if flight.has_arrived(subject) => {
-                self.step_done(&flight, subject, scope);
-            }
-            Attempted::Failed { error, permanent } if subject.object.frozen.is_none() => {
-                self.failed(&flight, &error, permanent, subject, scope);
-            }
-            Attempted::Failed { .. } | Attempted::Abandoned => {
-                let text = format!("{} ended, and is not counted", flight.step());
-                self.close(&flight, EventKind::AttemptFailed, text, scope);
-                self.decide(subject, scope);
-            }
-            Attempted::IntentOpened | Attempted::IntentRefused(_) => {
-                self.phase = Phase::InFlight(flight);
-            }
-        }
-    }
-
-    /// The quorum has answered to an intent.
-    pub(super) fn intent_answered(
-        &mut self,
-        flight: Box<Flight>,
-        what: Attempted,
-        subject: Subject<'_>,
-        scope: &mut Scope<'_>,
-    ) {
-        match what {
-            // Between asking and commit the world may have moved: only what is still right goes out.
-            Attempted::IntentOpened if self.is_still_first(&flight, subject, scope) => {
-                self.take_off(*flight, scope);
-            }
-            Attempted::IntentOpened => {
-                scope.effects.push(Effect::CloseIntent(flight.attempt.clone()));
-                self.decide(subject, scope);
-            }
-            Attempted::IntentRefused(why) => {
-                self.not_taken(&flight, format!("its intent was refused: {why}"), scope);
-            }
-            Attempted::Acknowledged
-            | Attempted::Busy
-            | Attempted::NoService(_)
-            | Attempted::Succeeded
-            | Attempted::Failed { .. }
-            | Attempted::Abandoned => {
-                let on = Waiting::Intent(flight);
-                self.phase = Phase::Waiting { on, until: Millis::NEVER };
-            }
-        }
-    }
-
-    fn is_still_first(&self, flight: &Flight, subject: Subject<'_>, scope: &mut Scope<'_>) -> bool {
-        let Some(view) = View::new(subject, &self.presumed) else { return false };
-        subject.object.frozen.is_none()
-            && super::unseen(&flight.instance, subject).is_none()
-            && super::plan(view, subject, scope.planner)
-                .is_ok_and(|p| p.steps.first().is_some_and(|s| s.instance == flight.instance))
-    }
-
-    fn not_taken(&mut self, flight: &Flight, why: String, scope: &mut Scope<'_>) {
-        self.close_intent(flight, scope);
-        let until = scope.now.after_ms(SERVICE_RETRY_MS);
-        self.wait(Waiting::Service { step: flight.step(), why }, until, scope);
-    }
-
-    fn step_done(&mut self, flight: &Flight, subject: Subject<'_>, scope: &mut Scope<'_>) {
-        if !flight.ended {
-            scope.effects.push(Effect::Cancel(flight.attempt.clone()));
-        }
-        for leg in &flight.paths {
-            self.presumed.remove(&leg.path);
-        }
-        self.counts.succeed(&flight.step(), scope.now);
-        let took = scope.now.since(flight.started);
-        let text = format!("{} done in {}", flight.step(), in_words(took));
-        self.close(flight, EventKind::StepDone, text, scope);
-        self.decide(subject, scope);
-    }
-
-    fn went_astray(&mut self, flight: &Flight, subject: Subject<'_>, scope: &mut Scope<'_>) {
-        let text = match flight.astray(subject) {
-            Some(path) => format!("{} led elsewhere: see {path}", flight.step()),
-            None => format!("{} led elsewhere", flight.step()),
-        };
-        self.close(flight, EventKind::AttemptFailed, text, scope);
-        self.decide(subject, scope);
-    }
-
-    fn deadline_passed(&mut self, flight: &Flight, subject: Subject<'_>, scope: &mut Scope<'_>) {
-        if !flight.ended {
-            scope.effects.push(Effect::Cancel(flight.attempt.clone()));
-        }
-        if subject.object.frozen.is_some() {
-            let text = format!("{} passed its deadline while frozen", flight.step());
-            self.close(flight, EventKind::AttemptFailed, text, scope);
-            return self.decide(subject, scope);
-        }
-        let timeout = in_words(flight.instance.mutation.timeout);
-        let error = if flight.ended {
-            let missing = flight.paths.iter().find(|leg| !leg.has_arrived(seen(subject, &leg.path)));
-            let path = missing.map(|leg| leg.path.to_string()).unwrap_or_default();
-            format!("the module answered ok, but {path} did not follow within {timeout}")
-        } else {
-            format!("not done within {timeout}")
-        };
-        self.failed(flight, &error, false, subject, scope);
-    }
-
-    fn failed(
-        &mut self,
-        flight: &Flight,
-        error: &str,
-        permanent: bool,
-        subject: Subject<'_>,
-        scope: &mut Scope<'_>,
-    ) {
-        let step = flight.step();
-        let retry = flight.instance.mutation.retry;
-        let count = self.counts.fail(&step, error, retry, self.uid, scope.now);
-        for (path, presumption) in presumptions(&flight.instance, flight, subject) {
-            self.presumed.insert(path, presumption);
-        }
-        let text = format!("{step} failed ({} of {}): {error}", count.failures, retry.attempts_max);
-        self.close(flight, EventKind::AttemptFailed, text, scope);
-        if permanent {
-            let reason = format!("{step} cannot succeed as things are: {error}");
-            return self.quarantine(&flight.instance, reason, subject, scope);
-        }
-        self.decide(subject, scope);
-    }
-
-    fn close(&mut self, flight: &Flight, kind: EventKind, text: String, scope: &mut Scope<'_>) {
-        self.close_intent(flight, scope);
-        self.happened(kind, Some(&flight.attempt), text, scope);
-        self.phase = Phase::New;
-    }
-
-    fn close_intent(&self, flight: &Flight, scope: &mut Scope<'_>) {
-        if flight.instance.mutation.disruptive {
-            scope.effects.push(Effect::CloseIntent(flight.attempt.clone()));
-        }
-    }
-}
-
-/// A duration as people read it.
-fn in_words(duration: Duration) -> String {
-    if duration < Duration::from_secs(1) {
-        format!("{} ms", duration.as_millis())
-    } else {
-        format!("{:.1} s", duration.as_secs_f64())
-    }
 }

@@ -1,1 +1,8 @@
 //! The transition table, row by row.
+
+mod chosen;
+mod disruptive;
+mod failing;
+mod flying;
+mod frozen;
+mod kit;

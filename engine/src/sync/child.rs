@@ -191,11 +191,10 @@ impl Child {
     /// [`HEARTBEAT_MS`] else.
     pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
         match self.phase {
-            Phase::Detached => Vec::new(),
             Phase::Greeting { since } if now >= since.after_ms(DEAD_AFTER_MS) => {
                 self.close("no answer to Hello".to_owned())
             }
-            Phase::Greeting { .. } => Vec::new(),
+            Phase::Detached | Phase::Greeting { .. } => Vec::new(),
             Phase::Attached { heard, .. } if now >= heard.after_ms(DEAD_AFTER_MS) => {
                 self.close(format!("nothing heard for {DEAD_AFTER_MS} ms"))
             }

@@ -114,12 +114,7 @@ impl Session {
     }
 
     /// A frame came.
-    pub fn receive(
-        &mut self,
-        frame: Frame,
-        authority: Authority<'_>,
-        now: Millis,
-    ) -> Vec<Effect> {
+    pub fn receive(&mut self, frame: Frame, authority: Authority<'_>, now: Millis) -> Vec<Effect> {
         match (self.phase, frame) {
             (Phase::Expecting { .. }, Frame::Hello(hello)) => self.greeted(hello, now),
             (Phase::Attached { .. }, frame) => {

@@ -1,0 +1,240 @@
+//! Which step of a plan can go now, and what stands in the way of those that cannot.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Flight, Machine, Phase, SERVICE_RETRY_MS, STUCK_LOOK_MS, Scope, Waiting, counts::Marks,
+};
+use crate::{
+    mutation::{From, Instance},
+    path::Path,
+    planner::{Plan, Step},
+    predicate::{On, Predicate},
+    schema::Schema,
+    time::Millis,
+    view::{Subject, View, seen},
+};
+
+impl Machine {
+    /// Takes the first step that can go: the plan's first, or one that commutes with all before it.
+    /// Where none can, rests in the phase that most needs help, until the first could go.
+    pub(super) fn choose(&mut self, plan: &Plan, subject: Subject<'_>, scope: &mut Scope<'_>) {
+        let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return };
+        let mut obstacles: Vec<(Phase, Millis)> = Vec::new();
+        for (place, step) in plan.steps.iter().enumerate() {
+            if !plan.steps[..place].iter().all(|before| commute(&kind.schema, before, step)) {
+                continue;
+            }
+            match self.obstacle(&step.instance, plan, subject, scope) {
+                None => return self.go(step, subject, scope),
+                Some(obstacle) => obstacles.push(obstacle),
+            }
+        }
+        let blocked = plan.blocked.iter().map(|no_plan| {
+            let phase = Phase::Stuck { reason: no_plan.to_string() };
+            (phase, scope.now.after_ms(STUCK_LOOK_MS))
+        });
+        obstacles.extend(blocked);
+        let wake = obstacles.iter().map(|(_, wake)| *wake).min().unwrap_or(Millis::NEVER);
+        // Of equal ones the first in the plan: `max_by_key` would take the last.
+        let loudest = obstacles.into_iter().rev().max_by_key(|(phase, _)| phase.loudness());
+        if let Some((phase, _)) = loudest {
+            self.rest(phase, wake);
+        }
+    }
+
+    /// What keeps a step from going now, and when to look again.
+    fn obstacle(
+        &mut self,
+        instance: &Instance,
+        plan: &Plan,
+        subject: Subject<'_>,
+        scope: &Scope<'_>,
+    ) -> Option<(Phase, Millis)> {
+        let step = instance.to_string();
+        let mutation = &instance.mutation;
+        let wait = |on: Waiting, until: Millis| Some((Phase::Waiting(on), until));
+        if mutation.context.lane() != scope.lane {
+            return wait(Waiting::Lane { step }, Millis::NEVER);
+        }
+        if let Some(what) = unmet(instance, plan, subject) {
+            let until = scope.now.after_ms(STUCK_LOOK_MS);
+            return wait(Waiting::Related { step, what }, until);
+        }
+        if let Some(obstacle) = self.failed_lately(instance, subject, scope) {
+            return Some(obstacle);
+        }
+        if let Some(declined) = self.declined.as_ref().filter(|declined| declined.step == step)
+            && scope.now < declined.until
+        {
+            let (why, until) = (declined.why.clone(), declined.until);
+            return wait(Waiting::Service { step, why }, until);
+        }
+        if mutation.disruptive
+            && let Some(path) = unseen(instance, subject)
+        {
+            let until = scope.now.after_ms(SERVICE_RETRY_MS);
+            return wait(Waiting::Look { step, path }, until);
+        }
+        None
+    }
+
+    fn failed_lately(
+        &mut self,
+        instance: &Instance,
+        subject: Subject<'_>,
+        scope: &Scope<'_>,
+    ) -> Option<(Phase, Millis)> {
+        let (step, retry) = (instance.to_string(), instance.mutation.retry);
+        let count = self.counts.before(&step, retry, self.uid, scope.now);
+        if count.is_spent(retry) {
+            if !count.is_marked() {
+                self.counts.mark(&step, marks(instance, subject));
+            }
+            let news = |path: &Path| {
+                let seen = value_of(subject, path);
+                count.is_news(path, seen) && !instance.may_show(path, seen)
+            };
+            if !instance.changes().any(|(path, _)| news(&path)) {
+                let reason = count.reason(&step);
+                return Some((Phase::Quarantined { step, reason }, Millis::NEVER));
+            }
+            self.counts.forget(&step);
+            return None;
+        }
+        (scope.now < count.retry_at).then_some((Phase::BackingOff { step }, count.retry_at))
+    }
+
+    /// Whether what an intent was opened for can go now: it still is a step that could be chosen.
+    pub(super) fn can_still_go(
+        &self,
+        flight: &Flight,
+        subject: Subject<'_>,
+        scope: &mut Scope<'_>,
+    ) -> bool {
+        let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return false };
+        let Some(view) = View::new(subject, &self.presumed) else { return false };
+        let Ok(plan) = super::plan(view, subject, scope.planner) else { return false };
+        let place = plan.steps.iter().position(|step| flight.is(step));
+        place.is_some_and(|place| {
+            let step = &plan.steps[place];
+            plan.steps[..place].iter().all(|before| commute(&kind.schema, before, step))
+                && unmet(&step.instance, &plan, subject).is_none()
+                && unseen(&step.instance, subject).is_none()
+        })
+    }
+
+    fn go(&mut self, step: &Step, subject: Subject<'_>, scope: &mut Scope<'_>) {
+        self.declined = None;
+        let flight = Flight::new(scope.ids.next(), step, subject, &self.presumed, scope.now);
+        if step.instance.mutation.disruptive {
+            scope.effects.push(super::Effect::OpenIntent(flight.intent(self.uid)));
+            self.phase = Phase::Waiting(Waiting::Intent(Box::new(flight)));
+        } else {
+            self.take_off(Box::new(flight), scope);
+        }
+    }
+}
+
+impl Phase {
+    /// Which of several obstacles people should hear of.
+    fn loudness(&self) -> u8 {
+        match self {
+            Self::Quarantined { .. } => 4,
+            Self::Stuck { .. } => 3,
+            Self::BackingOff { .. } => 2,
+            Self::Waiting(
+                Waiting::Related { .. }
+                | Waiting::Service { .. }
+                | Waiting::Look { .. }
+                | Waiting::Intent(_),
+            ) => 1,
+            Self::Waiting(Waiting::Lane { .. })
+            | Self::New
+            | Self::Converged
+            | Self::InFlight(_)
+            | Self::Frozen { .. } => 0,
+        }
+    }
+}
+
+/// Whether two steps may be taken in either order: neither changes what the other reads or changes.
+fn commute(schema: &Schema, a: &Step, b: &Step) -> bool {
+    let (a_writes, b_writes) = (writes(a), writes(b));
+    a_writes.is_disjoint(&b_writes)
+        && a_writes.is_disjoint(&reads(schema, b))
+        && b_writes.is_disjoint(&reads(schema, a))
+}
+
+fn writes(step: &Step) -> BTreeSet<Path> {
+    let changed = step.instance.changes().map(|(path, _)| path);
+    changed.chain(step.changes.iter().map(|change| change.path.clone())).collect()
+}
+
+/// What a step needs: its guards, and what keeps that known which it changes.
+fn reads(schema: &Schema, step: &Step) -> BTreeSet<Path> {
+    let instance = &step.instance;
+    let guards = instance.mutation.requires.iter().chain(&instance.mutation.excludes);
+    let guards = guards.filter(|guard| guard.on == On::Itself);
+    let mut reads: BTreeSet<Path> =
+        guards.filter_map(|guard| guard.path(&instance.bindings)).collect();
+    for (path, _) in instance.changes() {
+        let Some((rule, bindings)) = schema.rule(&path) else { continue };
+        reads.extend(rule.known_while.iter().filter_map(|c| c.pattern.bind(&bindings)));
+    }
+    reads
+}
+
+/// What the instance needs of other objects and does not find there.
+fn unmet(instance: &Instance, plan: &Plan, subject: Subject<'_>) -> Option<String> {
+    let holds = |guard: &Predicate| {
+        let path = guard.path(&instance.bindings);
+        let value = path.and_then(|path| subject.related.value(subject.object, &guard.on, &path));
+        guard.test.holds(value.as_ref())
+    };
+    let elsewhere = |guard: &&Predicate| guard.on != On::Itself;
+    let mutation = &instance.mutation;
+    let lacks = mutation.requires.iter().filter(elsewhere).any(|guard| !holds(guard));
+    let hinders = mutation.excludes.iter().filter(elsewhere).any(holds);
+    (lacks || hinders).then(|| plan.waits_for.join(" and "))
+}
+
+/// A path that a disruptive step relies on and that was not seen since it had to be.
+fn unseen(instance: &Instance, subject: Subject<'_>) -> Option<Path> {
+    let mutation = &instance.mutation;
+    let kind = subject.catalog.kind(&subject.object.key.kind)?;
+    let guards = mutation.requires.iter().chain(&mutation.excludes);
+    let guards = guards.filter(|guard| guard.on == On::Itself);
+    let guards = guards.filter_map(|guard| guard.path(&instance.bindings));
+    // What starts from the unknown is a look itself.
+    let starts = instance.changes().filter(|(_, change)| change.from != From::Unknown);
+    starts.map(|(path, _)| path).chain(guards).find(|path| {
+        let discovered = kind.schema.rule(path).is_some_and(|(rule, _)| rule.discovered);
+        let seen = subject.dsc.get(path.as_str());
+        discovered && seen.is_none_or(|seen| seen.seen_at < subject.not_before)
+    })
+}
+
+/// The paths that an instance changes, with what is seen there now.
+fn marks(instance: &Instance, subject: Subject<'_>) -> Marks {
+    let paths = instance.changes().map(|(path, _)| path);
+    let marks = paths.map(|path| {
+        let seen = value_of(subject, &path).cloned();
+        (path, vec![seen])
+    });
+    marks.collect()
+}
+
+fn value_of<'a>(subject: Subject<'a>, path: &Path) -> Option<&'a crate::value::Value> {
+    seen(subject.catalog.kind(&subject.object.key.kind)?, subject.dsc, path)
+}
+
+impl super::Flight {
+    /// The paths that the attempt changes, with what was seen there when it began and is seen now.
+    pub(super) fn marks(&self, subject: Subject<'_>) -> Marks {
+        let marks = self.legs().map(|(path, from)| {
+            (path.clone(), vec![from.cloned(), value_of(subject, path).cloned()])
+        });
+        marks.collect()
+    }
+}
