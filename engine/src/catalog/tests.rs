@@ -1,1 +1,230 @@
-//! T.
+//! What cannot be declared, each with its message; and what can.
+
+use super::*;
+use crate::manifest::{Context, Extension, From, Type};
+
+/// Two paths of nodes and one of many services.
+fn base() -> Manifest {
+    let power = || Type::enum_of(["OFF", "ON"]);
+    let extension = Extension::new("base")
+        .path(PathSpec::new("/power", power()))
+        .path(PathSpec::new("/note", Type::Text))
+        .path(PathSpec::new("/services/*/state", power()))
+        .path(PathSpec::new("/nets/*/ports/*", Type::Text));
+    Manifest::new("base").extension(extension)
+}
+
+fn problems(manifests: &[Manifest]) -> String {
+    let problems = Catalog::build(manifests).expect_err("it was taken");
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn path(path: PathSpec) -> Manifest {
+    Manifest::new("m").extension(Extension::new("x").path(path))
+}
+
+#[test]
+fn manifests_that_cannot_be_are_refused() {
+    let text = || PathSpec::new("/x", Type::Text);
+    let of = |mut spec: PathSpec, edit: fn(&mut PathSpec)| {
+        edit(&mut spec);
+        path(spec)
+    };
+    for (manifest, expected) in [
+        (
+            Manifest::new("a b"),
+            "manifest: \"a b\" is not a name: start with a letter or digit, then letters, digits, \
+             `_`, `.` or `-`, at most 128 bytes",
+        ),
+        (Manifest::new("base"), "manifest: a second manifest of the same module"),
+        (
+            Manifest::new("m").extension(Extension::new("x").kind("").path(text())),
+            "extension x, path /x: \"\" is not a name: start with a letter or digit, then letters, \
+             digits, `_`, `.` or `-`, at most 128 bytes",
+        ),
+        (
+            path(PathSpec::new("x", Type::Text)),
+            "extension x, path x: \"x\" is not a path: it must start with `/`",
+        ),
+        (
+            path(PathSpec::new("/*/x", Type::Text)),
+            "extension x, path /*/x: the first segment cannot be `*`",
+        ),
+        (
+            path(PathSpec::new("/engine/x", Type::Text)),
+            "extension x, path /engine/x: /engine is kept for the engine itself",
+        ),
+        (
+            path(PathSpec::new("/power", Type::Text)),
+            "extension x, path /power: it overlaps /power of module base",
+        ),
+        (
+            path(PathSpec::new("/services/web/state", Type::Text)),
+            "extension x, path /services/web/state: it overlaps /services/*/state of module base",
+        ),
+        (
+            of(text(), |spec| spec.absent = Some(7.into())),
+            "extension x, path /x: 7 is not a text; put it in quotes",
+        ),
+        (
+            of(PathSpec::new("/x/*/spec", Type::Text), |spec| spec.digest_of = vec!["/x/y".into()]),
+            "extension x, path /x/*/spec: /x/y does not lie beside the digest",
+        ),
+        (
+            of(PathSpec::new("/x/*/spec", Type::Text), |spec| spec.digest_of = vec!["/y/*".into()]),
+            "extension x, path /x/*/spec: /y/* does not lie beside the digest",
+        ),
+        (
+            path(text().known_while("/power != ON")),
+            "extension x, path /x: known_while \"/power != ON\" must be `=` or `in` on this object",
+        ),
+        (
+            path(text().known_while("@parent /power = ON")),
+            "extension x, path /x: known_while \"@parent /power = ON\" must be `=` or `in` on this \
+             object",
+        ),
+        (
+            path(text().known_while("/services/*/state = ON")),
+            "extension x, path /x: known_while \"/services/*/state = ON\" must be `=` or `in` on \
+             this object",
+        ),
+        (path(text().known_while("/powr = ON")), "path /x: no extension declares /powr"),
+        (
+            path(text().known_while("/power = HOT")),
+            "path /x: known_while /power: HOT is not one of OFF, ON",
+        ),
+        (path(text().known_while("/x = a")), "path /x: what it is known by depends on it in turn"),
+        (Manifest::new("m").discovers("/powr"), "discovers /powr: no extension declares this path"),
+    ] {
+        let module = manifest.module.clone();
+        assert_eq!(problems(&[base(), manifest]), format!("module {module}, {expected}"));
+    }
+}
+
+#[test]
+fn a_circle_of_conditions_is_told_of_each_path_in_it() {
+    let extension = Extension::new("x")
+        .path(PathSpec::new("/a", Type::Text).known_while("/b = 1"))
+        .path(PathSpec::new("/b", Type::Text).known_while("/c = 1"))
+        .path(PathSpec::new("/c", Type::Text).known_while("/a = x"))
+        .path(PathSpec::new("/d", Type::Text).known_while("/a = x"));
+    let mut manifest = Manifest::new("m").extension(extension);
+    for path in &mut manifest.extensions[0].paths {
+        path.value_type = Type::Text;
+        path.known_while = path.known_while.iter().map(|text| text.replace('1', "x")).collect();
+    }
+    let told = problems(&[manifest]);
+    assert_eq!(told.matches("depends on it in turn").count(), 3, "{told}");
+    assert!(!told.contains("/d"), "{told}");
+}
+
+fn power(name: &str) -> MutationSpec {
+    MutationSpec::new(name).changes("/power", "OFF", "ON")
+}
+
+fn refused_mutations() -> Vec<(MutationSpec, &'static str)> {
+    let parent = |name: &str| power(name).context(Context::Parent);
+    vec![
+        (
+            power("a b"),
+            "\"a b\" is not a name: start with a letter or digit, then letters, digits, \
+                        `_`, `.` or `-`, at most 128 bytes",
+        ),
+        (power("M").kind("ghost"), "no extension declares paths of kind ghost"),
+        (MutationSpec::new("M"), "it changes nothing"),
+        (power("M").disruptive(), "what a node decides for itself is never disruptive"),
+        (
+            power("M").changes("/services/*/state", "OFF", "ON"),
+            "all changed paths must hold the same stars",
+        ),
+        (MutationSpec::new("M").changes("/powr", "OFF", "ON"), "no extension declares /powr"),
+        (
+            MutationSpec::new("M").changes("/power", From::one_of(["OFF", "ON"]), "ON"),
+            "/power leads from ON to itself",
+        ),
+        (MutationSpec::new("M").changes("/power", "COLD", "ON"), "COLD is not one of OFF, ON"),
+        (MutationSpec::new("M").changes("/power", "OFF", "HOT"), "HOT is not one of OFF, ON"),
+        (power("M").fail_to("/powr", "OFF"), "no extension declares /powr"),
+        (power("M").fail_to("/power", "HUNG"), "HUNG is not one of OFF, ON"),
+        (
+            power("M").fail_to("/services/*/state", "OFF"),
+            "/services/*/state has stars that no change binds",
+        ),
+        (power("M").via("/powr", "OFF"), "no extension declares /powr"),
+        (power("M").via("/power", "WARM"), "WARM is not one of OFF, ON"),
+        (
+            power("M").via("/services/*/state", "OFF"),
+            "/services/*/state has stars that no change binds",
+        ),
+        (
+            power("M").requires("/note"),
+            "\"/note\" is not a predicate: write `/path = VALUE`, `!=`, `<`, `<=`, `>`, `>=`, \
+             `/path in {A, B}` or `/path known`",
+        ),
+        (power("M").requires("/powr = ON"), "no extension declares /powr"),
+        (power("M").excludes("/power = HOT"), "HOT is not one of OFF, ON"),
+        (
+            power("M").requires("/services/*/state = ON"),
+            "/services/*/state = ON has stars that no change binds",
+        ),
+        (power("M").requires("/power = ON"), "it requires /power = ON, from which it never starts"),
+        (parent("M"), "/power is changed by the node and by the leader"),
+        (power("Own"), "a second mutation of the same name"),
+    ]
+}
+
+#[test]
+fn mutations_that_cannot_be_are_refused() {
+    for (spec, expected) in refused_mutations() {
+        let name = spec.name.clone();
+        let manifest = base().mutation(power("Own")).mutation(spec);
+        assert_eq!(problems(&[manifest]), format!("module base, mutation {name}: {expected}"));
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let manifest =
+        base().mutation(MutationSpec::new("A")).mutation(MutationSpec::new("B")).discovers("/powr");
+    assert_eq!(problems(&[manifest]).matches("; ").count(), 2);
+}
+
+#[test]
+fn modules_extend_each_other_in_any_order() {
+    let other = Manifest::new("another")
+        .discovers("/power")
+        .mutation(MutationSpec::new("Note").changes("/note", From::Any, To::Cfg))
+        .mutation(power("On").requires("/engineering = 1").requires("@parent /anything = 1"))
+        .extension(Extension::new("x").path(PathSpec::new("/engineering", Type::count())));
+    let one = Catalog::build(&[base(), other.clone()]).unwrap();
+    let two = Catalog::build(&[other, base()]).unwrap();
+    let node = Name::new("node").unwrap();
+    let (one, two) = (one.kind(&node).unwrap(), two.kind(&node).unwrap());
+    let ids =
+        |kind: &KindCatalog| kind.mutations.iter().map(|m| m.id.to_string()).collect::<Vec<_>>();
+    assert_eq!(ids(one), ["another/Note", "another/On"]);
+    assert_eq!(ids(one), ids(two));
+    let path = Path::new("/power").unwrap();
+    let (rule, _) = one.schema.rule(&path).unwrap();
+    assert!(rule.discovered);
+    assert!(rule.changed_from.is_some());
+    for mutation in &one.mutations {
+        assert_eq!(one.mutation(&mutation.id), Some(mutation));
+    }
+}
+
+#[test]
+fn digests_differ_where_declarations_or_kinds_do() {
+    let with = |manifest: Manifest| {
+        let app = Extension::new("apps").kind("app").path(PathSpec::new("/power", Type::Text));
+        Catalog::build(&[manifest.extension(app)]).unwrap()
+    };
+    let (one, same, other) = (with(base()), with(base()), with(base().mutation(power("On"))));
+    assert_eq!(one.digest(), same.digest());
+    assert_ne!(one.digest(), other.digest());
+    let digest =
+        |catalog: &Catalog, kind: &str| catalog.kind(&Name::new(kind).unwrap()).unwrap().digest;
+    assert_eq!(digest(&one, "node"), digest(&same, "node"));
+    assert_ne!(digest(&one, "node"), digest(&one, "app"));
+    assert_ne!(digest(&one, "node"), digest(&other, "node"));
+}

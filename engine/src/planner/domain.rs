@@ -32,8 +32,9 @@ pub(super) struct Domain {
     pub(super) related: Vec<Related>,
     /// Paths that are changed along the way and on which nothing depends, with their conditions.
     pub(super) shown: Vec<(Path, Causes)>,
-    /// What was left out because it leads to what Cfg says where Cfg says nothing.
-    pub(super) unasked: Vec<(Instance, Path)>,
+    /// What was left out because it leads to what Cfg says where Cfg says nothing, with what could
+    /// be set.
+    pub(super) unasked: Vec<(Instance, Vec<String>)>,
 }
 
 /// A path of the searched product.
@@ -161,7 +162,7 @@ struct Closure<'a> {
     queue: Vec<Path>,
     /// By place of the mutation in the kind, and bindings; `None` where it cannot be done.
     instances: BTreeMap<(usize, Bindings), Option<Instance>>,
-    unasked: Vec<(Instance, Path)>,
+    unasked: Vec<(Instance, Vec<String>)>,
 }
 
 impl<'a> Closure<'a> {
@@ -208,7 +209,7 @@ impl<'a> Closure<'a> {
         };
         let unasked = instance.changes().find(unasked).map(|(path, _)| path);
         if let Some(path) = unasked {
-            self.unasked.push((instance, path));
+            self.unasked.push((instance, inputs(self.kind, path)));
             self.instances.insert(key, None);
             return;
         }
@@ -280,6 +281,20 @@ fn conditions<'a>(
             Some((condition.pattern.bind(&bindings)?, &condition.allowed))
         })
     })
+}
+
+/// What Cfg could set so that something were wanted of a path: itself, or what it is a digest of.
+fn inputs(kind: &KindCatalog, path: Path) -> Vec<String> {
+    match kind.schema.rule(&path) {
+        Some((rule, bindings)) if !rule.digest_of.is_empty() => {
+            let bound = rule.digest_of.iter().map(|pattern| {
+                let text = pattern.as_str().to_owned();
+                bindings.iter().fold(text, |text, binding| text.replacen('*', binding, 1))
+            });
+            bound.collect()
+        }
+        _ => vec![path.to_string()],
+    }
 }
 
 /// What an instance asks of the object itself.

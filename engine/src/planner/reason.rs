@@ -73,8 +73,8 @@ pub struct Unmet {
 pub struct Unasked {
     /// The mutation.
     pub mutation: String,
-    /// The path that Cfg does not set.
-    pub path: Path,
+    /// Paths, or patterns of paths, one of which Cfg would have to set.
+    pub paths: Vec<String>,
 }
 
 /// What is wanted of a path.
@@ -121,7 +121,8 @@ impl fmt::Display for Gap {
             )?;
         }
         for unasked in unasked {
-            write!(f, "; {} would, if {} were set", unasked.mutation, unasked.path)?;
+            let paths = unasked.paths.join(" or ");
+            write!(f, "; {} would, if {paths} were set", unasked.mutation)?;
         }
         if let Some(mutation) = needed_by.first() {
             write!(f, "; {mutation} needs it")?;
@@ -201,9 +202,9 @@ impl Inquest<'_, '_> {
             towards: wanted.filter_map(|value| field.value(rule, value).cloned()).collect(),
             unmet: frontier.iter().flat_map(|act| self.unmet(act)).collect(),
             unasked: unasked
-                .map(|(instance, path)| Unasked {
+                .map(|(instance, paths)| Unasked {
                     mutation: instance.to_string(),
-                    path: path.clone(),
+                    paths: paths.clone(),
                 })
                 .collect(),
             needed_by,

@@ -88,6 +88,18 @@ fn a_mutation_that_waits_for_cfg_is_named() {
 }
 
 #[test]
+fn a_service_without_a_command_is_told_what_to_set() {
+    let world = World::new(&[services_manifest()])
+        .seen("/services/web/state", "STOP")
+        .asks("/services/web/state", "RUN");
+    assert_eq!(
+        world.describe(),
+        "nothing changes /services/web/state from STOP towards RUN; \
+         service/Start(web) would, if /services/web/command were set"
+    );
+}
+
+#[test]
 fn goals_that_exclude_each_other_are_a_conflict() {
     let manifest = lamps()
         .mutation(MutationSpec::new("M").changes("/x", "A", "B").changes("/y", "C", "A"))
