@@ -290,10 +290,12 @@ impl Core {
         let segment_bytes = self.options.limits.segment_bytes;
         let site = Site { folder: log_folder, cluster, member, segment_bytes };
         let fatal = self.fatal.clone();
+        let may_begin = identity.phase != Phase::Member;
         let open = move || {
-            let state = Snapshots::open(state_folder, cluster)?;
-            let log = Log::open(site, fatal)?;
-            Ok::<_, StartError>((state, log))
+            let (snapshots, newest) = Snapshots::open(state_folder, cluster)?;
+            let (log, writer) = Log::open(site, may_begin, fatal)?;
+            snapshots.check_reaches(newest.as_ref().map(|(meta, _)| meta), log.purged())?;
+            Ok::<_, StartError>(((snapshots, newest), (log, writer)))
         };
         let opened = tokio::task::spawn_blocking(open).await;
         let ((snapshots, newest), (log, writer)) =

@@ -14,13 +14,8 @@ pub enum FatalError {
         /// What the file system said.
         why: String,
     },
-    /// A snapshot could not be written, read or taken in.
-    #[error("the state cannot be kept: {why}; make room or replace the disk, then start again")]
-    State {
-        /// What went wrong.
-        why: String,
-    },
-    /// The consensus core stopped.
+    /// The consensus core stopped: a snapshot could not be kept, an entry not be applied, or it
+    /// found a fault in itself.
     #[error("consensus stopped: {why}; start again")]
     Consensus {
         /// What it said.

@@ -72,13 +72,21 @@ impl WriterThread {
 }
 
 impl Log {
-    /// Opens the log of `site`, or begins one.
-    pub(crate) fn open(site: Site, fatal: Fatal) -> Result<(Self, WriterThread), LogError> {
+    /// Opens the log of `site`, or begins one where `may_begin`: a member that has voted must not
+    /// forget how.
+    pub(crate) fn open(
+        site: Site,
+        may_begin: bool,
+        fatal: Fatal,
+    ) -> Result<(Self, WriterThread), LogError> {
         let bytes = site.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
         let site = Site { segment_bytes: bytes, ..site };
         let folder = site.folder.clone();
         let io_error = |source| LogError::Io { what: "write a segment in", path: folder, source };
         let recovered = recovery::recover(&site.folder, site.cluster, site.member)?;
+        if recovered.is_empty() && !may_begin {
+            return Err(LogError::Missing { path: site.folder });
+        }
         if recovered.cut_bytes > 0 {
             let bytes = recovered.cut_bytes;
             tracing::warn!(bytes, "cut the torn end of a write that was never answered");
@@ -93,6 +101,11 @@ impl Log {
         };
         let (index, thread) = writer.and_then(spawn).map_err(io_error)?;
         Ok((Self { index, jobs: jobs.clone() }, WriterThread { jobs, thread }))
+    }
+
+    /// The last entry that is gone; a snapshot has to hold it.
+    pub(crate) fn purged(&self) -> Option<u64> {
+        self.index().purged.map(|purged| purged.index)
     }
 
     /// The last entry to purge behind a snapshot that ends with `snapshot`, where so many entries

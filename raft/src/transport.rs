@@ -3,6 +3,8 @@
 mod link;
 mod network;
 mod server;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub(crate) use self::{

@@ -526,3 +526,30 @@ async fn a_torn_tail_is_healed_and_a_damaged_log_refused() {
     // The others go on.
     quorum.any().propose(put("after", "x")).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_member_whose_log_or_state_is_gone_does_not_start() {
+    let mut quorum = Quorum::of(1, true).await;
+    for count in 0..200 {
+        quorum.any().propose(put(&format!("n{}", count % 20), "x")).await.unwrap();
+    }
+    let member = quorum.any().clone();
+    wait_until("the log is purged", || async { member.status().purged > Some(100) }).await;
+    drop(member);
+    quorum.stop(0).await;
+    let state = quorum.data(0).join("state");
+    let away = quorum.folder.path().join("away");
+    fs::rename(&state, &away).unwrap();
+    let refused = Handle::start(quorum.options(0)).await.err().unwrap();
+    assert!(matches!(refused, StartError::State(_)), "{refused}");
+    fs::remove_dir_all(&state).unwrap();
+    fs::rename(&away, &state).unwrap();
+    for item in fs::read_dir(quorum.data(0).join("raft")).unwrap() {
+        let path = item.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let refused = Handle::start(quorum.options(0)).await.err().unwrap();
+    assert!(matches!(refused, StartError::Log(_)), "{refused}");
+}

@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc};
 
+use kraken_engine::command::PROPOSAL_BYTES_MAX;
 use openraft::{Snapshot, errors::RaftError};
 use tokio::time::Instant;
 
@@ -57,8 +58,14 @@ impl Service for Core {
         let Some(node) = self.node().cloned() else {
             return Reply::Unavailable("this is no member yet".to_owned());
         };
+        if !request.fits(from.channel) || (from.from == 0 && !request.is_open()) {
+            return Reply::Refused("this connection is not for that".to_owned());
+        }
         let deadline = Instant::now() + self.options.timers.request;
         match request {
+            Request::Propose(data) if data.bytes().len() > PROPOSAL_BYTES_MAX => {
+                Reply::Refused("the proposal is too large".to_owned())
+            }
             Request::Propose(data) => match node.write(data, deadline).await {
                 Ok(outcome) => Reply::Outcome(outcome),
                 Err(missed) => reply_missed(missed),

@@ -25,11 +25,15 @@ impl Core {
     }
 
     async fn tend_leadership(&self, node: &Node) {
-        let mut metrics = node.raft.metrics();
+        // Says who leads and no more; what else is needed is looked at when the time comes.
+        let mut server = node.raft.server_metrics();
+        let mut applied = self.shared.watch();
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let now = metrics.borrow_and_update().clone();
+            server.borrow_and_update();
+            applied.borrow_and_update();
+            let now = node.metrics();
             if let Err(error) = &now.running_state {
                 if !self.ended.is_cancelled() {
                     self.fatal.raise(FatalError::Consensus { why: error.to_string() });
@@ -44,7 +48,8 @@ impl Core {
                 changed
             });
             tokio::select! {
-                changed = metrics.changed() => if changed.is_err() { return },
+                changed = server.changed() => if changed.is_err() { return },
+                _ = applied.changed(), if leadership.is_me && !leadership.ready => {}
                 _ = look.tick() => {}
             }
         }
@@ -105,9 +110,12 @@ impl Core {
     fn is_snapshot_due(&self, node: &Node) -> bool {
         let limits = &self.options.limits;
         let (entries, bytes) = self.shared.growth.get();
-        let objects = self.shared.with(|store| store.objects().count() as u64).unwrap_or(0);
-        let last = node.snapshots.current().map_or(0, |(_, image)| image.bytes);
-        entries >= limits.snapshot_entries.max(objects) || bytes >= limits.snapshot_bytes.max(last)
+        let last = || node.snapshots.current().map_or(0, |(_, image)| image.bytes);
+        if bytes >= limits.snapshot_bytes && bytes >= last() {
+            return true;
+        }
+        let objects = || self.shared.with(|store| store.objects().count() as u64).unwrap_or(0);
+        entries >= limits.snapshot_entries && entries >= objects()
     }
 }
 

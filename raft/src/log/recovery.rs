@@ -47,6 +47,12 @@ pub enum LogError {
         /// What is wrong.
         why: String,
     },
+    /// There is no log where there must be one.
+    #[error("log: {path} holds no log though this is a member; {REMEDY}")]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file of another cluster, member or place.
     #[error("log: {path} does not belong here: {why}; {REMEDY}")]
     Stranger {
@@ -252,6 +258,11 @@ fn place(segment: u64, offset: usize, length: usize) -> Place {
 }
 
 impl Recovered {
+    /// Whether there was nothing to read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.current.is_none() && self.sealed.is_empty()
+    }
+
     fn replay(&mut self, record: Record, place: Place) -> Result<(), String> {
         match record {
             Record::Entry(id) => return self.replay_entry(id, place),

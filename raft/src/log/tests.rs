@@ -40,7 +40,7 @@ fn site(folder: &Path) -> Site {
 }
 
 fn open(folder: &Path) -> Result<(Log, WriterThread), LogError> {
-    Log::open(site(folder), Fatal::new())
+    Log::open(site(folder), true, Fatal::new())
 }
 
 fn data(text: &str, size: usize) -> Data {
@@ -194,7 +194,8 @@ async fn a_hole_is_refused() {
 async fn torn() -> (TempDir, usize) {
     let folder = TempDir::new().unwrap();
     let (mut log, writer) =
-        Log::open(Site { segment_bytes: 1 << 16, ..site(folder.path()) }, Fatal::new()).unwrap();
+        Log::open(Site { segment_bytes: 1 << 16, ..site(folder.path()) }, true, Fatal::new())
+            .unwrap();
     log.blocking_append(entries(1, 0..10)).await.unwrap();
     let durable = used(&last_segment(folder.path()));
     log.blocking_append(entries(1, 10..20)).await.unwrap();
@@ -286,7 +287,7 @@ async fn a_log_of_somebody_else_is_refused() {
     writer.stop().await;
     for (cluster, member) in [(8, 3), (7, 4)] {
         let site = Site { cluster, member, ..site(folder.path()) };
-        assert!(matches!(Log::open(site, Fatal::new()), Err(LogError::Stranger { .. })));
+        assert!(matches!(Log::open(site, true, Fatal::new()), Err(LogError::Stranger { .. })));
     }
 }
 
@@ -325,7 +326,7 @@ async fn a_failed_write_is_final_and_loses_nothing_answered() {
     let place = folder.path().join("raft");
     fs::create_dir(&place).unwrap();
     let fatal = Fatal::new();
-    let (mut log, writer) = Log::open(site(&place), fatal.clone()).unwrap();
+    let (mut log, writer) = Log::open(site(&place), true, fatal.clone()).unwrap();
     log.blocking_append(entries(1, 0..5)).await.unwrap();
     // The next segment cannot be created, as when the disk is full.
     let away = folder.path().join("away");

@@ -94,6 +94,20 @@ impl Snapshots {
         Ok((snapshots, Some((meta, store))))
     }
 
+    /// Checks that the newest snapshot holds what the log no longer has.
+    pub(crate) fn check_reaches(
+        &self,
+        newest: Option<&SnapshotMeta>,
+        purged: Option<u64>,
+    ) -> Result<(), StateError> {
+        let held = newest.and_then(|meta| meta.last_log_id).map(|id| id.index);
+        if purged <= held {
+            return Ok(());
+        }
+        let why = format!("a snapshot up to entry {purged:?} is missing, there is one to {held:?}");
+        Err(StateError::Damaged { path: self.folder.clone(), why })
+    }
+
     /// The snapshot in place.
     pub(crate) fn current(&self) -> Option<(SnapshotMeta, Image)> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -81,6 +81,28 @@ pub(crate) enum Request {
     Lead(u64),
 }
 
+impl Request {
+    /// Whether a channel carries it. What a peer may ask depends on what it said it came for.
+    pub(crate) fn fits(&self, channel: Channel) -> bool {
+        match self {
+            Self::Append(_) => matches!(channel, Channel::Append | Channel::Heartbeat),
+            Self::Vote(_) | Self::PreVote(_) | Self::Transfer(_) => channel == Channel::Vote,
+            Self::SnapshotBegin { .. } | Self::SnapshotPart(_) | Self::SnapshotEnd => {
+                channel == Channel::Snapshot
+            }
+            Self::Propose(_) | Self::ReadIndex { .. } => channel == Channel::Forward,
+            Self::Join(_) | Self::Admit { .. } | Self::Remove(_) | Self::Lead(_) => {
+                channel == Channel::Membership
+            }
+        }
+    }
+
+    /// Whether somebody without an id may ask it.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self, Self::Join(_))
+    }
+}
+
 /// What is answered.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
