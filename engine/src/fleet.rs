@@ -4,8 +4,11 @@
 //! dependent facts unknown; what comes from others is merged as it is. Every change marks outboxes,
 //! from which uplinks take what they have to send.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -22,6 +25,10 @@ use crate::{
     view::Related,
 };
 
+/// Objects of which something may be held before the object itself is known; of more it is refused.
+pub const EARLY_OBJECTS_MAX: usize = 200_000;
+/// Removed objects that are remembered, so that what is said late of one is not kept as early.
+pub const REMOVED_OBJECTS_MAX: usize = 10_000;
 /// The path of a node's link.
 pub const LINK_PATH: &str = "/link";
 
@@ -52,6 +59,12 @@ pub struct Fleet {
     objects: BTreeMap<Uid, Arc<Object>>,
     nodes: BTreeMap<Name, Uid>,
     dsc: BTreeMap<Uid, Arc<Dsc>>,
+    /// What was said of objects that are not known yet: Cfg and Dsc come by different ways.
+    early: BTreeMap<Uid, Arc<Dsc>>,
+    removed: BTreeSet<Uid>,
+    /// Of the removed, oldest first.
+    removals: VecDeque<Uid>,
+    refused: u64,
     /// Nodes attached here: this node speaks for what they wrote.
     attached: BTreeSet<Name>,
 }
@@ -72,6 +85,10 @@ impl Fleet {
             objects: BTreeMap::new(),
             nodes: BTreeMap::new(),
             dsc: BTreeMap::new(),
+            early: BTreeMap::new(),
+            removed: BTreeSet::new(),
+            removals: VecDeque::new(),
+            refused: 0,
             attached: BTreeSet::new(),
         }
     }
@@ -91,11 +108,15 @@ impl Fleet {
         self.catalog = catalog;
     }
 
-    /// Takes an object as it is now. One that is older than what is held came late and is passed
-    /// over: Cfg never goes back.
+    /// Takes an object as it is now, and what was said of it before it was known. One that is older
+    /// than what is held came late and is passed over: Cfg never goes back.
     pub fn set_object(&mut self, object: Arc<Object>) {
         if self.objects.get(&object.uid).is_some_and(|held| held.revision > object.revision) {
             return;
+        }
+        self.removed.remove(&object.uid);
+        if let Some(early) = self.early.remove(&object.uid) {
+            self.dsc.entry(object.uid).or_insert(early);
         }
         if object.key.kind.as_str() == NODE_KIND {
             self.nodes.insert(object.key.name.clone(), object.uid);
@@ -106,6 +127,15 @@ impl Fleet {
     /// Forgets an object and all that was seen of it.
     pub fn remove_object(&mut self, uid: Uid) {
         self.dsc.remove(&uid);
+        self.early.remove(&uid);
+        if self.removed.insert(uid) {
+            self.removals.push_back(uid);
+        }
+        if self.removals.len() > REMOVED_OBJECTS_MAX
+            && let Some(oldest) = self.removals.pop_front()
+        {
+            self.removed.remove(&oldest);
+        }
         if let Some(object) = self.objects.remove(&uid)
             && self.nodes.get(&object.key.name) == Some(&uid)
         {
@@ -185,20 +215,73 @@ impl Fleet {
         touched
     }
 
-    /// Others saw something; what wins over what is held is taken.
+    /// Others saw something; what wins over what is held is taken. Of an object that is not known yet
+    /// it is kept until it is.
     pub fn merge(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Touched {
         let mut touched = Touched::default();
-        if !self.objects.contains_key(&uid) {
+        let known = self.objects.contains_key(&uid);
+        if !known && !self.keeps_early(uid) {
             return touched;
         }
-        let dsc = Arc::make_mut(self.dsc.entry(uid).or_default());
+        let held = if known { &mut self.dsc } else { &mut self.early };
+        let dsc = Arc::make_mut(held.entry(uid).or_default());
         for (path, mut observed) in sightings {
             observed.seen_at = now;
-            if dsc.merge(path.clone(), observed) {
+            if dsc.merge(path.clone(), observed) && known {
                 touched.paths.push((uid, path));
             }
         }
         touched
+    }
+
+    fn keeps_early(&mut self, uid: Uid) -> bool {
+        if self.removed.contains(&uid) {
+            return false;
+        }
+        let room = self.early.len() < EARLY_OBJECTS_MAX || self.early.contains_key(&uid);
+        if !room {
+            self.refused = self.refused.saturating_add(1);
+        }
+        room
+    }
+
+    /// How often something was refused because too much was said of objects that are not known.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// What this node has seen so far counts as seen at `stamp`: its clock was moved there, beyond what
+    /// it had stamped in an earlier life, which would win over what it sees in this one.
+    pub fn restamp(&mut self, stamp: &Stamp) -> Touched {
+        let mut touched = Touched::default();
+        for (uid, held) in &mut self.dsc {
+            let own = |(path, observed): (&Path, &Observed)| {
+                let own = observed.stamp.writer == self.me && path.as_str() != LINK_PATH;
+                (own && observed.stamp < *stamp).then(|| (path.clone(), observed.clone()))
+            };
+            let own: Vec<Sighting> = held.iter().filter_map(own).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let dsc = Arc::make_mut(held);
+            for (path, observed) in own {
+                dsc.merge(path.clone(), Observed { stamp: stamp.clone(), ..observed });
+                touched.paths.push((*uid, path));
+            }
+        }
+        touched
+    }
+
+    /// What a node has written still stands: its session says so, and everything that it said has
+    /// come. Moves when its values were seen last, and nothing else.
+    pub fn confirm(&mut self, uid: Uid, writer: &Name, now: Millis) {
+        let Some(held) = self.dsc.get_mut(&uid) else { return };
+        let written = held.iter().filter(|(_, observed)| observed.stamp.writer == *writer);
+        let written: Vec<Path> = written.map(|(path, _)| path.clone()).collect();
+        let dsc = Arc::make_mut(held);
+        for path in &written {
+            dsc.confirm(path, now);
+        }
     }
 
     /// The link of a node changed. Ordered by session epoch, DOWN after UP, and not by time: what is

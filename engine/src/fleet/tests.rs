@@ -1,0 +1,213 @@
+//! What a node holds of the fleet, and what it makes of what it is told.
+
+use super::*;
+use crate::{
+    id::{ClusterId, Revision},
+    manifest::{Extension, Manifest, PathSpec, Type},
+    object::{Labels, ObjectRef},
+    state::State,
+};
+
+const NOW: Millis = Millis::new(50);
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn path(text: &str) -> Path {
+    Path::new(text).unwrap()
+}
+
+fn uid(ordinal: u32) -> Uid {
+    Uid::derive(ClusterId::new(1), Revision::new(1), ordinal)
+}
+
+fn node(ordinal: u32) -> Arc<Object> {
+    Arc::new(Object {
+        uid: uid(ordinal),
+        key: ObjectRef {
+            kind: name(NODE_KIND),
+            namespace: None,
+            name: name(&format!("n{ordinal}")),
+        },
+        labels: Labels::new(),
+        owner: None,
+        created: Millis::ZERO,
+        revision: Revision::new(1),
+        generation: 1,
+        deleting: false,
+        frozen: None,
+        cfg: State::new(),
+    })
+}
+
+fn stamp(ms: u64, writer: &str) -> Stamp {
+    Stamp { ms, counter: 0, writer: name(writer) }
+}
+
+fn sighting(at: &str, value: &str, ms: u64, writer: &str) -> Sighting {
+    let value = (!value.is_empty()).then(|| value.into());
+    (path(at), Observed { value, stamp: stamp(ms, writer), seen_at: Millis::ZERO })
+}
+
+/// The fleet of `n1`, which knows itself; `/run` is known while `/power` is on, `/step` while `/run`
+/// is up.
+fn fleet() -> Fleet {
+    let extension = Extension::new("machine")
+        .path(PathSpec::new("/power", Type::Text))
+        .path(PathSpec::new("/run", Type::Text).known_while("/power = ON"))
+        .path(PathSpec::new("/step", Type::Text).known_while("/run = UP"));
+    let manifest = Manifest::new("machine").extension(extension).discovers("/power");
+    let catalog = Catalog::build(&[manifest.discovers("/run").discovers("/step")]).unwrap();
+    let mut fleet = Fleet::new(name("n1"), Arc::new(catalog));
+    fleet.set_object(node(1));
+    fleet
+}
+
+fn see(fleet: &mut Fleet, at: &str, value: &str, ms: u64) -> Vec<String> {
+    let values = vec![(path(at), (!value.is_empty()).then(|| value.into()))];
+    let touched = fleet.see(uid(1), &stamp(ms, "n1"), values, Millis::new(ms));
+    touched.paths.iter().map(|(_, path)| path.to_string()).collect()
+}
+
+fn held(fleet: &Fleet, at: &str) -> Option<Observed> {
+    fleet.dsc(uid(1)).get(at).cloned()
+}
+
+#[test]
+fn the_same_value_seen_again_moves_only_when_it_was_seen() {
+    let mut fleet = fleet();
+    assert_eq!(see(&mut fleet, "/power", "ON", 10), ["/power"]);
+    assert!(see(&mut fleet, "/power", "ON", 20).is_empty());
+    let observed = held(&fleet, "/power").unwrap();
+    assert_eq!((observed.stamp.ms, observed.seen_at.get()), (10, 20));
+}
+
+#[test]
+fn what_depends_on_a_value_that_went_is_forgotten_with_the_same_stamp() {
+    let mut fleet = fleet();
+    for (at, value) in [("/power", "ON"), ("/run", "UP"), ("/step", "9")] {
+        see(&mut fleet, at, value, 10);
+    }
+    assert_eq!(see(&mut fleet, "/power", "OFF", 20), ["/power", "/run", "/step"]);
+    for at in ["/run", "/step"] {
+        let observed = held(&fleet, at).unwrap();
+        assert_eq!((observed.value, observed.stamp), (None, stamp(20, "n1")));
+    }
+}
+
+#[test]
+fn a_slow_look_undoes_nothing_that_happened_meanwhile() {
+    let mut fleet = fleet();
+    see(&mut fleet, "/power", "ON", 10);
+    see(&mut fleet, "/run", "UP", 30);
+    assert!(see(&mut fleet, "/run", "DOWN", 20).is_empty());
+    assert_eq!(see(&mut fleet, "/power", "OFF", 20), ["/power"], "seen up after that look began");
+    assert_eq!(held(&fleet, "/run").unwrap().value, Some("UP".into()));
+}
+
+#[test]
+fn a_value_that_another_wrote_is_taken_over() {
+    let mut fleet = fleet();
+    fleet.merge(uid(1), vec![sighting("/power", "ON", 10, "m1")], NOW);
+    assert_eq!(see(&mut fleet, "/power", "ON", 20), ["/power"]);
+    assert_eq!(held(&fleet, "/power").unwrap().stamp.writer, name("n1"));
+}
+
+#[test]
+fn what_is_said_of_an_object_before_it_is_known_waits_for_it() {
+    let mut fleet = fleet();
+    let touched = fleet.merge(uid(2), vec![sighting("/power", "ON", 10, "n2")], NOW);
+    assert_eq!(touched, Touched::default());
+    assert!(fleet.dsc(uid(2)).is_empty());
+    fleet.merge(uid(2), vec![sighting("/power", "OFF", 20, "n2")], NOW);
+    fleet.set_object(node(2));
+    assert_eq!(fleet.dsc(uid(2)).value("/power"), Some(&"OFF".into()));
+}
+
+#[test]
+fn what_is_said_late_of_a_removed_object_is_not_kept() {
+    let mut fleet = fleet();
+    fleet.remove_object(uid(1));
+    fleet.merge(uid(1), vec![sighting("/power", "ON", 10, "n1")], NOW);
+    assert_eq!((fleet.early.len(), fleet.refused()), (0, 0));
+    assert!(fleet.node(&name("n1")).is_none());
+}
+
+#[test]
+fn early_observations_and_removals_hold_their_limits() {
+    let mut fleet = fleet();
+    let said = || vec![sighting("/power", "ON", 10, "n2")];
+    for ordinal in 0..u32::try_from(EARLY_OBJECTS_MAX).unwrap() {
+        fleet.early.insert(uid(10 + ordinal), Arc::default());
+    }
+    fleet.merge(uid(10), said(), NOW);
+    assert_eq!((fleet.early.len(), fleet.refused()), (EARLY_OBJECTS_MAX, 0));
+    fleet.merge(uid(2), said(), NOW);
+    assert_eq!((fleet.early.len(), fleet.refused()), (EARLY_OBJECTS_MAX, 1));
+    for ordinal in 0..=u32::try_from(REMOVED_OBJECTS_MAX).unwrap() {
+        fleet.remove_object(uid(ordinal));
+    }
+    assert_eq!(
+        (fleet.removed.len(), fleet.removals.len()),
+        (REMOVED_OBJECTS_MAX, REMOVED_OBJECTS_MAX)
+    );
+    assert!(!fleet.removed.contains(&uid(0)));
+}
+
+#[test]
+fn a_node_that_lived_before_stamps_anew_what_it_sees_in_this_life() {
+    let mut fleet = fleet();
+    let before = sighting("/power", "OFF", 900, "n1");
+    see(&mut fleet, "/power", "ON", 10);
+    fleet.merge(uid(1), vec![sighting("/run", "UP", 10, "m1")], NOW);
+    let touched = fleet.restamp(&stamp(901, "n1"));
+    assert_eq!(touched.paths, [(uid(1), path("/power"))], "its own, and nobody else's");
+    assert_eq!(held(&fleet, "/power").unwrap().stamp, stamp(901, "n1"));
+    fleet.merge(uid(1), vec![before], NOW);
+    assert_eq!(held(&fleet, "/power").unwrap().value, Some("ON".into()));
+    assert_eq!(fleet.restamp(&stamp(901, "n1")), Touched::default());
+}
+
+#[test]
+fn a_session_that_stands_confirms_what_its_node_wrote() {
+    let mut fleet = fleet();
+    fleet.merge(uid(1), vec![sighting("/power", "ON", 10, "n1")], Millis::new(10));
+    fleet.merge(uid(1), vec![sighting("/run", "UP", 10, "m1")], Millis::new(10));
+    fleet.confirm(uid(1), &name("n1"), Millis::new(70));
+    assert_eq!(held(&fleet, "/power").unwrap().seen_at, Millis::new(70));
+    assert_eq!(held(&fleet, "/run").unwrap().seen_at, Millis::new(10));
+}
+
+#[test]
+fn a_link_is_ordered_by_session_and_not_by_time() {
+    let mut fleet = fleet();
+    for (epoch, link, now) in [
+        (7, Link::Up, Link::Up),
+        (8, Link::Up, Link::Up),
+        (7, Link::Down, Link::Up),
+        (8, Link::Down, Link::Down),
+        (8, Link::Up, Link::Down),
+        (9, Link::Up, Link::Up),
+    ] {
+        fleet.set_link(uid(1), SessionEpoch::new(epoch), link, NOW);
+        let held = held(&fleet, LINK_PATH).unwrap().value;
+        assert_eq!(held, Some(now.as_str().into()), "after {link:?} of {epoch}");
+    }
+    assert_eq!(fleet.link_epoch(uid(1)), SessionEpoch::new(9));
+}
+
+#[test]
+fn a_node_speaks_for_itself_and_for_those_attached_to_it() {
+    let mut fleet = fleet();
+    see(&mut fleet, "/power", "ON", 10);
+    fleet.set_object(node(2));
+    fleet.merge(uid(2), vec![sighting("/power", "ON", 10, "n2")], NOW);
+    assert_eq!(fleet.spoken().len(), 1);
+    fleet.set_attached(&name("n2"), true);
+    assert_eq!(fleet.spoken().len(), 2);
+    let all = [(uid(1), path("/power")), (uid(2), path("/power")), (uid(2), path("/run"))];
+    assert_eq!(fleet.spoken_at(&all.into()).len(), 2);
+    fleet.set_attached(&name("n2"), false);
+    assert_eq!(fleet.spoken().len(), 1);
+}
