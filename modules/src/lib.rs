@@ -1,1 +1,35 @@
-//! Placeholder of the first build.
+//! The built-in modules, each also an example to copy. A module is an actor that discovers and
+//! changes; it decides nothing and knows neither the quorum nor the network of the fleet.
+
+mod atomic_file;
+mod base;
+mod command;
+
+pub mod service;
+
+use kraken_actors::module::{Factory, Module};
+
+pub use self::base::base;
+
+/// All built-in modules. The same on every node: what each may do there follows from the objects
+/// that the node looks at.
+pub fn builtin() -> Vec<Factory> {
+    vec![service::Service::factory()]
+}
+
+#[cfg(test)]
+mod tests {
+    use kraken_engine::{catalog::Catalog, manifest::Manifest};
+
+    use super::*;
+
+    #[test]
+    fn all_manifests_compile_together() {
+        let factories = builtin();
+        let mut manifests: Vec<Manifest> = vec![base()];
+        manifests.extend(factories.iter().map(|factory| factory.manifest().clone()));
+        if let Err(problems) = Catalog::build(&manifests) {
+            panic!("{problems:?}");
+        }
+    }
+}

@@ -3,18 +3,19 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
 };
 
 use kraken_actors::{
     clock::Clock,
-    module::{ObjectView, Report, Reporter, reporter::Stamps},
+    module::{ObjectView, Report, Reporter, fake, reporter::Stamps},
 };
 use kraken_engine::{
     catalog::Catalog,
-    id::{AttemptId, ClusterId, Name, Revision, Uid},
-    object::ObjectRef,
+    id::{AttemptId, Name},
     path::Path,
     state::State,
     value::Value,
@@ -98,18 +99,8 @@ impl World {
     }
 
     fn object(&self) -> Arc<ObjectView> {
-        Arc::new(ObjectView {
-            uid: Uid::derive(ClusterId::new(1), Revision::new(1), 0),
-            key: ObjectRef {
-                kind: Name::new("node").unwrap(),
-                namespace: None,
-                name: Name::new("n1").unwrap(),
-            },
-            labels: BTreeMap::new(),
-            lookers: &[],
-            cfg: self.cfg.clone(),
-            dsc: BTreeMap::new(),
-        })
+        let node = (*fake::node("n1")).clone();
+        Arc::new(ObjectView { cfg: self.cfg.clone(), ..node })
     }
 
     fn ask(&self, mutation: &str) -> Mutate {
@@ -153,6 +144,14 @@ impl World {
         self.folder.path().join("web").join(name)
     }
 
+    /// A pipe with a name, for a service to wait at.
+    fn gate(&self) -> PathBuf {
+        fs::create_dir_all(self.path("work")).unwrap();
+        let gate = self.path("work/gate");
+        nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        gate
+    }
+
     fn output(&self) -> String {
         fs::read_to_string(self.path("out.log")).unwrap_or_default()
     }
@@ -172,18 +171,31 @@ fn keeper(folder: &tempfile::TempDir, reporter: &Reporter) -> Arc<Keeper> {
         data: folder.path().to_owned(),
         reporter: reporter.clone(),
     };
+    Arc::new(Keeper::new(kit, Some(shim())).unwrap())
+}
+
+fn shim() -> Vec<String> {
     let program = std::env::current_exe().unwrap();
-    let shim = [
-        program.to_str().unwrap(),
-        "--exact",
-        "service::tests::without_a_run_the_shim_becomes_nothing",
-        "--nocapture",
-    ];
-    Arc::new(Keeper::new(kit, Some(shim.map(str::to_owned).to_vec())).unwrap())
+    let test = "service::tests::without_a_run_the_shim_becomes_nothing";
+    [program.to_str().unwrap(), "--exact", test, "--nocapture"].map(str::to_owned).to_vec()
 }
 
 fn texts(items: &[&str]) -> Value {
     items.iter().map(|item| Value::from(*item)).collect()
+}
+
+/// Lets a service that waits at the gate go on.
+async fn feed(gate: &std::path::Path) {
+    let deadline = Instant::now() + WAIT;
+    let nonblocking = nix::fcntl::OFlag::O_NONBLOCK.bits();
+    loop {
+        let open = fs::OpenOptions::new().write(true).custom_flags(nonblocking).open(gate);
+        match open {
+            Ok(mut gate) => return gate.write_all(b"go\n").unwrap(),
+            Err(error) => assert!(Instant::now() < deadline, "nobody waits at the gate: {error}"),
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 fn kill(pid: i64) {
@@ -208,7 +220,8 @@ fn without_a_run_the_shim_becomes_nothing() {
 
 #[test]
 fn the_manifest_compiles() {
-    let catalog = Catalog::build(&[Service::manifest()]).map_err(|problems| problems[0].to_string());
+    let catalog =
+        Catalog::build(&[Service::manifest()]).map_err(|problems| problems[0].to_string());
     let kind = Name::new("node").unwrap();
     assert_eq!(catalog.unwrap().kind(&kind).unwrap().mutations.len(), 3);
 }
@@ -250,7 +263,9 @@ async fn a_service_runs_in_a_session_of_its_own_with_a_clean_environment() {
     }
     assert!(!output.contains("CARGO"), "{output}");
     assert!(rest.contains(world.path("work").to_str().unwrap()), "{output}");
-    assert!(rest.contains("SigIgn:\t0000000000000000"), "{output}");
+    let ignored = rest.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    // 32 and 33 are the C library's own.
+    assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & !(3 << 31), 0, "{output}");
     assert!(rest.trim_end().ends_with("0\n1\n2\n3"), "{output}");
     assert!(!seen.text("spec").is_empty());
     assert!(seen.int("sinceMs") > 1_700_000_000_000);
@@ -383,8 +398,7 @@ async fn an_intent_whose_process_never_came_does_not_hold_the_service() {
     world.mutate("Start").await.unwrap();
     world.mutate("Stop").await.unwrap();
     let record = world.path("record.json");
-    let mut json: serde_json::Value =
-        serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
     (json["process"], json["end"]) = (serde_json::Value::Null, serde_json::Value::Null);
     fs::write(&record, json.to_string()).unwrap();
     world.restart_agent();
@@ -439,12 +453,10 @@ async fn the_policy_is_honoured_and_a_stop_or_a_change_lifts_it() {
     ] {
         let mut world = World::script(&format!("read x < gate; exit {code}"));
         world.set("restart", restart.into());
-        fs::create_dir_all(world.path("work")).unwrap();
-        let gate = world.path("work/gate");
-        nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let gate = world.gate();
         world.mutate("Start").await.unwrap();
         world.state("RUN").await;
-        fs::write(&gate, "go\n").unwrap();
+        feed(&gate).await;
         let seen = world.state(state).await;
         let is_held = seen.values.get("/services/web/held").and_then(Value::as_bool);
         assert_eq!(is_held, Some(held), "{restart} {code}");
@@ -466,8 +478,8 @@ async fn a_process_that_ends_at_once_fails_its_start_with_its_last_words() {
     let error = world.mutate("Start").await.unwrap_err().to_string();
     assert!(error.contains("exited with code 3 before it was ready"), "{error}");
     assert!(error.contains("its last line: no such table"), "{error}");
-    let seen = world.state("FAILED").await;
-    assert_eq!(seen.text("error"), error);
+    let seen = world.until("the error", |seen| seen.text("error") == error).await;
+    assert_eq!(seen.text("state"), "FAILED");
 }
 
 #[tokio::test]
@@ -504,9 +516,7 @@ async fn what_the_kernel_will_not_run_is_a_permanent_error_too() {
 #[tokio::test]
 async fn a_start_ends_when_the_probe_says_so() {
     let mut world = World::script("read x < gate; touch ready; exec sleep 600");
-    fs::create_dir_all(world.path("work")).unwrap();
-    let gate = world.path("work/gate");
-    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let gate = world.gate();
     world.set("ready/exec", texts(&["test", "-e", "ready"]));
     world.set("ready/intervalMs", 10.into());
     let (ask, keeper) = (world.ask("Start"), world.keeper.clone());
@@ -515,7 +525,7 @@ async fn a_start_ends_when_the_probe_says_so() {
     world.until("a progress", waits).await;
     assert!(!start.is_finished());
     // An agent that comes now finds a process that it has not seen ready, and goes on with it.
-    fs::write(&gate, "go\n").unwrap();
+    feed(&gate).await;
     start.await.unwrap().unwrap();
     world.state("RUN").await;
 }
@@ -550,7 +560,7 @@ async fn what_is_not_ready_in_time_is_stopped_and_told() {
 
 #[tokio::test]
 async fn a_cancelled_start_leaves_no_process() {
-    let world = World::script("exec sleep 600");
+    let mut world = World::script("exec sleep 600");
     let mut ask = world.ask("Start");
     let mut cfg = (*ask.object).clone();
     let path = Path::new("/services/web/ready/exec").unwrap();
@@ -564,6 +574,7 @@ async fn a_cancelled_start_leaves_no_process() {
         cancel.cancel();
     });
     assert_eq!(outcome, Err(MutateError::Cancelled));
+    world.state("STOP").await;
     assert_eq!(stop_all(world.folder.path(), Duration::ZERO).unwrap(), 0);
 }
 
@@ -601,9 +612,8 @@ async fn a_changed_spec_is_seen_as_different() {
     assert_eq!(world.seen.borrow().text("spec"), before.text("spec"));
     world.mutate("Stop").await.unwrap();
     world.mutate("Start").await.unwrap();
-    let changed = |seen: &Seen| {
-        seen.text("state") == "RUN" && seen.text("spec") != before.text("spec")
-    };
+    let changed =
+        |seen: &Seen| seen.text("state") == "RUN" && seen.text("spec") != before.text("spec");
     let after = world.until("another spec", changed).await;
     assert_ne!(after.int("pid"), before.int("pid"));
     let wish = spec::Wish::read(&Name::new("web").unwrap(), &world.cfg);
@@ -612,27 +622,23 @@ async fn a_changed_spec_is_seen_as_different() {
 
 #[tokio::test]
 async fn the_output_is_bounded_while_the_service_goes_on_writing() {
-    let mut world = World::script("while read x < gate; do seq 1 1000; echo end $x; done");
-    fs::create_dir_all(world.path("work")).unwrap();
-    let gate = world.path("work/gate");
-    nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut world = World::script("while :; do seq 1 200; sleep 0.01; done");
     world.set("log/bytesMax", 1_024.into());
     world.set("log/files", 2.into());
     world.mutate("Start").await.unwrap();
-    for round in 0..5 {
-        fs::write(&gate, format!("{round}\n")).unwrap();
+    for _ in 0..5 {
         let deadline = Instant::now() + WAIT;
-        while !world.output().contains(&format!("end {round}")) {
+        while world.output().len() <= 4_096 {
             assert!(Instant::now() < deadline);
             tokio::task::yield_now().await;
         }
         world.keeper.rotate();
     }
-    let sizes = ["out.log", "out.log.1", "out.log.2"]
-        .map(|name| fs::metadata(world.path(name)).unwrap().len());
-    assert_eq!(sizes, [0, 1_024, 1_024]);
+    for name in ["out.log.1", "out.log.2"] {
+        assert!(fs::metadata(world.path(name)).unwrap().len() >= 1_024, "{name}");
+    }
     assert!(!world.path("out.log.3").exists());
-    assert!(fs::read_to_string(world.path("out.log.1")).unwrap().ends_with("end 4\n"));
+    world.state("RUN").await;
 }
 
 #[tokio::test]
@@ -665,20 +671,58 @@ async fn a_name_that_is_no_name_fails_and_touches_no_folder() {
 }
 
 #[tokio::test]
-async fn all_is_stopped_for_an_agent_that_is_gone_and_stays_stopped() {
+async fn all_is_stopped_for_an_agent_that_is_gone() {
     let mut world = World::script("exec sleep 600");
     world.mutate("Start").await.unwrap();
     let pid = world.state("RUN").await.int("pid");
     let folder = world.folder.path().to_owned();
-    let leave = serde_json::json!({ "on_shutdown": "leave" });
-    assert_eq!(on_shutdown(&folder, &leave).unwrap(), 0);
-    assert!(is_alive(pid));
-    // Its agent ends first: a live one would take the end for a failure.
-    world.restart_agent();
-    let stop = serde_json::json!({ "on_shutdown": "stop" });
-    let stopped = tokio::task::spawn_blocking(move || on_shutdown(&folder, &stop)).await.unwrap();
-    assert_eq!(stopped.unwrap(), 1);
+    let stopped = move || stop_all(&folder, WAIT);
+    assert_eq!(tokio::task::spawn_blocking(stopped).await.unwrap().unwrap(), 1);
     assert!(!is_alive(pid));
+}
+
+#[test]
+fn services_end_with_their_agent_only_if_they_are_to() {
+    use kraken_actors::module::harness::{self, Harness, Time};
+    for (on_shutdown, why, ends) in [
+        ("leave", Stopping::Node, false),
+        ("stop", Stopping::Module, false),
+        ("stop", Stopping::Node, true),
+    ] {
+        harness::run(Time::Real, async {
+            let config = serde_json::json!({ "on_shutdown": on_shutdown, "shim": shim() });
+            let mut harness = Harness::start(Service::factory(), config).await.unwrap();
+            let object = asked_to_run();
+            harness.mutate("Start", &["web"], &object).await.unwrap();
+            assert!(harness.until_seen(&object, "/services/web/state", "RUN").await);
+            let pid = harness.seen(&object, "/services/web/pid").and_then(Value::as_int).unwrap();
+            assert!(harness.stop(why).await);
+            assert_eq!(!is_alive(pid), ends, "{on_shutdown} {why:?}");
+            if !ends {
+                kill(pid);
+            }
+        });
+    }
+}
+
+#[test]
+fn the_module_keeps_the_rules_of_modules() {
+    use kraken_actors::module::{
+        conformance::{self, Case},
+        harness::{self, Time},
+    };
+    for mutation in ["Start", "Stop", "Look"] {
+        let case = Case::new(Service::factory(), asked_to_run(), mutation)
+            .bindings(&["web"])
+            .config(serde_json::json!({ "shim": shim() }));
+        let violations = harness::run(Time::Real, conformance::check(&case));
+        assert_eq!(violations, [], "{mutation}");
+    }
+}
+
+fn asked_to_run() -> Arc<ObjectView> {
+    let object = fake::asked(&fake::node("n1"), "/services/web/command", "sleep");
+    fake::asked(&object, "/services/web/args", texts(&["600"]))
 }
 
 #[tokio::test]
