@@ -16,13 +16,14 @@ use crate::{
     catalog::KindCatalog,
     dsc::{Dsc, Observed},
     fleet::{LINK_PATH, Link},
+    graph::{Graph, Progress, of_object},
     id::{Revision, Uid},
     manifest::Context,
     mutation::Lane,
     object::{Frozen, ObjectRef},
     path::Path,
     planner::{NoPlan, Plan, Planner, Question, Step, StepChange},
-    status::Status,
+    status::{PhaseName, Status},
     time::Millis,
     value::Value,
     view::{Presumed, Subject, View},
@@ -167,6 +168,21 @@ pub fn plan(subject: Subject<'_>, planner: &mut Planner) -> PlanView {
         Ok(plan) => PlanView::of(&plan),
         Err(reason) => PlanView { blocked: vec![Blocked::of(&reason)], ..PlanView::default() },
     }
+}
+
+/// The states that an object can come to from where it is, with what is to be done marked.
+pub fn graph(subject: Subject<'_>, planner: &mut Planner) -> Graph {
+    let nothing_presumed = Presumed::new();
+    let Some(view) = View::new(subject, &nothing_presumed) else { return Graph::default() };
+    let goal = view.goal();
+    let cfg = &subject.object.cfg;
+    let question = Question { kind: view.kind(), goal: &goal, cfg, facts: &view };
+    let plan = planner.plan(&question).unwrap_or_default();
+    let step = Status::of(subject.dsc).filter(|status| status.phase == PhaseName::InFlight);
+    let step = step.and_then(|status| status.step);
+    let flying = plan.steps.iter().map(|step| &step.instance);
+    let in_flight = flying.into_iter().find(|instance| Some(instance.to_string()) == step);
+    of_object(&question, &Progress { done: &[], in_flight, to_do: &plan.steps })
 }
 
 /// Every path at which what is seen is not what is asked, in order.

@@ -1,1 +1,37 @@
-//! Placeholder of the first build.
+//! The edge: HTTP routes over the quorum and the state of a member, streams of changes and events,
+//! and the one client of all that speaks to them.
+//!
+//! Nothing is decided here. A request becomes a proposal to the quorum or a reading of it; what is
+//! flat inside becomes nested JSON ([`json`], [`view`]), and what goes wrong becomes a [`problem`].
+
+mod api;
+mod call;
+pub mod client;
+mod document;
+mod dry_run;
+mod guard;
+mod hub;
+pub mod json;
+mod metrics;
+pub mod problem;
+mod query;
+mod reply;
+mod routes;
+mod server;
+mod stream;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+pub mod time;
+pub mod view;
+
+pub use self::{
+    api::Api,
+    dry_run::{DryRun, Kind, Planned},
+    reply::Written,
+    routes::ObjectPlan,
+    server::{
+        BODY_BYTES_MAX, DRAIN_TIMEOUT, Limits, Options, ServeError, Server, serve, serve_with,
+    },
+};

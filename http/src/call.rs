@@ -1,0 +1,242 @@
+//! One request, as handlers see it: its query, its headers, and ways to read and to propose.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use kraken_actors::quorum::{Consistency, read};
+use kraken_engine::{
+    command::{Command, Outcome, Proposal, RequestId},
+    id::Revision,
+    store::Store,
+};
+use warp::{
+    Filter, Rejection,
+    http::{HeaderMap, header},
+};
+
+use crate::{api::Shared, metrics, problem::Problem, query::Query, server::Limits};
+
+/// Who asks, for the record.
+pub(crate) const AUTHOR_HEADER: &str = "kraken-author";
+/// Names a request, so that repeating it does it once.
+pub(crate) const REQUEST_HEADER: &str = "kraken-request-id";
+/// Longest author in bytes.
+pub(crate) const AUTHOR_BYTES_MAX: usize = 128;
+/// Longest request id in bytes.
+pub(crate) const REQUEST_BYTES_MAX: usize = 64;
+/// Who asks when nobody says so.
+pub(crate) const ANONYMOUS: &str = "anonymous";
+
+/// One request.
+pub(crate) struct Call {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: Query,
+}
+
+/// What a write did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Done {
+    pub(crate) revision: Revision,
+    pub(crate) changed: usize,
+}
+
+impl Call {
+    /// Takes the consistency that the query asks for.
+    pub(crate) fn consistency(&mut self) -> Result<Consistency, Problem> {
+        let words = [
+            ("linearizable", Consistency::Linearizable),
+            ("leader", Consistency::Leader),
+            ("stale", Consistency::Stale),
+        ];
+        Ok(self.query.one_of("consistency", &words)?.unwrap_or_default())
+    }
+
+    /// Reads the store.
+    pub(crate) async fn read<R: Send>(
+        &self,
+        consistency: Consistency,
+        answer: impl FnOnce(&Store) -> R + Send,
+    ) -> Result<R, Problem> {
+        let quorum = &self.shared.api.quorum;
+        let reading = read(quorum.as_ref(), consistency, answer);
+        match tokio::time::timeout(self.shared.limits.quorum_timeout, reading).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Problem::Unavailable("the quorum did not answer in time".to_owned())),
+        }
+    }
+
+    /// Has a command committed.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Done, Problem> {
+        let proposed = self.try_propose(command).await;
+        metrics::proposed(match &proposed {
+            Ok(_) => "applied",
+            Err(problem) => problem.code(),
+        });
+        proposed
+    }
+
+    async fn try_propose(&self, command: Command) -> Result<Done, Problem> {
+        let api = &self.shared.api;
+        let proposal = Proposal {
+            request: self.request_id()?,
+            author: self.author()?,
+            at: api.clock.wall(),
+            command,
+        };
+        let proposing = api.quorum.propose(proposal);
+        match tokio::time::timeout(self.shared.limits.quorum_timeout, proposing).await {
+            Err(_) => Err(Problem::Timeout("the quorum did not answer in time".to_owned())),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(Outcome::Refused(refusal))) => Err(refusal.into()),
+            Ok(Ok(Outcome::Applied { revision, changed, .. })) => {
+                Ok(Done { revision, changed: changed.len() })
+            }
+        }
+    }
+
+    fn author(&self) -> Result<String, Problem> {
+        let author = self.header(AUTHOR_HEADER, AUTHOR_BYTES_MAX)?;
+        Ok(author.unwrap_or(ANONYMOUS).to_owned())
+    }
+
+    fn request_id(&self) -> Result<Option<RequestId>, Problem> {
+        let id = self.header(REQUEST_HEADER, REQUEST_BYTES_MAX)?;
+        Ok(id.map(|id| RequestId(id.to_owned())))
+    }
+
+    /// The text of a header; `None` where it is absent or empty.
+    fn header(&self, name: &str, bytes_max: usize) -> Result<Option<&str>, Problem> {
+        let Some(value) = self.headers.get(name) else { return Ok(None) };
+        let bad = |why: String| Problem::BadHeader { name: name.to_owned(), why };
+        let text = value.to_str().map_err(|_| bad("it must be visible ASCII".to_owned()))?.trim();
+        if text.len() > bytes_max {
+            return Err(bad(format!("it is limited to {bytes_max} bytes")));
+        }
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+
+    /// What `If-Match` asks for.
+    pub(crate) fn if_match(&self) -> Result<Option<IfMatch>, Problem> {
+        let Some(value) = self.headers.get(header::IF_MATCH) else { return Ok(None) };
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Ok(Some(IfMatch::Exists));
+        }
+        let plain = text.trim_start_matches("W/").trim_matches('"');
+        let number = plain.rsplit('-').next().unwrap_or_default();
+        match number.parse() {
+            Ok(revision) => Ok(Some(IfMatch::Revision(Revision::new(revision)))),
+            Err(_) => Err(Problem::BadHeader {
+                name: "if-match".to_owned(),
+                why: "it must be `*` or one ETag as a read answered it".to_owned(),
+            }),
+        }
+    }
+
+    /// Refuses a write from a page of another site: a browser sends it without asking.
+    fn check_origin(&self) -> Result<(), Problem> {
+        let Some(origin) = self.headers.get(header::ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let from = origin.split_once("://").map(|(_, host)| host);
+        if from.is_some() && from == host {
+            return Ok(());
+        }
+        Err(Problem::ForeignOrigin(origin.chars().take(AUTHOR_BYTES_MAX).collect()))
+    }
+}
+
+/// What `If-Match` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfMatch {
+    /// The object exists.
+    Exists,
+    /// The object is at this revision.
+    Revision(Revision),
+}
+
+/// Extracts a request without its body.
+pub(crate) fn call(
+    shared: &Arc<Shared>,
+) -> impl Filter<Extract = (Call,), Error = Rejection> + Clone + Send + Sync + 'static {
+    let shared = shared.clone();
+    warp::header::headers_cloned().and(warp::query::<Vec<(String, String)>>()).and_then(
+        move |headers: HeaderMap, pairs| {
+            let shared = shared.clone();
+            async move {
+                let query = Query::new(pairs).map_err(warp::reject::custom)?;
+                Ok::<_, Rejection>(Call { shared, headers, query })
+            }
+        },
+    )
+}
+
+/// Extracts a request that writes, and its body.
+pub(crate) fn call_with_body(
+    shared: &Arc<Shared>,
+) -> impl Filter<Extract = (Call, Bytes), Error = Rejection> + Clone + Send + Sync + 'static {
+    call(shared)
+        .and(warp::body::stream())
+        .and_then(|call: Call, body| async move {
+            let collected = match call.check_origin() {
+                Ok(()) => collect(body, &call.headers, &call.shared.limits).await,
+                Err(problem) => Err(problem),
+            };
+            match collected {
+                Ok(bytes) => Ok((call, bytes)),
+                Err(problem) => Err(warp::reject::custom(problem)),
+            }
+        })
+        .untuple_one()
+}
+
+/// Collects a body within its limits, whether or not it says beforehand how long it is.
+async fn collect<B: Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    headers: &HeaderMap,
+    limits: &Limits,
+) -> Result<Bytes, Problem> {
+    let limit = limits.body_bytes_max;
+    let too_large = Problem::BodyTooLarge { limit };
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length: Option<u64> = length.and_then(|length| length.parse().ok());
+    if length.is_some_and(|length| length > 2 * limit as u64) {
+        return Err(too_large);
+    }
+    match tokio::time::timeout(limits.body_timeout, gather(body, limit)).await {
+        Ok(gathered) => gathered?.ok_or(too_large),
+        Err(_) => Err(Problem::BodyTooSlow { limit_s: seconds(limits.body_timeout) }),
+    }
+}
+
+/// Gathers a body; nothing where it is over the limit. What is a little over is read to its end and
+/// let go, so that the client comes to read the answer.
+async fn gather<B: Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>>,
+    limit: usize,
+) -> Result<Option<Bytes>, Problem> {
+    let mut body = std::pin::pin!(body);
+    let mut bytes = BytesMut::new();
+    let mut over = 0_usize;
+    while let Some(chunk) = body.next().await {
+        let mut chunk =
+            chunk.map_err(|error| Problem::body(format!("the body ended early: {error}")))?;
+        if over > 0 || bytes.len() + chunk.remaining() > limit {
+            over += chunk.remaining();
+            bytes.clear();
+            if over > limit {
+                return Ok(None);
+            }
+            continue;
+        }
+        let length = chunk.remaining();
+        bytes.extend_from_slice(&chunk.copy_to_bytes(length));
+    }
+    Ok((over == 0).then(|| bytes.freeze()))
+}
+
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs().max(1)
+}

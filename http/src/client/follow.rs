@@ -1,0 +1,235 @@
+//! Streams that outlive connections: events and changes, line by line, over reconnections.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use bytes::{Buf, BytesMut};
+use http_body_util::BodyExt;
+use hyper::{Method, body::Incoming};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::time::timeout;
+
+use super::{Call, Client, Error, EventsQuery, WatchQuery, error::Broken, url::Base};
+use crate::view::{EventView, ObjectView};
+
+/// Longest line of a stream in bytes.
+const LINE_BYTES_MAX: usize = 64 << 20;
+/// A stream without a line for so long is broken: servers send one every few seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Events that are remembered, so that none is shown twice after a change of server.
+const SEEN_MAX: usize = 4_096;
+
+/// One connection's lines.
+struct Lines {
+    server: String,
+    body: Incoming,
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no end of a line.
+    searched: usize,
+}
+
+impl Client {
+    /// Opens a stream at whichever server takes it.
+    async fn open(&self, path: String) -> Result<Lines, Error> {
+        let call = Call::new(Method::GET, path);
+        self.persist(&call, Self::try_lines).await
+    }
+
+    async fn try_lines(&self, base: &Base, call: &Call) -> Result<Lines, Broken> {
+        let after = self.settings().timeout;
+        let opened = timeout(after, self.try_open(base, call)).await;
+        let response = opened.map_err(|_| Broken::Slow { after })??;
+        let server = base.as_str().to_owned();
+        Ok(Lines { server, body: response.into_body(), buffer: BytesMut::new(), searched: 0 })
+    }
+}
+
+impl Lines {
+    /// The next line; nothing when the connection has ended. Cancel safe.
+    async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+        loop {
+            if let Some(line) = self.take_line()? {
+                return Ok(Some(line));
+            }
+            let frame = match timeout(SILENCE_MAX, self.body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(_)) | None) | Err(_) => return Ok(None),
+            };
+            if let Ok(data) = frame.into_data() {
+                self.buffer.extend_from_slice(&data);
+            }
+            if self.buffer.len() > LINE_BYTES_MAX {
+                let why = format!("a line is over the limit of {LINE_BYTES_MAX} bytes");
+                return Err(self.wrong(why));
+            }
+        }
+    }
+
+    fn take_line<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+        let rest = self.buffer.get(self.searched..).unwrap_or_default();
+        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.buffer.len();
+            return Ok(None);
+        };
+        let line = self.buffer.split_to(self.searched + end);
+        self.buffer.advance(1);
+        self.searched = 0;
+        let parsed = serde_json::from_slice(&line);
+        parsed.map(Some).map_err(|error| self.wrong(error.to_string()))
+    }
+
+    fn wrong(&self, why: String) -> Error {
+        Error::BadAnswer { server: self.server.clone(), why }
+    }
+}
+
+/// Events as they happen.
+pub struct Events {
+    client: Client,
+    wanted: EventsQuery,
+    lines: Option<Lines>,
+    seen: BTreeSet<String>,
+    order: VecDeque<String>,
+}
+
+/// A line of events: an event, or a sign of life.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum EventLine {
+    Event(Box<EventView>),
+    Other(#[expect(dead_code, reason = "read to know that it is a line")] serde_json::Value),
+}
+
+impl Events {
+    pub(super) fn new(client: Client, wanted: EventsQuery) -> Self {
+        let (seen, order) = (BTreeSet::new(), VecDeque::new());
+        Self { client, wanted, lines: None, seen, order }
+    }
+
+    /// The cursor of the last event: a later call with `after` goes on from there.
+    pub fn position(&self) -> Option<&str> {
+        self.wanted.after.as_deref()
+    }
+
+    /// The next event; waits for it as long as it takes. Fails only when no server can be reached
+    /// or one refuses. Cancel safe.
+    pub async fn next(&mut self) -> Result<EventView, Error> {
+        loop {
+            let lines = match &mut self.lines {
+                Some(lines) => lines,
+                None => {
+                    let path = format!("/v1/events{}", self.wanted.write(true));
+                    self.lines.insert(self.client.open(path).await?)
+                }
+            };
+            match lines.next().await? {
+                None => self.lines = None,
+                Some(EventLine::Other(_)) => {}
+                Some(EventLine::Event(event)) => {
+                    self.wanted.after = Some(event.cursor.clone());
+                    if self.is_new(&event.id) {
+                        return Ok(*event);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_new(&mut self, id: &str) -> bool {
+        if !self.seen.insert(id.to_owned()) {
+            return false;
+        }
+        self.order.push_back(id.to_owned());
+        if self.order.len() > SEEN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seen.remove(&oldest);
+        }
+        true
+    }
+}
+
+/// One line of a watch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WatchLine {
+    /// What happened.
+    pub r#type: WatchKind,
+    /// `cfg` or `dsc`, where an object changed.
+    #[serde(default)]
+    pub state: Option<String>,
+    /// The revision up to which Cfg has been told.
+    pub revision: u64,
+    /// The object as it is now, or was last.
+    #[serde(default)]
+    pub object: Option<Box<ObjectView>>,
+}
+
+/// What a line of a watch tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum WatchKind {
+    /// A connection was opened. What was seen before it may have been missed: list what matters.
+    Connected,
+    /// An object is now so.
+    Put,
+    /// An object is gone.
+    Delete,
+    /// Nothing has changed up to this revision.
+    Bookmark,
+    /// The client fell behind: list again and watch from there.
+    Lagged,
+}
+
+/// Changes as they happen.
+pub struct Watch {
+    client: Client,
+    wanted: WatchQuery,
+    lines: Option<Lines>,
+    /// Whether the connection has not said anything yet.
+    is_fresh: bool,
+}
+
+impl Watch {
+    pub(super) fn new(client: Client, wanted: WatchQuery) -> Self {
+        Self { client, wanted, lines: None, is_fresh: true }
+    }
+
+    /// The next line; waits for it as long as it takes. The first line of every connection is
+    /// [`WatchKind::Connected`]. After [`WatchKind::Lagged`], or a problem with code `gone`, the
+    /// next call starts from now on. Cancel safe.
+    pub async fn next(&mut self) -> Result<WatchLine, Error> {
+        loop {
+            let Some(lines) = &mut self.lines else {
+                self.open().await?;
+                continue;
+            };
+            let Some(mut line) = lines.next::<WatchLine>().await? else {
+                self.lines = None;
+                continue;
+            };
+            self.wanted.from = Some(line.revision);
+            if line.r#type == WatchKind::Lagged {
+                self.wanted.from = None;
+                self.lines = None;
+            }
+            if std::mem::take(&mut self.is_fresh) && line.r#type == WatchKind::Bookmark {
+                line.r#type = WatchKind::Connected;
+            }
+            return Ok(line);
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), Error> {
+        let path = format!("/v1/watch{}", self.wanted.write());
+        let opened = self.client.open(path).await;
+        if opened.as_ref().is_err_and(|error| error.code() == Some("gone")) {
+            self.wanted.from = None;
+        }
+        self.lines = Some(opened?);
+        self.is_fresh = true;
+        Ok(())
+    }
+}

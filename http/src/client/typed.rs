@@ -1,0 +1,450 @@
+//! Every call of the API with its types.
+
+use bytes::Bytes;
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::{
+    Answer, Call, Client, Error, Events, Watch,
+    url::{encode, query},
+};
+use crate::{
+    dry_run::DryRun,
+    reply::Written,
+    routes::ObjectPlan,
+    view::{EventView, List, ObjectView, WhyView},
+};
+
+/// What to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// A selector, such as `rack=r1,role!=gw`.
+    pub selector: Option<String>,
+    /// A node set, such as `n[1-64]`, or `@` and a selector.
+    pub names: Option<String>,
+    /// `both`, `cfg`, `dsc` or `merged`.
+    pub view: Option<String>,
+    /// `linearizable`, `leader` or `stale`.
+    pub consistency: Option<String>,
+    /// Most items of a page; pages are followed to the last.
+    pub limit: Option<usize>,
+}
+
+/// How to write.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteQuery {
+    /// Only if Cfg is at this revision.
+    pub expect: Option<u64>,
+    /// Only if the object's tag is this one.
+    pub if_match: Option<String>,
+    /// A word to those who read the history.
+    pub note: Option<String>,
+}
+
+/// Which objects an operation means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetsQuery {
+    /// Everything.
+    All,
+    /// What a selector selects.
+    Selector(String),
+    /// A node set.
+    Names(String),
+}
+
+/// Which events to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventsQuery {
+    /// Of an object: its name, `kind/name` or uid.
+    pub object: Option<String>,
+    /// Of a kind of event, such as `converged`.
+    pub kind: Option<String>,
+    /// After the cursor of an event.
+    pub after: Option<String>,
+    /// Most events; when following, most that lie in the past.
+    pub limit: Option<usize>,
+}
+
+/// What to watch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WatchQuery {
+    /// After this revision; from now on where absent.
+    pub from: Option<u64>,
+    /// Of these kinds, separated by commas.
+    pub kinds: Option<String>,
+    /// What a selector selects.
+    pub selector: Option<String>,
+    /// A node set.
+    pub names: Option<String>,
+    /// `cfg`, `dsc` or both, separated by a comma.
+    pub states: Option<String>,
+}
+
+/// How the quorum is, seen from one member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterView {
+    /// The node that answered.
+    pub node: String,
+    /// The version of its binary.
+    pub version: String,
+    /// The cluster; absent before it is founded or joined.
+    pub cluster: Option<u64>,
+    /// The history that revisions belong to.
+    pub epoch: u64,
+    /// The answering member.
+    pub member: Option<u64>,
+    /// `LEADER`, `FOLLOWER`, `CANDIDATE`, `LEARNER` or `UNINITIALISED`.
+    pub role: String,
+    /// The term.
+    pub term: u64,
+    /// The leading member.
+    pub leader: Option<u64>,
+    /// Its node.
+    pub leader_name: Option<String>,
+    /// The revision of the answering member.
+    pub revision: u64,
+    /// The last log index that is applied there.
+    pub applied: u64,
+    /// The last log index that is held there.
+    pub last_log: u64,
+    /// The members.
+    pub members: Vec<MemberView>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberView {
+    /// Its identity in the quorum.
+    pub id: u64,
+    /// Its node.
+    pub name: String,
+    /// Where other members reach it.
+    pub raft: String,
+    /// Where clients reach it.
+    pub http: String,
+    /// Where leaves attach to it.
+    pub sync: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// The last log index known to be held there; only the leader knows.
+    pub matched: Option<u64>,
+}
+
+/// A member that can serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ready {
+    /// The leading member.
+    pub leader: u64,
+    /// The revision of the answering member.
+    pub revision: u64,
+}
+
+impl TargetsQuery {
+    fn body(&self) -> Json {
+        match self {
+            Self::All => json!({ "all": true }),
+            Self::Selector(selector) => json!({ "selector": selector }),
+            Self::Names(names) => json!({ "names": names }),
+        }
+    }
+}
+
+/// The path of a kind, and of one object of it.
+fn path(kind: &str, name: Option<&str>) -> String {
+    let kind = match kind {
+        "node" => "/v1/nodes".to_owned(),
+        kind => format!("/v1/objects/{}", encode(kind)),
+    };
+    match name {
+        Some(name) => format!("{kind}/{}", encode(name)),
+        None => kind,
+    }
+}
+
+impl Client {
+    /// Any GET.
+    pub async fn raw_get(&self, path: &str) -> Result<Answer, Error> {
+        self.send(Call::new(Method::GET, path)).await
+    }
+
+    /// Any POST of JSON.
+    pub async fn raw_post(&self, path: &str, body: &Json) -> Result<Answer, Error> {
+        self.send(Call::new(Method::POST, path).json(body)).await
+    }
+
+    /// Nodes.
+    pub async fn get_nodes(&self, wanted: &ListQuery) -> Result<List<ObjectView>, Error> {
+        self.get_objects("node", wanted).await
+    }
+
+    /// Objects of a kind, all pages of them. The revision is that of the first page.
+    pub async fn get_objects(
+        &self,
+        kind: &str,
+        wanted: &ListQuery,
+    ) -> Result<List<ObjectView>, Error> {
+        let mut all = self.page(kind, wanted, None).await?;
+        while let Some(next) = all.r#continue.take() {
+            let page = self.page(kind, wanted, Some(next)).await?;
+            all.items.extend(page.items);
+            all.r#continue = page.r#continue;
+        }
+        Ok(all)
+    }
+
+    async fn page(
+        &self,
+        kind: &str,
+        wanted: &ListQuery,
+        next: Option<String>,
+    ) -> Result<List<ObjectView>, Error> {
+        let query = query(&[
+            ("selector", wanted.selector.clone()),
+            ("names", wanted.names.clone()),
+            ("view", wanted.view.clone()),
+            ("consistency", wanted.consistency.clone()),
+            ("limit", wanted.limit.map(|limit| limit.to_string())),
+            ("continue", next),
+        ]);
+        self.raw_get(&format!("{}{query}", path(kind, None))).await?.json()
+    }
+
+    /// One object by name or uid.
+    pub async fn get(&self, kind: &str, name: &str) -> Result<ObjectView, Error> {
+        self.raw_get(&path(kind, Some(name))).await?.json()
+    }
+
+    /// Replaces what is asked of an object, or creates it.
+    pub async fn put(
+        &self,
+        kind: &str,
+        name: &str,
+        manifest: &Json,
+        how: &WriteQuery,
+    ) -> Result<Written, Error> {
+        let call = Call::new(Method::PUT, how.on(&path(kind, Some(name)))).json(manifest);
+        self.send(how.guard(call)).await?.json()
+    }
+
+    /// Changes some of what is asked of an object: a merge patch of its Cfg.
+    pub async fn patch(
+        &self,
+        kind: &str,
+        name: &str,
+        patch: &Json,
+        how: &WriteQuery,
+    ) -> Result<Written, Error> {
+        let call = Call::new(Method::PATCH, how.on(&path(kind, Some(name)))).json(patch);
+        self.send(how.guard(call)).await?.json()
+    }
+
+    /// The same for all nodes of a node set, or for all that a selector selects.
+    pub async fn patch_nodes(
+        &self,
+        targets: &TargetsQuery,
+        patch: &Json,
+        how: &WriteQuery,
+    ) -> Result<Written, Error> {
+        self.send(patch_many(targets, patch, how, false)).await?.json()
+    }
+
+    /// What that would do.
+    pub async fn plan_patch_nodes(
+        &self,
+        targets: &TargetsQuery,
+        patch: &Json,
+        how: &WriteQuery,
+    ) -> Result<DryRun, Error> {
+        self.send(patch_many(targets, patch, how, true)).await?.json()
+    }
+
+    /// Marks an object for removal; with `force` removes it at once.
+    pub async fn delete(&self, kind: &str, name: &str, force: bool) -> Result<Written, Error> {
+        let query = query(&[("force", force.then(|| "true".to_owned()))]);
+        let path = format!("{}{query}", path(kind, Some(name)));
+        self.send(Call::new(Method::DELETE, path)).await?.json()
+    }
+
+    /// Creates or updates what manifests declare, YAML or JSON, all or nothing.
+    pub async fn apply(
+        &self,
+        manifests: impl Into<Bytes>,
+        how: &WriteQuery,
+    ) -> Result<Written, Error> {
+        let call = Call::new(Method::POST, how.on("/v1/apply")).body(YAML, manifests);
+        self.send(call).await?.json()
+    }
+
+    /// What applying manifests would do.
+    pub async fn plan(&self, manifests: impl Into<Bytes>) -> Result<DryRun, Error> {
+        let call = Call::new(Method::POST, "/v1/apply?dryRun=plan").body(YAML, manifests);
+        self.send(call).await?.json()
+    }
+
+    /// A transaction.
+    pub async fn txn(&self, txn: &Json) -> Result<Written, Error> {
+        self.raw_post("/v1/txn", txn).await?.json()
+    }
+
+    /// What will be done for an object.
+    pub async fn plan_of(&self, kind: &str, name: &str) -> Result<ObjectPlan, Error> {
+        self.raw_get(&format!("{}/plan", path(kind, Some(name)))).await?.json()
+    }
+
+    /// Why an object stands where it stands.
+    pub async fn why(&self, kind: &str, name: &str) -> Result<WhyView, Error> {
+        self.raw_get(&format!("{}/why", path(kind, Some(name)))).await?.json()
+    }
+
+    /// The newest events, or those after a cursor; oldest first.
+    pub async fn get_events(&self, wanted: &EventsQuery) -> Result<List<EventView>, Error> {
+        self.raw_get(&format!("/v1/events{}", wanted.write(false))).await?.json()
+    }
+
+    /// Follows events as they happen, over reconnections and other servers.
+    pub fn events(&self, wanted: EventsQuery) -> Events {
+        Events::new(self.clone(), wanted)
+    }
+
+    /// Watches changes, over reconnections and other servers.
+    pub fn watch(&self, wanted: WatchQuery) -> Watch {
+        Watch::new(self.clone(), wanted)
+    }
+
+    /// Stops dispatching for objects until they are thawed.
+    pub async fn freeze(&self, targets: &TargetsQuery) -> Result<Written, Error> {
+        self.raw_post("/v1/freeze", &targets.body()).await?.json()
+    }
+
+    /// Takes a freeze back, in the words in which it was asked for.
+    pub async fn thaw(&self, targets: &TargetsQuery) -> Result<Written, Error> {
+        self.raw_post("/v1/thaw", &targets.body()).await?.json()
+    }
+
+    /// Has objects tried again.
+    pub async fn retry(&self, targets: &TargetsQuery) -> Result<Written, Error> {
+        self.raw_post("/v1/retry", &targets.body()).await?.json()
+    }
+
+    /// A mutation graph as `json`, `dot` or `mermaid`, of a node or of a kind.
+    pub async fn graph(
+        &self,
+        kind: Option<&str>,
+        node: Option<&str>,
+        format: &str,
+    ) -> Result<String, Error> {
+        let query = query(&[
+            ("kind", kind.map(str::to_owned)),
+            ("node", node.map(str::to_owned)),
+            ("format", Some(format.to_owned())),
+        ]);
+        let answer = self.raw_get(&format!("/v1/graph{query}")).await?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    /// The modules that are declared, each in a few words.
+    pub async fn get_modules(&self) -> Result<List<Json>, Error> {
+        self.raw_get("/v1/modules").await?.json()
+    }
+
+    /// How the quorum is.
+    pub async fn cluster(&self) -> Result<ClusterView, Error> {
+        self.raw_get("/v1/cluster").await?.json()
+    }
+
+    /// Founds a cluster of the first server alone.
+    pub async fn cluster_init(&self) -> Result<u64, Error> {
+        let call = Call::new(Method::POST, "/v1/cluster/init");
+        member(&self.send_to(0, &call).await?)
+    }
+
+    /// Has the first server join the cluster of which one of these raft addresses is a member.
+    pub async fn cluster_join(&self, via: &[String]) -> Result<u64, Error> {
+        let call = Call::new(Method::POST, "/v1/cluster/join").json(&json!({ "via": via }));
+        member(&self.send_to(0, &call).await?)
+    }
+
+    /// Removes a member, by id or name.
+    pub async fn cluster_remove(&self, member: &str) -> Result<(), Error> {
+        let path = format!("/v1/cluster/members/{}", encode(member));
+        self.send(Call::new(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// Hands leadership to a member, by id or name.
+    pub async fn cluster_leader(&self, to: &str) -> Result<(), Error> {
+        self.raw_post("/v1/cluster/leader", &json!({ "to": to })).await.map(drop)
+    }
+
+    /// Whether a server can serve.
+    pub async fn ready(&self) -> Result<Ready, Error> {
+        self.raw_get("/readyz").await?.json()
+    }
+}
+
+const YAML: &str = "application/yaml";
+
+fn member(answer: &Answer) -> Result<u64, Error> {
+    #[derive(Deserialize)]
+    struct Body {
+        member: u64,
+    }
+    Ok(answer.json::<Body>()?.member)
+}
+
+fn patch_many(targets: &TargetsQuery, patch: &Json, how: &WriteQuery, dry: bool) -> Call {
+    let (selector, names) = match targets {
+        TargetsQuery::All => (None, None),
+        TargetsQuery::Selector(selector) => (Some(selector.clone()), None),
+        TargetsQuery::Names(names) => (None, Some(names.clone())),
+    };
+    let query = query(&[
+        ("selector", selector),
+        ("names", names),
+        ("expect", how.expect.map(|revision| revision.to_string())),
+        ("note", how.note.clone()),
+        ("dryRun", dry.then(|| "plan".to_owned())),
+    ]);
+    Call::new(Method::PATCH, format!("/v1/nodes{query}")).json(patch)
+}
+
+impl WriteQuery {
+    fn on(&self, path: &str) -> String {
+        let expect = self.expect.map(|revision| revision.to_string());
+        format!("{path}{}", query(&[("expect", expect), ("note", self.note.clone())]))
+    }
+
+    fn guard(&self, call: Call) -> Call {
+        match &self.if_match {
+            Some(tag) => call.header("if-match", tag.clone()),
+            None => call,
+        }
+    }
+}
+
+impl EventsQuery {
+    pub(super) fn write(&self, follow: bool) -> String {
+        query(&[
+            ("object", self.object.clone()),
+            ("kind", self.kind.clone()),
+            ("after", self.after.clone()),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("follow", follow.then(|| "true".to_owned())),
+        ])
+    }
+}
+
+impl WatchQuery {
+    pub(super) fn write(&self) -> String {
+        query(&[
+            ("from", self.from.map(|revision| revision.to_string())),
+            ("kinds", self.kinds.clone()),
+            ("selector", self.selector.clone()),
+            ("names", self.names.clone()),
+            ("states", self.states.clone()),
+        ])
+    }
+}

@@ -1,0 +1,376 @@
+//! Manifests of operators: YAML or JSON, many documents, each declares objects. What is wrong is
+//! said with document, line and key, all of it at once, and before anything is proposed.
+
+mod tree;
+
+use std::collections::BTreeMap;
+
+use kraken_engine::{
+    id::Name,
+    manifest::NODE_KIND,
+    nodeset,
+    object::{Labels, ObjectRef},
+    path::Path,
+    state::State,
+};
+
+use self::tree::{Node, Tree};
+use crate::problem::{FAULTS_MAX, Fault, Problem};
+
+/// Most documents of one body.
+pub(crate) const DOCUMENTS_MAX: usize = 10_000;
+
+/// Keys of a manifest that say what is to be.
+const KEYS: [&str; 6] = ["kind", "namespace", "name", "labels", "owner", "cfg"];
+/// Keys that only a server writes: what was read may be put back as it is.
+const READ_ONLY_KEYS: [&str; 12] = [
+    "uid",
+    "revision",
+    "generation",
+    "created",
+    "deleting",
+    "frozen",
+    "dsc",
+    "state",
+    "stale",
+    "status",
+    "dscAgeMs",
+    "data",
+];
+
+/// What a manifest leaves out and its route says.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Defaults {
+    /// The kind; a manifest of another kind is a fault.
+    pub kind: Option<Name>,
+    /// The namespace; a manifest of another one is a fault.
+    pub namespace: Option<Name>,
+    /// The name; a manifest of another name is a fault.
+    pub name: Option<Name>,
+}
+
+/// One manifest: objects that are to be alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Document {
+    /// Its place in the body, from 1.
+    pub index: usize,
+    /// The kind of the objects.
+    pub kind: Name,
+    /// Their namespace.
+    pub namespace: Option<Name>,
+    /// Their names.
+    pub names: Vec<Name>,
+    /// Their labels; absent: as they are.
+    pub labels: Option<Labels>,
+    /// Their owner; absent: as it is.
+    pub owner: Option<ObjectRef>,
+    /// What is asked of them.
+    pub cfg: State,
+    /// Where in the body each path of `cfg` stands.
+    pub places: BTreeMap<Path, Place>,
+}
+
+/// A place in a body, line and column from 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The line; 0 where it is not known.
+    pub line: u64,
+    /// The column.
+    pub column: u64,
+}
+
+impl Document {
+    /// The objects that the document declares.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = ObjectRef> {
+        self.names.iter().map(|name| ObjectRef {
+            kind: self.kind.clone(),
+            namespace: self.namespace.clone(),
+            name: name.clone(),
+        })
+    }
+
+    /// A fault of the document at a path.
+    pub(crate) fn fault(&self, object: &ObjectRef, path: &str, why: impl ToString) -> Fault {
+        let place = self.places.get(path).copied().unwrap_or_default();
+        let key = format!("cfg{}", path.replace('/', "."));
+        Fault {
+            document: Some(self.index),
+            object: Some(object.to_string()),
+            ..place.fault(key, why)
+        }
+    }
+}
+
+impl Place {
+    fn fault(self, key: impl ToString, why: impl ToString) -> Fault {
+        let known = self.line > 0;
+        Fault {
+            line: known.then_some(self.line),
+            column: known.then_some(self.column),
+            ..Fault::at(key, why)
+        }
+    }
+}
+
+/// Reads manifests. JSON is read as JSON, and once more as YAML where there is a fault to be placed.
+pub(crate) fn read(body: &[u8], defaults: &Defaults) -> Result<Vec<Document>, Problem> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Problem::body(format!("the body is not UTF-8: {error}")))?;
+    if let Some(tree) = tree::from_json(text)
+        && let Ok(documents) = documents(vec![tree], defaults)
+    {
+        return Ok(documents);
+    }
+    read_placed(text, defaults)
+}
+
+/// Reads manifests with the place of each path.
+pub(crate) fn read_placed(text: &str, defaults: &Defaults) -> Result<Vec<Document>, Problem> {
+    let trees = tree::from_yaml(text).map_err(|fault| Problem::BadBody(vec![fault]))?;
+    documents(trees, defaults)
+}
+
+fn documents(trees: Vec<Tree>, defaults: &Defaults) -> Result<Vec<Document>, Problem> {
+    let mut documents = Vec::new();
+    let mut faults = Vec::new();
+    for tree in manifests(trees) {
+        if documents.len() + faults.len() >= DOCUMENTS_MAX {
+            let limit = DOCUMENTS_MAX as u64;
+            return Err(Problem::TooMany { what: "documents".to_owned(), limit });
+        }
+        let mut reader = Reader { index: documents.len() + 1, faults: &mut faults };
+        documents.push(reader.document(tree, defaults));
+        if faults.len() >= FAULTS_MAX {
+            break;
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Problem::BadBody(faults));
+    }
+    if documents.is_empty() {
+        return Err(Problem::body("the body is empty; send at least one manifest"));
+    }
+    Ok(documents.into_iter().flatten().collect())
+}
+
+/// Lists, and what a list of objects answered, stand for what they hold.
+fn manifests(trees: Vec<Tree>) -> Vec<Tree> {
+    let mut all = Vec::new();
+    for tree in trees {
+        match tree.node {
+            Node::Null => {}
+            Node::List(items) => all.extend(items),
+            Node::Map(entries) if entries.iter().any(|(key, _)| key.text == "items") => {
+                let items = entries.into_iter().find(|(key, _)| key.text == "items");
+                all.extend(items.into_iter().flat_map(|(_, items)| match items.node {
+                    Node::List(items) => items,
+                    _ => vec![items],
+                }));
+            }
+            _ => all.push(tree),
+        }
+    }
+    all
+}
+
+/// Reads one document and gathers its faults.
+struct Reader<'a> {
+    index: usize,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, place: Place, key: impl ToString, why: impl ToString) {
+        self.faults.push(Fault { document: Some(self.index), ..place.fault(key, why) });
+    }
+
+    fn document(&mut self, tree: Tree, defaults: &Defaults) -> Option<Document> {
+        let place = tree.place;
+        let Node::Map(entries) = tree.node else {
+            self.fault(place, "document", "a manifest is a mapping with kind, name and cfg");
+            return None;
+        };
+        let mut found: BTreeMap<String, (Place, Tree)> = BTreeMap::new();
+        for (key, value) in entries {
+            if KEYS.contains(&key.text.as_str()) {
+                found.insert(key.text, (key.place, value));
+            } else if !READ_ONLY_KEYS.contains(&key.text.as_str()) {
+                let why = format!("this key is not known; known are {}", KEYS.join(", "));
+                self.fault(key.place, &key.text, why);
+            }
+        }
+        let kind = self.name(found.remove("kind"), "kind", defaults.kind.as_ref());
+        let namespace =
+            self.name(found.remove("namespace"), "namespace", defaults.namespace.as_ref());
+        let names = self.names(found.remove("name"), place, defaults.name.as_ref());
+        let labels = found.remove("labels").and_then(|(_, tree)| self.labels(tree));
+        let owner = found.remove("owner").and_then(|(_, tree)| self.owner(&tree));
+        let (mut cfg, mut places) = (State::new(), BTreeMap::new());
+        if let Some((_, tree)) = found.remove("cfg") {
+            self.state(tree, None, &mut cfg, &mut places);
+        }
+        let Some(kind) = kind else {
+            if !self.faults.iter().any(|fault| fault.document == Some(self.index)) {
+                self.fault(place, "kind", "it is missing; write for example `kind: node`");
+            }
+            return None;
+        };
+        Some(Document {
+            index: self.index,
+            kind,
+            namespace,
+            names: names?,
+            labels,
+            owner,
+            cfg,
+            places,
+        })
+    }
+
+    /// A name that the route may say too.
+    fn name(
+        &mut self,
+        entry: Option<(Place, Tree)>,
+        key: &str,
+        default: Option<&Name>,
+    ) -> Option<Name> {
+        let Some((_, tree)) = entry.filter(|(_, tree)| !matches!(tree.node, Node::Null)) else {
+            return default.cloned();
+        };
+        let place = tree.place;
+        let Some(name) =
+            tree.text().map(Name::new).transpose().map_err(|e| e.to_string()).transpose()
+        else {
+            self.fault(place, key, "it must be a name");
+            return None;
+        };
+        match (name, default) {
+            (Err(why), _) => self.fault(place, key, why),
+            (Ok(name), Some(default)) if name != *default => {
+                self.fault(place, key, format!("it is {name}, and the request says {default}"));
+            }
+            (Ok(name), _) => return Some(name),
+        }
+        None
+    }
+
+    fn names(
+        &mut self,
+        entry: Option<(Place, Tree)>,
+        document: Place,
+        default: Option<&Name>,
+    ) -> Option<Vec<Name>> {
+        let Some((_, tree)) = entry else {
+            if default.is_none() {
+                self.fault(document, "name", "it is missing; write for example `name: n[1-8]`");
+            }
+            return default.map(|name| vec![name.clone()]);
+        };
+        if default.is_some() {
+            let place = tree.place;
+            return self.name(Some((place, tree)), "name", default).map(|name| vec![name]);
+        }
+        let expanded = tree.text().map(|text| nodeset::expand(&text));
+        match expanded {
+            Some(Ok(names)) => return Some(names),
+            Some(Err(error)) => self.fault(tree.place, "name", error),
+            None => self.fault(tree.place, "name", "it must be a name or a node set"),
+        }
+        None
+    }
+
+    fn labels(&mut self, tree: Tree) -> Option<Labels> {
+        let Node::Map(entries) = tree.node else {
+            if !matches!(tree.node, Node::Null) {
+                self.fault(tree.place, "labels", "labels are a mapping from name to text");
+            }
+            return None;
+        };
+        let mut labels = Labels::new();
+        for (key, value) in entries {
+            let shown = format!("labels.{}", key.text);
+            match (Name::new(&key.text), value.text()) {
+                (Ok(name), Some(text)) => {
+                    labels.insert(name, text);
+                }
+                (Err(error), _) => self.fault(key.place, shown, error),
+                (_, None) => self.fault(value.place, shown, "a label holds a text"),
+            }
+        }
+        Some(labels)
+    }
+
+    fn owner(&mut self, tree: &Tree) -> Option<ObjectRef> {
+        if matches!(tree.node, Node::Null) {
+            return None;
+        }
+        match tree.text().map(|text| parse_reference(&text)) {
+            Some(Ok(owner)) => return Some(owner),
+            Some(Err(why)) => self.fault(tree.place, "owner", why),
+            None => self.fault(tree.place, "owner", "it must be a name"),
+        }
+        None
+    }
+
+    /// Reads the part of a state at and below a path.
+    fn state(
+        &mut self,
+        tree: Tree,
+        at: Option<&Path>,
+        cfg: &mut State,
+        places: &mut BTreeMap<Path, Place>,
+    ) {
+        let shown = |at: Option<&Path>| match at {
+            Some(path) => format!("cfg{}", path.as_str().replace('/', ".")),
+            None => "cfg".to_owned(),
+        };
+        match (tree.node, at) {
+            (Node::Map(entries), _) => {
+                for (key, value) in entries {
+                    let path = match at {
+                        Some(path) => path.join(&key.text),
+                        None => Path::new(format!("/{}", key.text)),
+                    };
+                    match path {
+                        Ok(path) => self.state(value, Some(&path), cfg, places),
+                        Err(error) => {
+                            self.fault(key.place, format!("{}.{}", shown(at), key.text), error);
+                        }
+                    }
+                }
+            }
+            // Null says nothing of a path: to unset it, leave it out.
+            (Node::Null, _) => {}
+            (node, Some(path)) => {
+                let value = node.value();
+                let set = value.and_then(|value| {
+                    cfg.set(path.clone(), value).map_err(|error| error.to_string())
+                });
+                match set {
+                    Ok(()) => {
+                        places.insert(path.clone(), tree.place);
+                    }
+                    Err(why) => self.fault(tree.place, shown(at), why),
+                }
+            }
+            (_, None) => self.fault(tree.place, "cfg", "it is a mapping of paths and values"),
+        }
+    }
+}
+
+/// Reads `name`, `kind/name` or `kind/namespace/name`; a bare name is a node's.
+pub(crate) fn parse_reference(text: &str) -> Result<ObjectRef, String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let (kind, namespace, name) = match parts.as_slice() {
+        [name] => (NODE_KIND, None, *name),
+        [kind, name] => (*kind, None, *name),
+        [kind, namespace, name] => (*kind, Some(*namespace), *name),
+        _ => return Err(format!("{text:?} is not name, kind/name or kind/namespace/name")),
+    };
+    let parse = |text: &str| Name::new(text).map_err(|error| error.to_string());
+    Ok(ObjectRef {
+        kind: parse(kind)?,
+        namespace: namespace.map(parse).transpose()?,
+        name: parse(name)?,
+    })
+}

@@ -1,0 +1,132 @@
+//! The routes, one file a resource. Each is a name, a filter and a handler; every answer, problems
+//! included, carries the name of its route for the metrics.
+
+mod apply;
+mod cluster;
+mod debug;
+mod events;
+mod explain;
+mod family;
+mod graph;
+mod health;
+mod metrics;
+mod modules;
+mod objects;
+mod operations;
+mod txn;
+mod watch;
+mod write;
+
+pub use self::explain::ObjectPlan;
+pub(crate) use self::write::check_base;
+
+use std::{convert::Infallible, sync::Arc};
+
+use warp::{
+    Filter, Rejection,
+    filters::BoxedFilter,
+    http::{Method, StatusCode},
+    path::FullPath,
+    reject::{InvalidQuery, MethodNotAllowed, UnsupportedMediaType},
+    reply::Response,
+};
+
+use crate::{api::Shared, problem::Problem};
+
+/// The name of the route that answered, among the extensions of a response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route(pub(crate) &'static str);
+
+/// The routes of one resource.
+type Routes = BoxedFilter<(Response,)>;
+
+/// All routes.
+pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
+    let any = warp::any();
+    let known = objects::routes(shared)
+        .or(explain::routes(shared))
+        .unify()
+        .or(events::routes(shared))
+        .unify()
+        .or(apply::routes(shared))
+        .unify()
+        .or(txn::routes(shared))
+        .unify()
+        .or(watch::routes(shared))
+        .unify()
+        .or(operations::routes(shared))
+        .unify()
+        .or(graph::routes(shared))
+        .unify()
+        .or(modules::routes(shared))
+        .unify()
+        .or(cluster::routes(shared))
+        .unify()
+        .or(health::routes(shared))
+        .unify()
+        .or(metrics::routes(shared))
+        .unify()
+        .or(debug::routes(shared))
+        .unify()
+        .boxed();
+    let unknown = any.and(warp::path::full()).and(warp::method()).and_then(
+        |path: FullPath, method: Method| async move {
+            Err::<Response, _>(warp::reject::custom(Asked { path: shorten(path.as_str()), method }))
+        },
+    );
+    known.or(unknown).unify().recover(recover).unify().boxed()
+}
+
+/// What was asked for and not found; only to be said back.
+#[derive(Debug)]
+struct Asked {
+    path: String,
+    method: Method,
+}
+
+impl warp::reject::Reject for Asked {}
+
+/// Longest path that is said back, in characters.
+const PATH_SHOWN_MAX: usize = 256;
+
+fn shorten(path: &str) -> String {
+    path.chars().take(PATH_SHOWN_MAX).collect()
+}
+
+/// Turns what no route took into a problem.
+async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
+    let asked = rejection.find::<Asked>();
+    let path = || asked.map(|asked| asked.path.clone()).unwrap_or_default();
+    let problem = if let Some(problem) = rejection.find::<Problem>() {
+        problem.clone()
+    } else if rejection.find::<InvalidQuery>().is_some() {
+        Problem::query("query", "it cannot be read; write name=value&name=value")
+    } else if rejection.find::<MethodNotAllowed>().is_some() {
+        let method = asked.map(|asked| asked.method.to_string()).unwrap_or_default();
+        Problem::MethodNotAllowed { method, path: path() }
+    } else if rejection.find::<UnsupportedMediaType>().is_some() {
+        Problem::body("send JSON or YAML")
+    } else {
+        Problem::NoSuchRoute(path())
+    };
+    Ok(named("none", Ok(problem.into_response())))
+}
+
+/// Runs a handler and names its answer.
+async fn answered(
+    route: &'static str,
+    handler: impl Future<Output = Result<Response, Problem>>,
+) -> Response {
+    named(route, handler.await)
+}
+
+fn named(route: &'static str, answer: Result<Response, Problem>) -> Response {
+    let mut response = answer.unwrap_or_else(|problem| {
+        if problem.status() == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(route, %problem, "a request met a defect");
+        }
+        problem.into_response()
+    });
+    response.extensions_mut().insert(Route(route));
+    response
+}

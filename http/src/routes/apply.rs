@@ -1,0 +1,75 @@
+//! Apply: manifests of any kinds, many documents, created or updated in one transaction or not at
+//! all.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kraken_actors::quorum::Consistency;
+use kraken_engine::{catalog::Catalog, command::Txn, store::Store};
+use warp::{Filter, http::StatusCode, reply::Response};
+
+use super::{Routes, answered, objects::puts, write::Wish};
+use crate::{
+    api::Shared,
+    call::{Call, call_with_body},
+    document::{self, Defaults, Document},
+    problem::{FAULTS_MAX, Fault, Problem},
+};
+
+pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
+    warp::path!("v1" / "apply")
+        .and(warp::post())
+        .and(call_with_body(shared))
+        .then(|call, body| answered("apply", apply(call, body)))
+        .boxed()
+}
+
+async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
+    let wish = Wish::take(&mut call)?;
+    std::mem::take(&mut call.query).done()?;
+    let defaults = Defaults::default();
+    let documents = document::read(&body, &defaults)?;
+    check(&call, &body, &documents, &defaults).await?;
+    let txn = Txn { preconditions: Vec::new(), ops: puts(&documents)?, note: None };
+    wish.write(&call, txn, StatusCode::OK).await
+}
+
+/// Checks documents against what is declared, and says all that is wrong with the places where it
+/// stands. The store checks again; this is for people.
+pub(super) async fn check(
+    call: &Call,
+    body: &Bytes,
+    documents: &[Document],
+    defaults: &Defaults,
+) -> Result<(), Problem> {
+    let catalog = |store: &Store| store.catalog().clone();
+    let catalog = call.read(Consistency::Stale, catalog).await?;
+    let faults = faults(&catalog, documents);
+    if faults.is_empty() {
+        return Ok(());
+    }
+    // JSON is read without places; now they are worth a second reading.
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    match document::read_placed(text, defaults) {
+        Ok(placed) => Err(Problem::Invalid(self::faults(&catalog, &placed))),
+        Err(_) => Err(Problem::Invalid(faults)),
+    }
+}
+
+fn faults(catalog: &Catalog, documents: &[Document]) -> Vec<Fault> {
+    let of = |document| faults_of(catalog, document);
+    documents.iter().flat_map(of).take(FAULTS_MAX).collect()
+}
+
+fn faults_of(catalog: &Catalog, document: &Document) -> Vec<Fault> {
+    let Some(object) = document.keys().next() else { return Vec::new() };
+    let Some(kind) = catalog.kind(&document.kind) else {
+        let why = format!("no extension declares objects of kind {}", document.kind);
+        return vec![Fault { document: Some(document.index), ..Fault::at("kind", why) }];
+    };
+    let wrong = document.cfg.iter().filter_map(|(path, value)| {
+        let why = kind.schema.check_set(path, value).err()?;
+        Some(document.fault(&object, path.as_str(), why))
+    });
+    wrong.collect()
+}

@@ -1,0 +1,75 @@
+//! Mutation graphs: what may become of a kind's paths, or of one object.
+
+use std::sync::Arc;
+
+use kraken_actors::quorum::Consistency;
+use kraken_engine::{
+    explain::{self, Scene},
+    fleet::Fleet,
+    graph::{Graph, of_kind},
+    id::Name,
+    manifest::NODE_KIND,
+    planner::Planner,
+    store::Store,
+};
+use warp::{Filter, reply::Response};
+
+use super::{Routes, answered, family::Family};
+use crate::{
+    api::Shared,
+    call::{Call, call},
+    problem::Problem,
+    reply::{json, typed, with_revision},
+};
+
+pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
+    warp::path!("v1" / "graph")
+        .and(warp::get())
+        .and(call(shared))
+        .then(|call| answered("graph", graph(call)))
+        .boxed()
+}
+
+/// How a graph is written.
+#[derive(Debug, Clone, Copy, Default)]
+enum Format {
+    #[default]
+    Json,
+    Dot,
+    Mermaid,
+}
+
+async fn graph(mut call: Call) -> Result<Response, Problem> {
+    let words = [("json", Format::Json), ("dot", Format::Dot), ("mermaid", Format::Mermaid)];
+    let format = call.query.one_of("format", &words)?.unwrap_or_default();
+    let kind = call.query.parse::<Name>("kind")?;
+    let node = call.query.take("node");
+    std::mem::take(&mut call.query).done()?;
+    let store = call.read(Consistency::Stale, Store::clone).await?;
+    let revision = store.revision();
+    let node_kind = || Name::new(NODE_KIND).map_err(|error| Problem::query("kind", error));
+    let kind = kind.map_or_else(node_kind, Ok)?;
+    let dsc = match node {
+        Some(_) => call.shared.api.state.read(Fleet::all_dsc).await?,
+        None => <_>::default(),
+    };
+    let draw = move || draw(Scene::new(store, dsc), kind, node.as_deref());
+    let failed = |error| Problem::Internal(format!("drawing ended early: {error}"));
+    let graph = tokio::task::spawn_blocking(draw).await.map_err(failed)??;
+    let response = match format {
+        Format::Json => json(&graph)?,
+        Format::Dot => typed(graph.to_dot().into_bytes(), "text/vnd.graphviz; charset=utf-8"),
+        Format::Mermaid => typed(graph.to_mermaid().into_bytes(), "text/plain; charset=utf-8"),
+    };
+    Ok(with_revision(response, revision))
+}
+
+fn draw(scene: Scene, kind: Name, object: Option<&str>) -> Result<Graph, Problem> {
+    let Some(text) = object else {
+        let found = scene.store.catalog().kind(&kind);
+        let catalog = found.ok_or_else(|| Problem::NoSuchThing(format!("kind {kind}")))?;
+        return Ok(of_kind(catalog));
+    };
+    let object = Family { kind, namespace: None }.get(&scene.store, text)?.clone();
+    Ok(explain::graph(scene.subject(&object), &mut Planner::new()))
+}

@@ -1,0 +1,49 @@
+//! Whether the process lives, and whether it can serve.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use warp::{Filter, reply::Response};
+
+use super::{Routes, answered};
+use crate::{
+    api::Shared,
+    call::{Call, call},
+    problem::Problem,
+    reply,
+};
+
+pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
+    let health = warp::path!("healthz")
+        .and(warp::get())
+        .and(call(shared))
+        .then(|call| answered("healthz", health(call)));
+    let ready = warp::path!("readyz")
+        .and(warp::get())
+        .and(call(shared))
+        .then(|call| answered("readyz", ready(call)));
+    health.or(ready).unify().boxed()
+}
+
+async fn health(call: Call) -> Result<Response, Problem> {
+    let api = &call.shared.api;
+    reply::json(&json!({ "status": "alive", "node": api.node, "version": api.version }))
+}
+
+async fn ready(call: Call) -> Result<Response, Problem> {
+    let api = &call.shared.api;
+    let status = api.quorum.status();
+    if status.cluster.is_none() {
+        let why = "this member belongs to no cluster yet; found one with cluster init, or join one";
+        return Err(Problem::Unavailable(why.to_owned()));
+    }
+    let leadership = *api.quorum.leadership().borrow();
+    let Some(leader) = leadership.leader else {
+        return Err(Problem::Unavailable("no leader is known".to_owned()));
+    };
+    if call.shared.shutdown.is_cancelled() {
+        return Err(Problem::Unavailable("the server is stopping".to_owned()));
+    }
+    let body = json!({ "status": "ready", "leader": leader, "revision": status.revision });
+    reply::json(&body)
+}

@@ -1,0 +1,86 @@
+//! Metrics in Prometheus's text form. What is a state and not a count is read when it is asked for.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kraken_engine::{
+    fleet::{Fleet, LINK_PATH, Link},
+    manifest::NODE_KIND,
+    status::Status,
+};
+use metrics::gauge;
+use warp::{Filter, reply::Response};
+
+use super::{Routes, answered};
+use crate::{
+    api::Shared,
+    call::{Call, call},
+    problem::Problem,
+    reply::typed,
+};
+
+/// The media type of the answer.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
+    warp::path!("metrics")
+        .and(warp::get())
+        .and(call(shared))
+        .then(|call| answered("metrics", render(call)))
+        .boxed()
+}
+
+async fn render(call: Call) -> Result<Response, Problem> {
+    let api = &call.shared.api;
+    gauge_quorum(&call);
+    let fleet = api.state.read(Counts::of).await?;
+    gauge!("kraken_objects").set(float(fleet.objects));
+    gauge!("kraken_nodes_attached").set(float(fleet.attached));
+    for (phase, count) in &fleet.phases {
+        gauge!("kraken_objects_in_phase", "phase" => *phase).set(float(*count));
+    }
+    gauge!("kraken_events_arrived").set(float(*api.state.arrivals().borrow()));
+    call.shared.metrics.run_upkeep();
+    Ok(typed(call.shared.metrics.render().into_bytes(), TEXT))
+}
+
+fn gauge_quorum(call: &Call) {
+    let quorum = &call.shared.api.quorum;
+    let status = quorum.status();
+    let leadership = *quorum.leadership().borrow();
+    gauge!("kraken_revision").set(float(status.revision.get()));
+    gauge!("kraken_raft_applied_index").set(float(status.applied));
+    gauge!("kraken_raft_log_index").set(float(status.last_log));
+    gauge!("kraken_raft_term").set(float(status.term.get()));
+    gauge!("kraken_raft_is_leader").set(float(u64::from(leadership.is_me)));
+    gauge!("kraken_raft_has_leader").set(float(u64::from(leadership.leader.is_some())));
+    gauge!("kraken_raft_members").set(float(status.members.len() as u64));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float by its format")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// What there is in the fleet, counted.
+#[derive(Default)]
+struct Counts {
+    objects: u64,
+    attached: u64,
+    phases: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    fn of(fleet: &Fleet) -> Self {
+        let mut counts = Self::default();
+        for object in fleet.objects() {
+            let dsc = fleet.dsc(object.uid);
+            let link = dsc.value(LINK_PATH).and_then(|link| link.as_str());
+            let is_node = object.key.kind.as_str() == NODE_KIND;
+            counts.objects += 1;
+            counts.attached += u64::from(is_node && link == Some(Link::Up.as_str()));
+            let phase = Status::of(&dsc).map_or("None", |status| status.phase.as_str());
+            *counts.phases.entry(phase).or_default() += 1;
+        }
+        counts
+    }
+}

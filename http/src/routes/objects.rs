@@ -1,0 +1,341 @@
+//! Objects: list, create, read, replace, patch, delete. Nodes are objects of kind `node` under a
+//! shorter path.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use kraken_actors::quorum::Consistency;
+use kraken_engine::{
+    catalog::Catalog,
+    command::{Condition, OPS_MAX, Op, Precondition, Target, Txn},
+    dsc::Dsc,
+    fleet::Fleet,
+    id::{Name, Revision, Uid},
+    object::{Object, ObjectRef},
+    store::Store,
+};
+use serde_json::Value as Json;
+use warp::{Filter, http::StatusCode, reply::Response};
+
+use super::{
+    Routes, answered,
+    family::{Family, family},
+    write::{Wish, matched},
+};
+use crate::{
+    api::Shared,
+    call::{Call, call, call_with_body},
+    document::{self, Defaults, Document, parse_reference},
+    json::{Patch, flatten},
+    problem::Problem,
+    query::Which,
+    reply::{json, with_revision, with_tag},
+    view::{List, ObjectView, Setting, Shown},
+};
+
+/// Most items of one page of a list; also how many there are unless `limit` says less.
+pub(crate) const LIST_ITEMS_MAX: usize = 10_000;
+
+pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
+    let many = || family().and(warp::path::end());
+    let one = || family().and(warp::path::param::<String>()).and(warp::path::end());
+    let list_route = many()
+        .and(warp::get())
+        .and(call(shared))
+        .then(|family, call| answered("objects.list", list(family, call)));
+    let create_route = many()
+        .and(warp::post())
+        .and(call_with_body(shared))
+        .then(|family, call, body| answered("objects.create", create(family, call, body)));
+    let patch_many_route = many()
+        .and(warp::patch())
+        .and(call_with_body(shared))
+        .then(|family, call, body| answered("objects.patchMany", patch_many(family, call, body)));
+    let get_route = one()
+        .and(warp::get())
+        .and(call(shared))
+        .then(|family, name, call| answered("objects.get", get(family, name, call)));
+    let put_route = one()
+        .and(warp::put())
+        .and(call_with_body(shared))
+        .then(|family, name, call, body| answered("objects.put", put(family, name, call, body)));
+    let patch_route =
+        one().and(warp::patch()).and(call_with_body(shared)).then(|family, name, call, body| {
+            answered("objects.patch", patch(family, name, call, body))
+        });
+    let delete_route = one()
+        .and(warp::delete())
+        .and(call_with_body(shared))
+        .then(|family, name, call, _| answered("objects.delete", delete(family, name, call)));
+    let reads = list_route.or(get_route).unify().boxed();
+    let writes = create_route.or(put_route).unify().or(patch_route).unify();
+    let writes = writes.or(patch_many_route).unify().or(delete_route).unify();
+    reads.or(writes).unify().boxed()
+}
+
+/// Objects as they were read, with all that it takes to show them.
+pub(super) struct Found {
+    pub(super) revision: Revision,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) objects: Vec<Arc<Object>>,
+    pub(super) owners: BTreeMap<Uid, ObjectRef>,
+}
+
+impl Found {
+    pub(super) fn of(store: &Store, objects: Vec<Arc<Object>>) -> Self {
+        let owners = objects.iter().filter_map(|object| store.object(object.owner?));
+        Self {
+            revision: store.revision(),
+            catalog: store.catalog().clone(),
+            owners: owners.map(|owner| (owner.uid, owner.key.clone())).collect(),
+            objects,
+        }
+    }
+
+    /// Shows the objects with what this member has seen of them.
+    pub(super) async fn show(&self, call: &Call, shown: Shown) -> Result<Vec<ObjectView>, Problem> {
+        let api = &call.shared.api;
+        let uids: Vec<Uid> = self.objects.iter().map(|object| object.uid).collect();
+        let seen: Vec<Arc<Dsc>> = match shown {
+            Shown::Cfg => vec![Arc::default(); uids.len()],
+            Shown::Both | Shown::Dsc | Shown::Merged => {
+                let look = move |fleet: &Fleet| uids.iter().map(|uid| fleet.dsc(*uid)).collect();
+                api.state.read(look).await?
+            }
+        };
+        let setting = Setting { catalog: &self.catalog, shown, now: api.clock.wall() };
+        let view = |(object, dsc): (&Arc<Object>, &Arc<Dsc>)| {
+            let owner = object.owner.and_then(|owner| self.owners.get(&owner));
+            ObjectView::of(object, owner, dsc, setting)
+        };
+        Ok(self.objects.iter().zip(&seen).map(view).collect())
+    }
+}
+
+fn shown(call: &mut Call) -> Result<Shown, Problem> {
+    let words = [
+        ("both", Shown::Both),
+        ("cfg", Shown::Cfg),
+        ("dsc", Shown::Dsc),
+        ("merged", Shown::Merged),
+    ];
+    Ok(call.query.one_of("view", &words)?.unwrap_or_default())
+}
+
+async fn list(family: Family, mut call: Call) -> Result<Response, Problem> {
+    let consistency = call.consistency()?;
+    let shown = shown(&mut call)?;
+    let which = call.query.which()?;
+    let limit = call.query.parse::<usize>("limit")?.unwrap_or(LIST_ITEMS_MAX);
+    if limit == 0 || limit > LIST_ITEMS_MAX {
+        return Err(Problem::query("limit", format!("it must be from 1 to {LIST_ITEMS_MAX}")));
+    }
+    let after = call.query.take("continue").map(|text| continued(&family, &text)).transpose()?;
+    std::mem::take(&mut call.query).done()?;
+    let (found, next) =
+        call.read(consistency, |store| page(store, &family, &which, after, limit)).await?;
+    let body = List {
+        revision: found.revision.get(),
+        items: found.show(&call, shown).await?,
+        r#continue: next,
+    };
+    Ok(with_tag(with_revision(json(&body)?, found.revision), found.revision))
+}
+
+/// The key after which a page starts: the last one of the page before.
+fn continued(family: &Family, text: &str) -> Result<ObjectRef, Problem> {
+    let wrong = || Problem::query("continue", "give it as the page before answered it");
+    let key = parse_reference(text).map_err(|_| wrong())?;
+    if key.kind == family.kind { Ok(key) } else { Err(wrong()) }
+}
+
+fn page(
+    store: &Store,
+    family: &Family,
+    which: &Which,
+    after: Option<ObjectRef>,
+    limit: usize,
+) -> (Found, Option<String>) {
+    let chosen = family.choose(store, which).into_iter();
+    let mut rest = chosen.filter(|object| after.as_ref().is_none_or(|after| object.key > *after));
+    let objects: Vec<Arc<Object>> = rest.by_ref().take(limit).cloned().collect();
+    let is_more = rest.next().is_some();
+    let last = objects.last().filter(|_| is_more);
+    let next = last.map(|object| crate::view::reference(&object.key));
+    (Found::of(store, objects), next)
+}
+
+async fn get(family: Family, name: String, mut call: Call) -> Result<Response, Problem> {
+    let consistency = call.consistency()?;
+    let shown = shown(&mut call)?;
+    std::mem::take(&mut call.query).done()?;
+    let found = call
+        .read(consistency, |store| {
+            Ok::<_, Problem>(Found::of(store, vec![family.get(store, &name)?.clone()]))
+        })
+        .await??;
+    let revision = found.objects.first().map(|object| object.revision).unwrap_or_default();
+    let view = found.show(&call, shown).await?.pop().ok_or_else(|| family.missing(&name))?;
+    Ok(with_tag(with_revision(json(&view)?, found.revision), revision))
+}
+
+async fn create(family: Family, mut call: Call, body: Bytes) -> Result<Response, Problem> {
+    let wish = Wish::take(&mut call)?;
+    std::mem::take(&mut call.query).done()?;
+    let defaults = Defaults { kind: Some(family.kind), namespace: family.namespace, name: None };
+    let documents = document::read(&body, &defaults)?;
+    let keys: Vec<ObjectRef> = documents.iter().flat_map(Document::keys).collect();
+    let absent = |object| Precondition { object, is: Condition::Absent };
+    let preconditions = keys.iter().cloned().map(absent).collect();
+    let ops = puts(&documents)?;
+    super::apply::check(&call, &body, &documents, &defaults).await?;
+    let txn = Txn { preconditions, ops, note: None };
+    match wish.write(&call, txn, StatusCode::CREATED).await {
+        Err(Problem::PreconditionFailed(why)) => Err(existing(&call, keys, why).await),
+        answer => answer,
+    }
+}
+
+/// Says which of the objects that were to be created are there.
+async fn existing(call: &Call, keys: Vec<ObjectRef>, why: String) -> Problem {
+    let read = call.read(Consistency::Linearizable, |store| {
+        keys.iter().filter(|key| store.find(key).is_some()).map(ToString::to_string).collect()
+    });
+    match read.await {
+        Ok(exist) if !Vec::is_empty(&exist) => Problem::Exists(exist),
+        _ => Problem::PreconditionFailed(why),
+    }
+}
+
+/// Puts every object that the documents declare.
+pub(super) fn puts(documents: &[Document]) -> Result<Vec<Op>, Problem> {
+    let count: usize = documents.iter().map(|document| document.names.len()).sum();
+    if count > OPS_MAX {
+        return Err(Problem::TooMany { what: "objects".to_owned(), limit: OPS_MAX as u64 });
+    }
+    let put = |document: &Document, object| Op::Put {
+        object,
+        labels: document.labels.clone(),
+        owner: document.owner.clone(),
+        cfg: document.cfg.clone(),
+    };
+    let of = |document| Document::keys(document).map(move |key| put(document, key));
+    Ok(documents.iter().flat_map(of).collect())
+}
+
+async fn put(
+    family: Family,
+    name: String,
+    mut call: Call,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let wish = Wish::take(&mut call)?;
+    std::mem::take(&mut call.query).done()?;
+    let held = call
+        .read(Consistency::Linearizable, |store| family.find(store, &name).map(|o| o.key.clone()))
+        .await?;
+    let is_new = held.is_none();
+    let key = match held {
+        Some(key) => key,
+        None => family.key(Name::new(&name).map_err(|_| family.missing(&name))?),
+    };
+    let defaults = Defaults {
+        kind: Some(key.kind.clone()),
+        namespace: key.namespace.clone(),
+        name: Some(key.name.clone()),
+    };
+    let documents = document::read(&body, &defaults)?;
+    if documents.len() != 1 {
+        return Err(Problem::body("send exactly one manifest"));
+    }
+    super::apply::check(&call, &body, &documents, &defaults).await?;
+    let preconditions = matched(call.if_match()?, &key);
+    let txn = Txn { preconditions, ops: puts(&documents)?, note: None };
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    wish.write(&call, txn, status).await
+}
+
+/// Reads a merge patch of Cfg.
+fn merge_patch(body: &Bytes) -> Result<Patch, Problem> {
+    let json: Json = match serde_json::from_slice(body) {
+        Ok(json) => json,
+        Err(error) => serde_saphyr::from_slice(body)
+            .map_err(|_| Problem::body(format!("the body is neither JSON nor YAML: {error}")))?,
+    };
+    flatten(&json).map_err(|fault| Problem::BadBody(vec![fault]))
+}
+
+/// One merge of a patch.
+fn merge(target: Target, patch: &Patch) -> Op {
+    Op::Merge { target, set: patch.set.clone(), unset: patch.unset.clone() }
+}
+
+async fn patch(
+    family: Family,
+    name: String,
+    mut call: Call,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let wish = Wish::take(&mut call)?;
+    std::mem::take(&mut call.query).done()?;
+    let patch = merge_patch(&body)?;
+    let key = key_of(&family, &name, &call).await?;
+    let preconditions = matched(call.if_match()?, &key);
+    let ops = vec![merge(Target::One(key), &patch)];
+    wish.write(&call, Txn { preconditions, ops, note: None }, StatusCode::OK).await
+}
+
+/// The key of an object that is asked for by name or uid. A name needs no look: the store refuses
+/// one that is not there.
+async fn key_of(family: &Family, name: &str, call: &Call) -> Result<ObjectRef, Problem> {
+    match Name::new(name) {
+        Ok(plain) if name.parse::<Uid>().is_err() => Ok(family.key(plain)),
+        _ => {
+            let find = |store: &Store| family.get(store, name).map(|object| object.key.clone());
+            call.read(Consistency::Linearizable, find).await?
+        }
+    }
+}
+
+async fn patch_many(family: Family, mut call: Call, body: Bytes) -> Result<Response, Problem> {
+    let wish = Wish::take(&mut call)?;
+    let which = call.query.which()?;
+    std::mem::take(&mut call.query).done()?;
+    let patch = merge_patch(&body)?;
+    let targets = match which {
+        Which::All => {
+            let why = "say which objects are meant, by a selector or by names";
+            return Err(Problem::query("selector", why));
+        }
+        Which::Names(names) if names.len() > OPS_MAX => {
+            return Err(Problem::TooMany { what: "names".to_owned(), limit: OPS_MAX as u64 });
+        }
+        Which::Names(names) => {
+            names.into_iter().map(|name| Target::One(family.key(name))).collect()
+        }
+        Which::Selector(selector) if family.namespace.is_none() => {
+            vec![Target::Matching { kind: family.kind, selector }]
+        }
+        // The store selects within a kind; a namespace narrows that here.
+        which @ Which::Selector(_) => {
+            let choose = |store: &Store| -> Vec<Target> {
+                let chosen = family.choose(store, &which).into_iter();
+                chosen.map(|object| Target::One(object.key.clone())).collect()
+            };
+            call.read(Consistency::Linearizable, choose).await?
+        }
+    };
+    let ops = targets.into_iter().map(|target| merge(target, &patch)).collect();
+    wish.write(&call, Txn { preconditions: Vec::new(), ops, note: None }, StatusCode::OK).await
+}
+
+async fn delete(family: Family, name: String, mut call: Call) -> Result<Response, Problem> {
+    let wish = Wish::take(&mut call)?;
+    let force = call.query.flag("force")?;
+    std::mem::take(&mut call.query).done()?;
+    let key = key_of(&family, &name, &call).await?;
+    let preconditions = matched(call.if_match()?, &key);
+    let status = if force { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let ops = vec![Op::Delete { object: key, force }];
+    wish.write(&call, Txn { preconditions, ops, note: None }, status).await
+}

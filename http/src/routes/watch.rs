@@ -1,0 +1,281 @@
+//! Watching: every change of Cfg in order, and what was seen, as it changes.
+//!
+//! Cfg is ordered and can be resumed from a revision while it is kept; past that the answer is 410,
+//! and the client lists again. Dsc is level-triggered: a line tells what an object looks like now,
+//! however often it changed. The first line is a bookmark: who lists after it has missed nothing.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use kraken_actors::{dirty::Dirty, quorum::Commit};
+use kraken_engine::{
+    catalog::Catalog,
+    dsc::Dsc,
+    fleet::Fleet,
+    id::{Name, Revision, Uid},
+    object::{Object, ObjectRef},
+    selector::Selector,
+    store::Change,
+};
+use serde::Serialize;
+use warp::{Filter, reply::Response};
+
+use super::{Routes, answered};
+use crate::{
+    api::Shared,
+    call::{Call, call},
+    hub::{Next, Position},
+    problem::Problem,
+    query::Which,
+    stream::{Gone, Lines, open},
+    view::{ObjectView, Setting, Shown},
+};
+
+/// Most commits that are written to one client at a time.
+const COMMITS_BATCH_MAX: usize = 16;
+/// Most objects whose Dsc is read at a time.
+const OBJECTS_BATCH_MAX: usize = 256;
+/// What changes within this time is told once.
+const COALESCE: Duration = Duration::from_millis(20);
+
+pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
+    warp::path!("v1" / "watch")
+        .and(warp::get())
+        .and(call(shared))
+        .then(|call| answered("watch", watch(call)))
+        .boxed()
+}
+
+/// One line of a watch.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    r#type: Type,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
+    revision: Revision,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<&'a ObjectView>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Type {
+    Put,
+    Delete,
+    Bookmark,
+    Lagged,
+}
+
+/// What a client wants to see.
+struct Wanted {
+    kinds: BTreeSet<Name>,
+    selector: Option<Selector>,
+    names: BTreeSet<Name>,
+    cfg: bool,
+    dsc: bool,
+}
+
+impl Wanted {
+    fn take(call: &mut Call) -> Result<Self, Problem> {
+        let names = |parameter: &str, text: String| -> Result<BTreeSet<Name>, Problem> {
+            let parse =
+                |text: &str| Name::new(text).map_err(|error| Problem::query(parameter, error));
+            text.split(',').map(str::trim).map(parse).collect()
+        };
+        let kinds = call.query.take("kinds").map(|text| names("kinds", text)).transpose()?;
+        let states = call.query.take("states").unwrap_or_else(|| "cfg,dsc".to_owned());
+        let (mut cfg, mut dsc) = (false, false);
+        for state in states.split(',') {
+            match state.trim() {
+                "cfg" => cfg = true,
+                "dsc" => dsc = true,
+                other => {
+                    return Err(Problem::query("states", format!("{other:?} is not cfg or dsc")));
+                }
+            }
+        }
+        let (selector, names) = match call.query.which()? {
+            Which::All => (None, BTreeSet::new()),
+            Which::Selector(selector) => (Some(selector), BTreeSet::new()),
+            Which::Names(names) => (None, names.into_iter().collect()),
+        };
+        Ok(Self { kinds: kinds.unwrap_or_default(), selector, names, cfg, dsc })
+    }
+
+    fn takes(&self, object: &Object) -> bool {
+        let kind = self.kinds.is_empty() || self.kinds.contains(&object.key.kind);
+        let name = self.names.is_empty() || self.names.contains(&object.key.name);
+        kind && name && self.selector.as_ref().is_none_or(|s| s.matches(&object.labels))
+    }
+}
+
+async fn watch(mut call: Call) -> Result<Response, Problem> {
+    let from = call.query.parse::<u64>("from")?.map(Revision::new);
+    let wanted = Wanted::take(&mut call)?;
+    std::mem::take(&mut call.query).done()?;
+    // Marks are gathered from here on: what the client lists after its first line is not missed.
+    let dirty = match wanted.dsc {
+        true => call.shared.api.state.watch_objects().await,
+        false => Dirty::new(),
+    };
+    let hub = &call.shared.hub;
+    let position = match from {
+        None => hub.now(),
+        Some(from) => hub
+            .after(from)
+            .map_err(|too_old| Problem::Gone { from: from.get(), oldest: too_old.oldest.get() })?,
+    };
+    let revision = from.unwrap_or(call.shared.api.quorum.status().revision);
+    let (lines, response) = open(&call.shared, &call.headers)?;
+    let shared = call.shared.clone();
+    let shutdown = shared.shutdown.clone();
+    let watcher = Watcher { shared, wanted, lines, dirty, position, revision };
+    tokio::spawn(async move {
+        shutdown.run_until_cancelled(watcher.run()).await;
+    });
+    Ok(response)
+}
+
+/// One client that watches.
+struct Watcher {
+    shared: Arc<Shared>,
+    wanted: Wanted,
+    lines: Lines,
+    dirty: Dirty<Uid>,
+    position: Position,
+    revision: Revision,
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        let mut moved = self.shared.hub.moved();
+        if self.bookmark().await.is_err() {
+            return;
+        }
+        loop {
+            moved.mark_unchanged();
+            if self.write_commits().await.is_err() || self.write_dsc().await.is_err() {
+                return;
+            }
+            tokio::select! {
+                () = self.lines.closed() => return,
+                changed = moved.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = self.marked() => {}
+                () = tokio::time::sleep(self.shared.limits.heartbeat) => {
+                    if self.bookmark().await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until something was seen, and a little more for what comes with it.
+    async fn marked(&self) {
+        self.dirty.marked().await;
+        tokio::time::sleep(COALESCE).await;
+    }
+
+    async fn bookmark(&self) -> Result<(), Gone> {
+        self.write(Type::Bookmark, None, None).await
+    }
+
+    async fn write(
+        &self,
+        r#type: Type,
+        state: Option<&'static str>,
+        object: Option<&ObjectView>,
+    ) -> Result<(), Gone> {
+        let line = Line { r#type, state, revision: self.revision, object };
+        let position = self.revision.to_string();
+        self.lines.write(Some(&position), &line).await
+    }
+
+    /// Writes all commits that have come. A watcher that fell behind is told so and ends.
+    async fn write_commits(&mut self) -> Result<(), Gone> {
+        loop {
+            match self.shared.hub.since(self.position, COMMITS_BATCH_MAX) {
+                Next::Lagged => {
+                    self.write(Type::Lagged, None, None).await?;
+                    return Err(Gone);
+                }
+                Next::Commits(commits, _) if commits.is_empty() => return Ok(()),
+                Next::Commits(commits, next) => {
+                    for commit in &commits {
+                        self.write_commit(commit).await?;
+                    }
+                    self.position = next;
+                }
+            }
+        }
+    }
+
+    async fn write_commit(&mut self, commit: &Commit) -> Result<(), Gone> {
+        self.revision = commit.revision;
+        if !self.wanted.cfg {
+            return Ok(());
+        }
+        let changes = commit.changes.iter().filter(|c| self.wanted.takes(c.object()));
+        let changes: Vec<&Change> = changes.collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let owners = self.owners(changes.iter().filter_map(|c| c.object().owner)).await?;
+        let nothing = (Catalog::default(), Dsc::new());
+        let now = self.shared.api.clock.wall();
+        let setting = Setting { catalog: &nothing.0, shown: Shown::Cfg, now };
+        for change in changes {
+            let object = change.object();
+            let owner = object.owner.and_then(|owner| owners.get(&owner));
+            let view = ObjectView::of(object, owner, &nothing.1, setting);
+            let r#type = match change {
+                Change::Put(_) => Type::Put,
+                Change::Removed(_) => Type::Delete,
+            };
+            self.write(r#type, Some("cfg"), Some(&view)).await?;
+        }
+        Ok(())
+    }
+
+    /// What owners are called.
+    async fn owners(
+        &self,
+        uids: impl Iterator<Item = Uid>,
+    ) -> Result<std::collections::BTreeMap<Uid, ObjectRef>, Gone> {
+        let uids: BTreeSet<Uid> = uids.collect();
+        if uids.is_empty() {
+            return Ok(<_>::default());
+        }
+        let find = move |fleet: &Fleet| {
+            let known = uids.iter().filter_map(|uid| Some((*uid, fleet.object(*uid)?.key.clone())));
+            known.collect()
+        };
+        self.shared.api.state.read(find).await.map_err(|_| Gone)
+    }
+
+    /// Writes what the marked objects look like now.
+    async fn write_dsc(&self) -> Result<(), Gone> {
+        let marked: Vec<Uid> = self.dirty.take().into_iter().collect();
+        for some in marked.chunks(OBJECTS_BATCH_MAX) {
+            let some = some.to_vec();
+            let look = move |fleet: &Fleet| {
+                let found = some.iter().filter_map(|uid| fleet.object(*uid));
+                let seen: Vec<(Arc<Object>, Arc<Dsc>)> =
+                    found.map(|object| (object.clone(), fleet.dsc(object.uid))).collect();
+                (fleet.catalog().clone(), seen)
+            };
+            let (catalog, seen) = self.shared.api.state.read(look).await.map_err(|_| Gone)?;
+            let now = self.shared.api.clock.wall();
+            let setting = Setting { catalog: &catalog, shown: Shown::Dsc, now };
+            for (object, dsc) in seen.iter().filter(|(object, _)| self.wanted.takes(object)) {
+                let view = ObjectView::of(object, None, dsc, setting);
+                self.write(Type::Put, Some("dsc"), Some(&view)).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! Writing a transaction: guarded by what the request expects, planned where it only asks, and
+//! proposed otherwise.
+
+use std::collections::BTreeSet;
+
+use kraken_engine::{
+    command::{Command, Condition, Op, Precondition, Target, Txn},
+    id::Revision,
+    object::ObjectRef,
+    store::Store,
+};
+use warp::{http::StatusCode, reply::Response};
+
+use crate::{
+    call::{Call, Done, IfMatch},
+    dry_run,
+    problem::Problem,
+    reply::{Written, json, with_revision, with_status, with_tag},
+};
+
+/// Longest note in bytes.
+pub(crate) const NOTE_BYTES_MAX: usize = 1_024;
+
+/// A write as the query wants it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wish {
+    /// Only plan it.
+    dry: bool,
+    /// Only if Cfg is at this revision.
+    expect: Option<Revision>,
+    /// A word to those who read the history.
+    note: Option<String>,
+}
+
+impl Wish {
+    /// Takes `dryRun`, `expect` and `note`.
+    pub(super) fn take(call: &mut Call) -> Result<Self, Problem> {
+        let dry = call.query.one_of("dryRun", &[("plan", true), ("none", false)])?;
+        let expect = call.query.parse::<u64>("expect")?.map(Revision::new);
+        let note = call.query.take("note");
+        if note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES_MAX) {
+            return Err(Problem::query("note", format!("it is limited to {NOTE_BYTES_MAX} bytes")));
+        }
+        Ok(Self { dry: dry.unwrap_or_default(), expect, note })
+    }
+
+    /// Carries out a transaction, or plans it.
+    pub(super) async fn write(
+        self,
+        call: &Call,
+        mut txn: Txn,
+        status: StatusCode,
+    ) -> Result<Response, Problem> {
+        txn.note = txn.note.or(self.note);
+        if self.dry {
+            return dry_run::answer(call, txn, self.expect).await;
+        }
+        if let Some(expected) = self.expect {
+            let pins = call.read(<_>::default(), |store| pins(store, &txn, expected)).await??;
+            txn.preconditions.extend(pins);
+        }
+        let done = call.propose(Command::Txn(txn)).await?;
+        written(done, status)
+    }
+}
+
+/// The answer to a write.
+pub(super) fn written(done: Done, status: StatusCode) -> Result<Response, Problem> {
+    let body = Written { revision: done.revision.get(), changed: done.changed };
+    let response = with_status(json(&body)?, status);
+    Ok(with_tag(with_revision(response, done.revision), done.revision))
+}
+
+/// What `If-Match` asks of one object, as a precondition.
+pub(super) fn matched(asked: Option<IfMatch>, object: &ObjectRef) -> Vec<Precondition> {
+    let is = asked.map(|asked| match asked {
+        IfMatch::Exists => Condition::Exists,
+        IfMatch::Revision(revision) => Condition::Revision(revision),
+    });
+    is.into_iter().map(|is| Precondition { object: object.clone(), is }).collect()
+}
+
+/// Refuses a Cfg that has moved.
+pub(crate) fn check_base(store: &Store, expected: Revision) -> Result<(), Problem> {
+    let found = store.revision();
+    if found == expected {
+        return Ok(());
+    }
+    Err(Problem::BaseMoved { expected: expected.get(), found: found.get() })
+}
+
+/// Pins every object that a transaction touches to what it is at the expected revision, so that a
+/// write that comes in between is not overwritten.
+fn pins(store: &Store, txn: &Txn, expected: Revision) -> Result<Vec<Precondition>, Problem> {
+    check_base(store, expected)?;
+    let mut touched: BTreeSet<ObjectRef> = BTreeSet::new();
+    for op in &txn.ops {
+        match op {
+            Op::Put { object, .. } | Op::Delete { object, .. } => {
+                touched.insert(object.clone());
+            }
+            Op::Merge { target, .. } | Op::Label { target, .. } => match target {
+                Target::One(object) => {
+                    touched.insert(object.clone());
+                }
+                Target::Matching { kind, selector } => {
+                    let found = store.matching(kind.as_str(), selector);
+                    touched.extend(found.map(|object| object.key.clone()));
+                }
+            },
+            Op::Remove { uid, .. } => {
+                touched.extend(store.object(*uid).map(|object| object.key.clone()));
+            }
+        }
+    }
+    let pin = |object: ObjectRef| {
+        let is = match store.find(&object) {
+            Some(found) => Condition::Revision(found.revision),
+            None => Condition::Absent,
+        };
+        Precondition { object, is }
+    };
+    Ok(touched.into_iter().map(pin).collect())
+}

@@ -1,0 +1,264 @@
+//! The server: its listener, the limits of every connection, and its end.
+//!
+//! Must be started on a multi-thread runtime, never on an arbiter: what answers a request may take
+//! its time.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::{
+    Method, Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use warp::filters::BoxedFilter;
+
+use crate::{
+    api::{Api, Shared},
+    guard::Guarded,
+    hub::Hub,
+    metrics::{self, Alive},
+    problem::{PROBLEM_JSON, Problem, RETRY_AFTER_S},
+    routes::{self, Route},
+};
+
+/// Largest body of a request in bytes.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+/// Most connections at a time.
+const CONNECTIONS_MAX: usize = 4_096;
+/// Most streams at a time.
+const STREAMS_MAX: usize = 1_024;
+/// Largest head of a request (its first line and its headers) in bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most headers of a request.
+const HEADERS_MAX: usize = 64;
+/// How long the head of a request may take; also how long a connection may idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the body of a request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a write to a client may be stuck.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(15);
+/// How long the quorum may take to answer one request.
+const QUORUM_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often a stream says that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long requests may go on after the server was told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a server needs to start.
+#[derive(Debug)]
+pub struct Options {
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// What it speaks for.
+    pub api: Api,
+    /// Cancelled when it is to stop.
+    pub shutdown: CancellationToken,
+}
+
+/// The limits of a server; the defaults are the named constants of this module.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest body of a request in bytes.
+    pub body_bytes_max: usize,
+    /// Most connections at a time.
+    pub connections_max: usize,
+    /// Most streams at a time.
+    pub streams_max: usize,
+    /// How long the head of a request may take.
+    pub head_timeout: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
+    /// How long a write to a client may be stuck.
+    pub write_stall_max: Duration,
+    /// How long the quorum may take to answer one request.
+    pub quorum_timeout: Duration,
+    /// How often a stream says that it is alive.
+    pub heartbeat: Duration,
+    /// Most commits that are kept for watchers that come back.
+    pub watch_history_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: BODY_BYTES_MAX,
+            connections_max: CONNECTIONS_MAX,
+            streams_max: STREAMS_MAX,
+            head_timeout: HEAD_TIMEOUT,
+            body_timeout: BODY_TIMEOUT,
+            write_stall_max: WRITE_STALL_MAX,
+            quorum_timeout: QUORUM_TIMEOUT,
+            heartbeat: HEARTBEAT,
+            watch_history_max: crate::hub::WATCH_HISTORY_MAX,
+        }
+    }
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub local_addr: SocketAddr,
+    /// Ends after the shutdown, when the last request is answered or [`DRAIN_TIMEOUT`] is over.
+    pub task: JoinHandle<()>,
+}
+
+/// A server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address is taken, or not of this machine.
+    #[error("cannot listen on {listen}")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Starts a server with the default limits.
+pub async fn serve(options: Options) -> Result<Server, ServeError> {
+    serve_with(options, Limits::default()).await
+}
+
+/// Starts a server.
+pub async fn serve_with(options: Options, limits: Limits) -> Result<Server, ServeError> {
+    let Options { listen, api, shutdown } = options;
+    let bind = |source| ServeError::Bind { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(bind)?;
+    let local_addr = listener.local_addr().map_err(bind)?;
+    let shared = Arc::new(Shared {
+        hub: Hub::start(api.quorum.clone(), limits.watch_history_max, shutdown.clone()),
+        metrics: metrics::recorder(),
+        streams: Arc::new(Semaphore::new(limits.streams_max)),
+        boot: api.clock.wall(),
+        api,
+        limits,
+        shutdown,
+    });
+    let task = tokio::spawn(accept(listener, shared));
+    Ok(Server { local_addr, task })
+}
+
+/// How long to wait after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let door = Door {
+        routes: routes::all(&shared),
+        graceful: GracefulShutdown::new(),
+        cut: CancellationToken::new(),
+        permits: Arc::new(Semaphore::new(shared.limits.connections_max)),
+        shared,
+    };
+    loop {
+        let accepted = tokio::select! {
+            () = door.shared.shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => door.admit(stream),
+            Err(error) => {
+                // Of one connection, or out of descriptors: those that end give theirs back.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    if tokio::time::timeout(DRAIN_TIMEOUT, door.graceful.shutdown()).await.is_err() {
+        tracing::info!("requests were cut off because the server stops");
+    }
+    door.cut.cancel();
+}
+
+/// What every new connection needs.
+struct Door {
+    routes: BoxedFilter<(warp::reply::Response,)>,
+    graceful: GracefulShutdown,
+    /// Cancelled when nothing may go on any longer.
+    cut: CancellationToken,
+    permits: Arc<Semaphore>,
+    shared: Arc<Shared>,
+}
+
+impl Door {
+    fn admit(&self, stream: TcpStream) {
+        match self.permits.clone().try_acquire_owned() {
+            Ok(permit) => self.connect(stream, permit),
+            Err(_) => refuse(&stream),
+        }
+    }
+
+    fn connect(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+        // Small answers leave at once; a socket that cannot be told so works all the same.
+        drop(stream.set_nodelay(true));
+        let limits = &self.shared.limits;
+        let stream = TokioIo::new(Guarded::new(stream, limits.write_stall_max));
+        let routed = TowerToHyperService::new(warp::service(self.routes.clone()));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_timeout)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(stream, service_fn(move |request| answer(routed.clone(), request)));
+        let connection = self.graceful.watch(connection);
+        let cut = self.cut.clone();
+        tokio::spawn(async move {
+            let alive = Alive::new("kraken_http_connections");
+            tokio::select! {
+                () = cut.cancelled() => {}
+                ended = connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
+                }
+            }
+            drop((alive, permit));
+        });
+    }
+}
+
+/// Answers a request and counts it. A HEAD is a GET of which only the head is sent.
+async fn answer<S>(routes: S, mut request: Request<Incoming>) -> Result<S::Response, Infallible>
+where
+    S: Service<Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
+{
+    let started = Instant::now();
+    if request.method() == Method::HEAD {
+        *request.method_mut() = Method::GET;
+    }
+    let response = routes.call(request).await?;
+    let route = response.extensions().get::<Route>().map_or("none", |route| route.0);
+    metrics::answered(route, response.status().as_u16(), started.elapsed());
+    Ok(response)
+}
+
+/// Tells a client that there are too many. What does not fit into the socket at once is not sent.
+fn refuse(stream: &TcpStream) {
+    metrics::refused();
+    let problem = Problem::Overloaded("too many connections are open".to_owned());
+    let body = problem.body_json().to_string();
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\n\
+         retry-after: {RETRY_AFTER_S}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    if let Err(error) = stream.try_write(format!("{head}{body}").as_bytes()) {
+        tracing::debug!(%error, "a client was refused without a word");
+    }
+}
