@@ -26,6 +26,17 @@ use crate::{
 pub struct Schema {
     /// By first segment; `*` never leads.
     rules: BTreeMap<String, Vec<PathRule>>,
+    /// Where the rule of a path is found without trying each.
+    tree: Tree,
+}
+
+/// The segments of patterns, each with what may follow it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Tree {
+    /// The rule of the pattern that ends here, by its place under its first segment.
+    rule: Option<usize>,
+    named: BTreeMap<String, Tree>,
+    star: Option<Box<Tree>>,
 }
 
 /// What the schema says of one pattern of paths.
@@ -71,11 +82,23 @@ pub struct Condition {
 /// What a Cfg asks for: the wanted value of each path that can be compared with what is seen.
 pub type Goal = BTreeMap<Path, Value>;
 
+/// The Cfg paths that one digest is made of, in order.
+type Inputs<'a> = Vec<(&'a Path, &'a Value)>;
+
 impl Schema {
     /// Adds a rule. The caller has checked that no other rule matches the same paths.
     pub(crate) fn insert(&mut self, rule: PathRule) {
         let head = head(rule.pattern.as_str()).to_owned();
-        self.rules.entry(head).or_default().push(rule);
+        let rules = self.rules.entry(head).or_default();
+        let mut tree = &mut self.tree;
+        for segment in rule.pattern.as_str()[1..].split('/') {
+            tree = match segment {
+                "*" => tree.star.get_or_insert_default(),
+                _ => tree.named.entry(segment.to_owned()).or_default(),
+            };
+        }
+        tree.rule = Some(rules.len());
+        rules.push(rule);
     }
 
     /// All rules, in order of first segment.
@@ -89,8 +112,14 @@ impl Schema {
 
     /// The rule of a path and what its stars stand for there.
     pub fn rule(&self, path: &Path) -> Option<(&PathRule, Bindings)> {
+        let rule = self.rule_at(path)?;
+        Some((rule, rule.pattern.matches(path)?))
+    }
+
+    /// The rule of a path, for those who need not know what its stars stand for.
+    pub fn rule_at(&self, path: &Path) -> Option<&PathRule> {
         let rules = self.rules.get(head(path.as_str()))?;
-        rules.iter().find_map(|rule| Some((rule, rule.pattern.matches(path)?)))
+        rules.get(self.tree.find(Some(&path.as_str()[1..]))?)
     }
 
     /// Checks that a user may set a path to a value; the error says what would be right.
@@ -117,43 +146,47 @@ impl Schema {
     /// While an object is being deleted the goal is that every absent value be seen.
     pub fn goal(&self, cfg: &State, deleting: bool) -> Goal {
         let mut goal = Goal::new();
-        let mut digests: BTreeSet<(&Pattern, Bindings)> = BTreeSet::new();
+        let mut digested: BTreeMap<(&Pattern, Bindings), Inputs<'_>> = BTreeMap::new();
         for (path, value) in cfg.iter() {
-            if let Some((rule, _)) = self.rule(path).filter(|(rule, _)| rule.is_goal()) {
+            if let Some(rule) = self.rule_at(path).filter(|rule| rule.is_goal()) {
                 let value = if deleting { rule.absent.as_ref() } else { Some(value) };
                 goal.extend(value.map(|value| (path.clone(), value.clone())));
             }
-            let digested = self.rules_of(path).flat_map(|rule| {
-                let inputs = rule.digest_of.iter().filter_map(|input| input.matches(path));
-                let stars = rule.pattern.stars();
-                inputs.map(move |bindings| (&rule.pattern, bindings[..stars].to_vec()))
-            });
-            digests.extend(digested);
+            for rule in self.digests_of(path) {
+                for mut bindings in rule.digest_of.iter().filter_map(|input| input.matches(path)) {
+                    bindings.truncate(rule.pattern.stars());
+                    let inputs = digested.entry((&rule.pattern, bindings)).or_default();
+                    if inputs.last().is_none_or(|(last, _)| *last != path) {
+                        inputs.push((path, value));
+                    }
+                }
+            }
         }
         if !deleting {
-            self.add_digests(cfg, digests, &mut goal);
+            self.add_digests(digested, &mut goal);
         }
         goal
     }
 
-    fn add_digests(&self, cfg: &State, digests: BTreeSet<(&Pattern, Bindings)>, goal: &mut Goal) {
-        for (pattern, bindings) in digests {
+    /// The rules of which a Cfg path may be an input.
+    fn digests_of<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a PathRule> {
+        let rules = self.rules.get(head(path.as_str())).into_iter().flatten();
+        rules.filter(|rule| !rule.digest_of.is_empty())
+    }
+
+    fn add_digests(&self, digested: BTreeMap<(&Pattern, Bindings), Inputs<'_>>, goal: &mut Goal) {
+        for ((pattern, bindings), inputs) in digested {
             let Some(path) = pattern.bind(&bindings) else { continue };
-            let Some((rule, _)) = self.rule(&path) else { continue };
+            let Some(rule) = self.rule_at(&path) else { continue };
             let contradicted = rule.known_while.iter().any(|condition| {
                 let path = condition.pattern.bind(&bindings);
                 let wanted = path.and_then(|path| goal.get(&path));
                 wanted.is_none_or(|wanted| !condition.allowed.contains(wanted))
             });
             if !contradicted {
-                let digest = digest_of(cfg, &rule.digest_of, &bindings);
-                goal.insert(path, digest);
+                goal.insert(path, digest(&inputs));
             }
         }
-    }
-
-    fn rules_of<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a PathRule> {
-        self.rules.get(head(path.as_str())).into_iter().flatten()
     }
 
     /// The paths of `dsc` that an observation of `path` makes unknown: those whose condition the
@@ -162,39 +195,64 @@ impl Schema {
         let mut forgotten = BTreeSet::new();
         let mut frontier = vec![(path.clone(), value.cloned())];
         while let Some((cause, value)) = frontier.pop() {
-            for (dependent, observed) in dsc.iter() {
-                let known = observed.value.is_some() && dependent != path;
-                if known
-                    && !forgotten.contains(dependent)
-                    && self.depends(dependent, &cause, value.as_ref())
-                {
-                    forgotten.insert(dependent.clone());
-                    frontier.push((dependent.clone(), None));
+            for dependent in self.made_unknown(dsc, &cause, value.as_ref()) {
+                if dependent != *path && forgotten.insert(dependent.clone()) {
+                    frontier.push((dependent, None));
                 }
             }
         }
         forgotten
     }
 
-    /// Whether `cause` holding `value` makes a condition of `dependent` false.
-    fn depends(&self, dependent: &Path, cause: &Path, value: Option<&Value>) -> bool {
-        let Some((rule, bindings)) = self.rule(dependent) else { return false };
-        rule.known_while.iter().any(|condition| {
-            condition.pattern.bind(&bindings).as_ref() == Some(cause)
-                && !value.is_some_and(|value| condition.allowed.contains(value))
-        })
+    /// The known paths of which `cause` holding `value` makes a condition false.
+    fn made_unknown(&self, dsc: &Dsc, cause: &Path, value: Option<&Value>) -> Vec<Path> {
+        let mut paths = Vec::new();
+        for rule in self.rules() {
+            for condition in &rule.known_while {
+                if value.is_some_and(|value| condition.allowed.contains(value)) {
+                    continue;
+                }
+                let Some(bindings) = condition.pattern.matches(cause) else { continue };
+                if bindings.len() == rule.pattern.stars() {
+                    paths.extend(rule.pattern.bind(&bindings));
+                } else {
+                    let depends = |path: &&Path| {
+                        rule.pattern.matches(path).is_some_and(|all| all.starts_with(&bindings))
+                    };
+                    paths.extend(dsc.iter().map(|(path, _)| path).filter(depends).cloned());
+                }
+            }
+        }
+        paths.retain(|path| dsc.value(path.as_str()).is_some());
+        paths
     }
 
     /// Whether a reader must not show what is held at `path`: a condition of it was seen, and does
     /// not hold now. A condition of which nothing was ever seen hides nothing.
     pub fn is_hidden(&self, dsc: &Dsc, path: &Path) -> bool {
-        let Some((rule, bindings)) = self.rule(path) else { return false };
+        let Some(rule) = self.rule_at(path).filter(|rule| !rule.known_while.is_empty()) else {
+            return false;
+        };
+        let Some(bindings) = rule.pattern.matches(path) else { return false };
         rule.known_while.iter().any(|condition| {
             let seen = condition.pattern.bind(&bindings).and_then(|path| dsc.get(path.as_str()));
             seen.is_some_and(|seen| {
                 !seen.value.as_ref().is_some_and(|value| condition.allowed.contains(value))
             })
         })
+    }
+}
+
+impl Tree {
+    /// The rule of the path with these segments; `None` is past the last one.
+    fn find(&self, rest: Option<&str>) -> Option<usize> {
+        let Some(rest) = rest else { return self.rule };
+        let (segment, after) = match rest.split_once('/') {
+            Some((segment, after)) => (segment, Some(after)),
+            None => (rest, None),
+        };
+        let named = self.named.get(segment).and_then(|tree| tree.find(after));
+        named.or_else(|| self.star.as_ref()?.find(after))
     }
 }
 
@@ -251,17 +309,17 @@ fn suggest(allowed: &[String], given: &Value) -> String {
 
 /// The digest of the Cfg values under patterns, for one choice of the leading stars.
 pub fn digest_of(cfg: &State, patterns: &[Pattern], bindings: &Bindings) -> Value {
-    let inputs: Vec<(&Path, &Value)> = cfg
-        .iter()
-        .filter(|(path, _)| {
-            patterns
-                .iter()
-                .filter_map(|pattern| pattern.matches(path))
-                .any(|found| found.starts_with(bindings))
-        })
-        .collect();
+    let is_input = |path: &Path| {
+        let mut found = patterns.iter().filter_map(|pattern| pattern.matches(path));
+        found.any(|found| found.starts_with(bindings))
+    };
+    digest(&cfg.iter().filter(|(path, _)| is_input(path)).collect())
+}
+
+/// The digest of Cfg paths and their values, in order of path.
+fn digest(inputs: &Inputs<'_>) -> Value {
     // Plain data always encodes.
-    let bytes = rmp_serde::to_vec(&inputs).unwrap_or_default();
+    let bytes = rmp_serde::to_vec(inputs).unwrap_or_default();
     format!("{:032x}", xxh3_128(&bytes)).into()
 }
 

@@ -45,8 +45,8 @@ pub(super) struct Var {
     pub(super) constants: Vec<Value>,
     /// The comparisons of numbers that are made with it.
     pub(super) compared: Vec<Test>,
-    /// Whether some mutation leads it to what Cfg says.
-    pub(super) to_cfg: bool,
+    /// Where mutations lead it.
+    pub(super) targets: BTreeSet<Target>,
     /// Conditions while which its value is known.
     pub(super) conditions: Vec<Condition>,
     /// The paths that depend on it, each with the values that keep it known.
@@ -79,7 +79,7 @@ pub(super) struct Op {
 }
 
 /// Where an op leads a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     Value(Value),
     Cfg,
@@ -234,7 +234,8 @@ impl<'a> Closure<'a> {
         let paths: Vec<&Path> = self.relevant.iter().filter(is_var).collect();
         let index =
             paths.iter().enumerate().map(|(index, path)| ((*path).clone(), index)).collect();
-        let mut draft = Draft { kind: self.kind, index, domain: Domain::default() };
+        let (facts, domain) = (BTreeMap::new(), Domain::default());
+        let mut draft = Draft { kind: self.kind, index, facts, domain };
         draft.domain.vars = paths.into_iter().cloned().map(Var::new).collect();
         let shown = changed.difference(&self.relevant).map(|path| {
             let conditions = conditions(self.kind, path);
@@ -320,7 +321,7 @@ impl Var {
             path,
             constants: Vec::new(),
             compared: Vec::new(),
-            to_cfg: false,
+            targets: BTreeSet::new(),
             conditions: Vec::new(),
             dependents: Vec::new(),
         }
@@ -331,6 +332,7 @@ impl Var {
 struct Draft<'a> {
     kind: &'a KindCatalog,
     index: BTreeMap<Path, usize>,
+    facts: BTreeMap<(Path, Guard), usize>,
     domain: Domain,
 }
 
@@ -372,8 +374,10 @@ impl Draft<'_> {
     }
 
     fn fact(&mut self, path: Path, guard: Guard) -> usize {
-        let fact = (path, guard);
-        place(&mut self.domain.facts, fact)
+        *self.facts.entry((path, guard)).or_insert_with_key(|fact| {
+            self.domain.facts.push(fact.clone());
+            self.domain.facts.len() - 1
+        })
     }
 
     fn related(&mut self, related: Related) -> usize {
@@ -412,15 +416,17 @@ impl Draft<'_> {
                 }
             }
             for (var, target) in &op.writes {
-                match target {
-                    Target::Value(value) => vars[*var].constants.push(value.clone()),
-                    Target::Cfg => vars[*var].to_cfg = true,
-                }
+                vars[*var].targets.insert(target.clone());
             }
         }
         for var in vars {
             let allowed = var.dependents.iter().flat_map(|(_, allowed)| allowed.iter().cloned());
             var.constants.extend(allowed);
+            let led = var.targets.iter().filter_map(|target| match target {
+                Target::Value(value) => Some(value.clone()),
+                Target::Cfg => None,
+            });
+            var.constants.extend(led);
             var.constants.sort();
             var.constants.dedup();
         }

@@ -37,7 +37,7 @@ impl<'q> Codes<'q> {
         let wanted = question.goal.get(&var.path);
         codes.start = question.facts.value(&var.path).map_or(0, |value| codes.code(var, value));
         codes.goal = wanted.map(|value| codes.code(var, value));
-        if var.to_cfg {
+        if var.targets.contains(&Target::Cfg) {
             let asked = question.cfg.get(var.path.as_str()).or(wanted);
             codes.cfg = asked.map(|value| codes.code(var, value));
         }
@@ -212,8 +212,7 @@ impl<'q> Problem<'q> {
     /// unknown one does not do: it has to be made true first.
     fn keeps(&self, domain: &Domain, cause: usize, allowed: &BTreeSet<Value>) -> Guard {
         let (var, codes) = (&domain.vars[cause], &self.fields[cause].codes);
-        let writes = domain.ops.iter().flat_map(|op| &op.writes).filter(|(var, _)| *var == cause);
-        let mut values = writes.filter_map(|(_, target)| match target {
+        let mut values = var.targets.iter().filter_map(|target| match target {
             Target::Value(value) => Some(value),
             Target::Cfg => codes.value(var, codes.cfg?),
         });

@@ -67,8 +67,7 @@ pub(super) fn solve(domain: &Domain, problem: &Problem<'_>) -> Shape {
     let all = Reach::new(problem, |_| true);
     let met = Reach::new(problem, |act| act.met);
     let (mut shape, mut waiting) = (Shape::default(), Vec::new());
-    for vars in parts(problem, &all) {
-        let part = Part::new(problem, vars);
+    for part in Part::all(problem, &all) {
         if part.is_reached() {
             continue;
         }
@@ -127,11 +126,26 @@ pub(super) fn parts(problem: &Problem<'_>, reach: &Reach) -> Vec<Vec<usize>> {
 struct Part<'a, 'q> {
     problem: &'a Problem<'q>,
     vars: Vec<usize>,
+    /// Places of the acts that touch them.
+    acts: Vec<usize>,
 }
 
 impl<'a, 'q> Part<'a, 'q> {
-    fn new(problem: &'a Problem<'q>, vars: Vec<usize>) -> Self {
-        Self { problem, vars }
+    fn all(problem: &'a Problem<'q>, reach: &Reach) -> Vec<Self> {
+        let with = |vars| Self { problem, vars, acts: Vec::new() };
+        let mut all: Vec<Self> = parts(problem, reach).into_iter().map(with).collect();
+        let mut part_of = vec![0; problem.fields.len()];
+        for (place, part) in all.iter().enumerate() {
+            for var in &part.vars {
+                part_of[*var] = place;
+            }
+        }
+        for (place, act) in problem.acts.iter().enumerate() {
+            if let Some(effect) = act.effects.first() {
+                all[part_of[effect.var]].acts.push(place);
+            }
+        }
+        all
     }
 
     fn is_reached(&self) -> bool {
@@ -140,9 +154,7 @@ impl<'a, 'q> Part<'a, 'q> {
     }
 
     fn acts(&self) -> impl Iterator<Item = (usize, &'a Act)> {
-        self.problem.acts.iter().enumerate().filter(|(_, act)| {
-            act.effects.first().is_some_and(|effect| self.vars.binary_search(&effect.var).is_ok())
-        })
+        self.acts.iter().map(|place| (*place, &self.problem.acts[*place]))
     }
 
     fn may_wait(&self) -> bool {

@@ -84,6 +84,9 @@ fn a_digest_is_wanted_while_it_can_be_known() {
     let run = ("/services/a/state", "RUN");
     let one = spec(&[run, ("/services/a/command", "x")]).unwrap();
     assert_eq!(one.as_str().map(str::len), Some(32));
+    let cfg = state(&[run, ("/services/a/command", "x"), ("/services/b/command", "z")]);
+    let patterns = ["/services/*/env/*", "/services/*/command"].map(|p| Pattern::new(p).unwrap());
+    assert_eq!(digest_of(&cfg, &patterns, &vec!["a".into()]), one, "as modules compute it");
     assert_eq!(spec(&[run, ("/services/a/command", "x")]), Some(one.clone()));
     assert_eq!(spec(&[run, ("/services/a/command", "x"), ("/image", "v1")]), Some(one.clone()));
     assert_eq!(
@@ -138,6 +141,30 @@ fn errors_say_what_would_be_right() {
         ("/image", true.into(), "true is not a text; put it in quotes"),
     ] {
         assert_eq!(check(at, value), expected);
+    }
+}
+
+#[test]
+fn a_rule_is_found_behind_a_named_segment_and_behind_a_star() {
+    let extension = Extension::new("x")
+        .path(PathSpec::new("/a/*/x", Type::Bool))
+        .path(PathSpec::new("/a/b/y", Type::Text))
+        .path(PathSpec::new("/a/b", Type::Float))
+        .path(PathSpec::new("/a/*/x/*/*", Type::Texts));
+    let schema = schema(Manifest::new("m").extension(extension));
+    for (at, found) in [
+        ("/a/b/x", Some("/a/*/x")),
+        ("/a/c/x", Some("/a/*/x")),
+        ("/a/b/y", Some("/a/b/y")),
+        ("/a/c/y", None),
+        ("/a/b", Some("/a/b")),
+        ("/a", None),
+        ("/b", None),
+        ("/a/b/x/1/2", Some("/a/*/x/*/*")),
+        ("/a/b/x/1", None),
+    ] {
+        let rule = schema.rule(&path(at)).map(|(rule, _)| rule.pattern.as_str());
+        assert_eq!(rule, found, "{at}");
     }
 }
 
