@@ -8,7 +8,13 @@
 pub mod child;
 pub mod delta;
 pub mod frame;
+mod outbox;
 pub mod parent;
+
+#[cfg(test)]
+mod tests;
+
+use serde::Deserialize;
 
 use crate::sync::frame::Frame;
 
@@ -24,14 +30,24 @@ pub const HEARTBEAT_MS: u64 = 1_000;
 pub const DEAD_AFTER_MS: u64 = 3 * HEARTBEAT_MS;
 /// Delta frames that a child may have on the way unacknowledged.
 pub const WINDOW_FRAMES: u64 = 4;
+/// How long a delta may stay unacknowledged before the child tries another session, in milliseconds:
+/// the parent may have fallen behind.
+pub const STALLED_AFTER_MS: u64 = 10_000;
 /// Most changed paths in one frame.
 pub const DELTA_PATHS_MAX: usize = 8_192;
+/// Bytes of observations after which a frame takes no more of them.
+pub const DELTA_BYTES_MAX: usize = 1 << 20;
+/// Largest observation that travels, in bytes; a larger one stays where it was made, and that is told.
+pub const SIGHTING_BYTES_MAX: usize = 8 << 20;
 /// Events that wait for a parent; the oldest go first, and their number is told.
 pub const EVENTS_PENDING_MAX: usize = 10_000;
 /// Events in one frame.
 pub const EVENTS_FRAME_MAX: usize = 1_000;
 /// How far a stamp may lie ahead of its receiver, in milliseconds.
 pub const STAMP_AHEAD_MS_MAX: u64 = 10_000;
+
+/// Deepest nesting of a frame; lists in lists would else be followed until the stack is full.
+pub const FRAME_DEPTH_MAX: usize = 64;
 
 /// Bytes are not a frame.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +86,8 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
     if bytes.len() > FRAME_BYTES_MAX {
         return Err(FrameError::TooLarge { bytes: bytes.len() });
     }
-    let read = rmp_serde::from_slice(bytes);
+    let mut decoder = rmp_serde::Deserializer::from_read_ref(bytes);
+    decoder.set_max_depth(FRAME_DEPTH_MAX);
+    let read = Frame::deserialize(&mut decoder);
     read.map_err(|source| FrameError::Decode { bytes: bytes.len(), source })
 }

@@ -3,33 +3,36 @@
 //! | state | input | next | effects |
 //! |---|---|---|---|
 //! | Detached | `connected` | Greeting | Hello |
+//! | Detached | a frame | Detached | |
 //! | Greeting | Welcome | Attached | Attached, SendAll |
+//! | Greeting | Welcome to another cluster | Detached | Close |
 //! | Greeting | Refused | Detached | Close, and Gone where the object is |
 //! | Greeting | another frame, or silence | Detached | Close |
-//! | Attached | CfgDelta that fits | Attached | SetCfg, CfgAck |
+//! | Attached | the first CfgDelta | Attached | SetCfg, DropCfg of all else, CfgAck |
+//! | Attached | CfgDelta that fits | Attached | SetCfg, DropCfg, CfgAck; Gone where its object is |
 //! | Attached | CfgDelta that does not fit | Detached | Close: a new Hello brings all |
 //! | Attached | DscAck | Attached | the next batch |
-//! | Attached | Resync | Attached | SendAll |
-//! | Attached | silence, or a frame out of place | Detached | Close |
+//! | Attached | Resync | Attached | SendAll, and digests count afresh |
+//! | Attached | a heartbeat is due | Attached | Heartbeat |
+//! | Attached | silence, no acknowledgements, or a frame out of place | Detached | Close |
 //! | any | `disconnected` | Detached | |
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use super::{
-    BATCH_MS, DEAD_AFTER_MS, DELTA_PATHS_MAX, EVENTS_FRAME_MAX, EVENTS_PENDING_MAX, HEARTBEAT_MS,
-    PROTOCOL_VERSION, WINDOW_FRAMES,
-    delta::{self, ObjectDelta},
-    frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome},
+    DEAD_AFTER_MS, HEARTBEAT_MS, PROTOCOL_VERSION, STALLED_AFTER_MS,
+    delta::{self, DeltaError, ObjectDelta},
+    frame::{CfgDelta, Frame, Hello, Refused, RefusedReason, Role, Welcome},
+    outbox::Outbox,
 };
 use crate::{
-    dsc::{Observed, Sighting, sighting_digest},
+    dsc::Sighting,
     event::Event,
     id::{ClusterId, Name, Revision, SessionEpoch, Uid},
     object::{Labels, Object},
-    path::Path,
     time::Millis,
 };
 
@@ -83,20 +86,6 @@ pub struct Child {
     outbox: Outbox,
 }
 
-/// What waits to be sent, and what was.
-#[derive(Debug, Default)]
-struct Outbox {
-    pending: BTreeMap<(Uid, Path), Observed>,
-    events: VecDeque<Event>,
-    dropped: u64,
-    sent: u64,
-    acknowledged: u64,
-    unacknowledged: VecDeque<(u64, Vec<Event>)>,
-    digests: BTreeMap<(Uid, Path), u64>,
-    digest: u64,
-    sent_at: Millis,
-}
-
 impl Child {
     /// A child that has never been attached. `objects` is what it holds from before, if anything.
     pub fn new(identity: Identity, cluster: ClusterId, objects: Vec<Arc<Object>>) -> Self {
@@ -111,6 +100,12 @@ impl Child {
             outbox: Outbox::default(),
             identity,
         }
+    }
+
+    /// The same child, which is known to have held Cfg up to this revision: it takes none from before.
+    #[must_use]
+    pub fn at_revision(self, revision: Revision) -> Self {
+        Self { revision: self.revision.max(revision), ..self }
     }
 
     /// Whether a parent has welcomed it.
@@ -130,7 +125,12 @@ impl Child {
 
     /// How many observations and events wait to be sent.
     pub fn backlog(&self) -> (usize, usize) {
-        (self.outbox.pending.len(), self.outbox.events.len())
+        self.outbox.backlog()
+    }
+
+    /// How many events and observations it could not keep or send since it started.
+    pub fn dropped(&self) -> u64 {
+        self.outbox.dropped()
     }
 
     /// A connection stands: say Hello. `now` is wall time, so that epochs grow over restarts.
@@ -164,9 +164,9 @@ impl Child {
                 self.phase = Phase::Attached { heard: now, beat };
                 self.attached(frame, now)
             }
-            (Phase::Detached | Phase::Greeting { .. }, _) => {
-                self.close("a frame out of place".to_owned())
-            }
+            // What was on its way when the session ended.
+            (Phase::Detached, _) => Vec::new(),
+            (Phase::Greeting { .. }, _) => self.close("a frame out of place".to_owned()),
         }
     }
 
@@ -182,7 +182,8 @@ impl Child {
         self.flush(now)
     }
 
-    /// An object is no longer of this child: what it sent of it no longer counts.
+    /// An object is no longer of this child: what waits to be said of it is not. What was sent counts
+    /// on, here as with the parent.
     pub fn withdraw(&mut self, uid: Uid) {
         self.outbox.withdraw(uid);
     }
@@ -197,6 +198,9 @@ impl Child {
             Phase::Detached | Phase::Greeting { .. } => Vec::new(),
             Phase::Attached { heard, .. } if now >= heard.after_ms(DEAD_AFTER_MS) => {
                 self.close(format!("nothing heard for {DEAD_AFTER_MS} ms"))
+            }
+            Phase::Attached { .. } if self.outbox.is_stalled(now) => {
+                self.close(format!("nothing acknowledged for {STALLED_AFTER_MS} ms"))
             }
             Phase::Attached { heard, beat } => {
                 let mut effects = self.flush(now);
@@ -215,6 +219,10 @@ impl Child {
     }
 
     fn welcomed(&mut self, welcome: Welcome, now: Millis) -> Vec<Effect> {
+        if self.cluster != ClusterId::default() && self.cluster != welcome.cluster {
+            let (held, other) = (self.cluster, welcome.cluster);
+            return self.close(format!("it holds Cfg of cluster {held}, the parent is of {other}"));
+        }
         self.phase = Phase::Attached { heard: now, beat: now };
         self.cluster = welcome.cluster;
         self.uid = welcome.uid.or(self.uid);
@@ -228,8 +236,8 @@ impl Child {
         match refused.reason {
             RefusedReason::Epoch(floor) => self.epoch = self.epoch.max(floor),
             RefusedReason::Gone => {
+                // It goes on saying the uid that was removed, so that it is not taken for a new node.
                 let uids = std::mem::take(&mut self.objects).into_keys().collect();
-                self.uid = None;
                 effects.extend([Effect::DropCfg(uids), Effect::Gone]);
             }
             RefusedReason::Version | RefusedReason::Cluster | RefusedReason::NotReady => {}
@@ -241,11 +249,11 @@ impl Child {
         match frame {
             Frame::CfgDelta(delta) => self.cfg_delta(delta),
             Frame::DscAck { seq } => {
-                self.outbox.acknowledge(seq);
+                self.outbox.acknowledge(seq, now);
                 self.flush(now)
             }
             Frame::Resync => {
-                self.outbox.begin();
+                self.outbox.count_afresh();
                 let mut effects = vec![Effect::SendAll];
                 effects.extend(self.flush(now));
                 effects
@@ -263,22 +271,17 @@ impl Child {
         if delta.revision < self.revision {
             return self.close(format!("Cfg would go back to revision {}", delta.revision));
         }
-        let (mut set, mut gone) = (Vec::new(), Vec::new());
-        for object in delta.objects {
-            match object {
-                ObjectDelta::Whole(object) => set.push(object),
-                ObjectDelta::Gone(uid) => gone.push(uid),
-                ObjectDelta::Changed(changed) => {
-                    let held = self.objects.get(&changed.uid).map(Arc::as_ref);
-                    match delta::apply(held, changed) {
-                        Ok(object) => set.push(Arc::new(object)),
-                        Err(error) => return self.close(error.to_string()),
-                    }
-                }
-            }
+        let (set, mut gone) = match self.read(delta.objects) {
+            Ok(read) => read,
+            Err(error) => return self.close(error.to_string()),
+        };
+        if delta.seq == 1 {
+            let told: BTreeSet<Uid> = set.iter().map(|object| object.uid).collect();
+            gone = self.objects.keys().filter(|uid| !told.contains(uid)).copied().collect();
         }
         for uid in &gone {
             self.objects.remove(uid);
+            self.outbox.withdraw(*uid);
         }
         self.objects.extend(set.iter().map(|object| (object.uid, object.clone())));
         self.revision = delta.revision;
@@ -296,6 +299,22 @@ impl Child {
         effects
     }
 
+    /// What deltas make of what is held: objects as they are now, and those that are no longer here.
+    fn read(&self, deltas: Vec<ObjectDelta>) -> Result<(Vec<Arc<Object>>, Vec<Uid>), DeltaError> {
+        let (mut set, mut gone) = (Vec::new(), Vec::new());
+        for delta in deltas {
+            match delta {
+                ObjectDelta::Whole(object) => set.push(object),
+                ObjectDelta::Gone(uid) => gone.push(uid),
+                ObjectDelta::Changed(changed) => {
+                    let held = self.objects.get(&changed.uid).map(Arc::as_ref);
+                    set.push(Arc::new(delta::apply(held, changed)?));
+                }
+            }
+        }
+        Ok((set, gone))
+    }
+
     fn flush(&mut self, now: Millis) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.is_attached() {
@@ -304,87 +323,5 @@ impl Child {
             }
         }
         effects
-    }
-}
-
-impl Outbox {
-    /// A session begins: nothing counts as sent, what was not acknowledged goes again.
-    fn begin(&mut self) {
-        for (_, events) in std::mem::take(&mut self.unacknowledged).into_iter().rev() {
-            for event in events.into_iter().rev() {
-                self.events.push_front(event);
-            }
-        }
-        self.sent = 0;
-        self.acknowledged = 0;
-        self.digests.clear();
-        self.digest = 0;
-        self.sent_at = Millis::ZERO;
-    }
-
-    fn offer(&mut self, uid: Uid, sightings: Vec<Sighting>) {
-        for (path, observed) in sightings {
-            self.pending.insert((uid, path), observed);
-        }
-    }
-
-    fn record(&mut self, events: Vec<Event>) {
-        self.events.extend(events);
-        while self.events.len() > EVENTS_PENDING_MAX {
-            self.events.pop_front();
-            self.dropped += 1;
-        }
-    }
-
-    fn withdraw(&mut self, uid: Uid) {
-        self.pending.retain(|(of, _), _| *of != uid);
-        let digest = &mut self.digest;
-        self.digests.retain(|(of, _), held| {
-            let keep = *of != uid;
-            if !keep {
-                *digest ^= *held;
-            }
-            keep
-        });
-    }
-
-    fn acknowledge(&mut self, seq: u64) {
-        self.acknowledged = self.acknowledged.max(seq.min(self.sent));
-        while self.unacknowledged.front().is_some_and(|(sent, _)| *sent <= seq) {
-            self.unacknowledged.pop_front();
-        }
-    }
-
-    /// The next delta, if something waits, the window has room and the batch is due: at once after
-    /// a pause, else [`BATCH_MS`] after the last one.
-    fn next(&mut self, now: Millis) -> Option<DscDelta> {
-        let idle = self.pending.is_empty() && self.events.is_empty();
-        let full = self.sent - self.acknowledged >= WINDOW_FRAMES;
-        if idle || full || now < self.sent_at.after_ms(BATCH_MS) {
-            return None;
-        }
-        let mut changes: Vec<(Uid, Vec<Sighting>)> = Vec::new();
-        for _ in 0..self.pending.len().min(DELTA_PATHS_MAX) {
-            let Some(((uid, path), observed)) = self.pending.pop_first() else { break };
-            let digest = sighting_digest(&path, &observed);
-            let held = self.digests.insert((uid, path.clone()), digest).unwrap_or_default();
-            self.digest ^= held ^ digest;
-            match changes.last_mut() {
-                Some((last, sightings)) if *last == uid => sightings.push((path, observed)),
-                _ => changes.push((uid, vec![(path, observed)])),
-            }
-        }
-        let count = self.events.len().min(EVENTS_FRAME_MAX);
-        let events: Vec<Event> = self.events.drain(..count).collect();
-        self.sent += 1;
-        if self.pending.is_empty() {
-            self.sent_at = now;
-        }
-        self.unacknowledged.push_back((self.sent, events.clone()));
-        Some(DscDelta { seq: self.sent, changes, events })
-    }
-
-    fn heartbeat(&self, now: Millis) -> Heartbeat {
-        Heartbeat { sent_ms: now.get(), seq: self.sent, digest: self.digest }
     }
 }

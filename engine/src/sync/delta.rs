@@ -87,6 +87,10 @@ pub fn between(held: Option<&Object>, now: &Arc<Object>) -> Option<ObjectDelta> 
     if held == now.as_ref() {
         return None;
     }
+    // What almost never changes has no place in a delta.
+    if held.key != now.key || held.owner != now.owner || held.created != now.created {
+        return Some(ObjectDelta::Whole(now.clone()));
+    }
     let set = now.cfg.iter().filter(|(path, value)| held.cfg.get(path.as_str()) != Some(*value));
     let unset = held.cfg.iter().filter(|(path, _)| now.cfg.get(path.as_str()).is_none());
     Some(ObjectDelta::Changed(Changed {

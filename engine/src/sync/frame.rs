@@ -37,7 +37,7 @@ pub enum Frame {
     },
     /// Child to parent, and echoed back.
     Heartbeat(Heartbeat),
-    /// Parent to child: our digests differ; send all that you hold.
+    /// Parent to child: our digests differ; send all that you hold, and count digests afresh.
     Resync,
 }
 
@@ -108,7 +108,8 @@ pub enum RefusedReason {
     Gone,
 }
 
-/// A change of the Cfg that a child may see.
+/// A change of the Cfg that a child may see. The first of a session is all of it: what the child
+/// holds besides is no longer its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CfgDelta {
     /// Counts deltas of the session, from 1.
@@ -124,11 +125,27 @@ pub struct CfgDelta {
 pub struct DscDelta {
     /// Counts deltas of the session, from 1.
     pub seq: u64,
+    /// The answer to a Resync: digests count from this delta on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub afresh: bool,
+    /// What the child could not keep or send since its last delta: events and too large observations.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u64,
     /// Observations by object.
     pub changes: Vec<(Uid, Vec<Sighting>)>,
     /// Events, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(truth: &bool) -> bool {
+    !truth
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A sign of life, with what is needed to find a divergence.
@@ -138,6 +155,7 @@ pub struct Heartbeat {
     pub sent_ms: u64,
     /// The last delta sent before this.
     pub seq: u64,
-    /// Digest of all observations sent in this session, the last of each path.
+    /// Digest of all observations sent since the session began, or since the last Resync was answered;
+    /// of each path the last.
     pub digest: u64,
 }

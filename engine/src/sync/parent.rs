@@ -3,35 +3,45 @@
 //! | state | input | next | effects |
 //! |---|---|---|---|
 //! | Expecting | Hello | Asking | Greeted: the driver answers with `accept` or `refuse` |
+//! | Expecting | Hello of another version | Over | Refused, Close |
 //! | Expecting, Asking | another frame, or silence | Over | Close |
-//! | Asking | `accept` | Attached | Welcome |
+//! | Asking | `accept` | Attached | Welcome, and the CfgDelta that is due |
 //! | Asking | `refuse` | Over | Refused, Close |
-//! | Attached | `offer` | Attached | CfgDelta, unless one is unacknowledged |
+//! | Attached | `offer`, also earlier | Attached | CfgDelta, unless one is unacknowledged |
 //! | Attached | CfgAck | Attached | the CfgDelta that has become due |
-//! | Attached | DscDelta | Attached | Merge, Record, DscAck |
+//! | Attached | DscDelta | Attached | Merge what the child may say, Alarm, Record, DscAck |
+//! | Attached | DscDelta of a leaf that holds later Cfg than this parent | Attached | waits for that |
 //! | Attached | Heartbeat | Attached | echo; Resync where the digests differ |
 //! | Attached | silence, or a frame out of place | Over | Close |
+//! | Over | anything | Over | |
 //!
 //! A child has at most one unacknowledged CfgDelta; what changes meanwhile collapses into the next,
 //! so that a slow child holds one frame of memory and never another child.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use super::{
-    DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX,
+    DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
     delta::{self, ObjectDelta},
     frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome},
 };
 use crate::{
     catalog::Catalog,
-    dsc::{Sighting, sighting_digest},
+    dsc::{Observed, Sighting, sighting_digest},
     event::Event,
-    id::{Name, Revision, Uid},
+    fleet::LINK_PATH,
+    id::{Revision, Uid},
     manifest::SeenBy,
     object::Object,
     path::Path,
     time::Millis,
 };
+
+/// Heartbeats after which a Resync that was not answered is sent again.
+const RESYNC_BEATS: u32 = 10;
 
 /// What the parent's driver must do.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,11 +84,17 @@ pub struct Session {
     hello: Option<Hello>,
     /// What the child holds once it has acknowledged all.
     sent: BTreeMap<Uid, Arc<Object>>,
+    /// What it may still speak of until it has acknowledged that it is gone.
+    leaving: BTreeSet<Uid>,
     sequence: u64,
     acknowledged: u64,
     wanted: Option<(Revision, Vec<Arc<Object>>)>,
     digests: BTreeMap<(Uid, Path), u64>,
     digest: u64,
+    /// Heartbeats since a Resync was sent, while it is not answered: digests are not compared.
+    resyncing: Option<u32>,
+    /// Deltas of a leaf that came before the Cfg by which they are judged.
+    early: VecDeque<DscDelta>,
     refused: u64,
 }
 
@@ -89,11 +105,14 @@ impl Session {
             phase: Phase::Expecting { since: now },
             hello: None,
             sent: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             sequence: 0,
             acknowledged: 0,
             wanted: None,
             digests: BTreeMap::new(),
             digest: 0,
+            resyncing: None,
+            early: VecDeque::new(),
             refused: 0,
         }
     }
@@ -148,7 +167,9 @@ impl Session {
             return Vec::new();
         }
         self.phase = Phase::Attached { heard: now };
-        vec![Effect::Send(Frame::Welcome(welcome))]
+        let mut effects = vec![Effect::Send(Frame::Welcome(welcome))];
+        effects.extend(self.push_cfg());
+        effects
     }
 
     /// Refuses the child that said Hello.
@@ -185,8 +206,20 @@ impl Session {
     fn attached(&mut self, frame: Frame, authority: Authority<'_>) -> Vec<Effect> {
         match frame {
             Frame::CfgAck { seq } => {
+                let mut effects = self.merge_early(authority);
                 self.acknowledged = self.acknowledged.max(seq.min(self.sequence));
-                self.push_cfg()
+                if self.acknowledged == self.sequence {
+                    self.leaving.clear();
+                }
+                effects.extend(self.push_cfg());
+                effects
+            }
+            Frame::DscDelta(delta) if self.is_early() => {
+                self.early.push_back(delta);
+                if self.early.len() as u64 > WINDOW_FRAMES {
+                    return self.close("more frames than the window holds".to_owned());
+                }
+                Vec::new()
             }
             Frame::DscDelta(delta) => self.merge(delta, authority),
             Frame::Heartbeat(beat) => self.beat(beat),
@@ -213,9 +246,11 @@ impl Session {
         let now: BTreeMap<Uid, Arc<Object>> =
             wanted.into_iter().map(|object| (object.uid, object)).collect();
         let gone = self.sent.keys().filter(|uid| !now.contains_key(uid));
-        objects.extend(gone.map(|uid| ObjectDelta::Gone(*uid)));
+        self.leaving.extend(gone);
+        objects.extend(self.leaving.iter().map(|uid| ObjectDelta::Gone(*uid)));
         self.sent = now;
-        if objects.is_empty() {
+        // The first is sent even if it is empty: the child may hold what is no longer its own.
+        if objects.is_empty() && self.sequence > 0 {
             return Vec::new();
         }
         self.sequence += 1;
@@ -223,67 +258,153 @@ impl Session {
         vec![Effect::Send(Frame::CfgDelta(delta))]
     }
 
+    /// Whether the child may hold later Cfg than this parent: what it says cannot be judged yet.
+    fn is_early(&self) -> bool {
+        let leaf = self.hello.as_ref().is_some_and(|hello| hello.role == Role::Leaf);
+        leaf && (self.sequence == 0 || !self.early.is_empty())
+    }
+
+    fn merge_early(&mut self, authority: Authority<'_>) -> Vec<Effect> {
+        let early = std::mem::take(&mut self.early);
+        early.into_iter().flat_map(|delta| self.merge(delta, authority)).collect()
+    }
+
     fn merge(&mut self, delta: DscDelta, authority: Authority<'_>) -> Vec<Effect> {
+        let Some(hello) = self.hello.clone() else { return Vec::new() };
+        let node = &hello.node;
+        if delta.afresh {
+            self.count_afresh();
+        }
         let mut effects = Vec::new();
+        let mut refusals = Refusals::default();
         for (uid, sightings) in delta.changes {
             let mut accepted = Vec::with_capacity(sightings.len());
             for (path, observed) in sightings {
                 let digest = sighting_digest(&path, &observed);
                 let held = self.digests.insert((uid, path.clone()), digest).unwrap_or_default();
                 self.digest ^= held ^ digest;
-                match self.refusal(uid, &path, observed.stamp.ms, authority) {
-                    None => accepted.push((path, observed)),
-                    Some(why) => {
-                        self.refused += 1;
-                        effects.push(Effect::Alarm(why));
-                    }
+                match self.judge(&hello, uid, (&path, &observed), authority) {
+                    Verdict::Accepted => accepted.push((path, observed)),
+                    Verdict::TooLate => {}
+                    Verdict::Refused(why) => refusals.add(why),
                 }
             }
-            effects.push(Effect::Merge(uid, accepted));
+            if !accepted.is_empty() {
+                effects.push(Effect::Merge(uid, accepted));
+            }
         }
-        if !delta.events.is_empty() {
-            effects.push(Effect::Record(delta.events));
+        let (events, others): (Vec<Event>, Vec<Event>) = delta
+            .events
+            .into_iter()
+            .partition(|event| hello.role == Role::Member || event.id.node == *node);
+        for event in others {
+            refusals.add(format!("{node} reports event {}, which is not its own", event.id));
+        }
+        if !events.is_empty() {
+            effects.push(Effect::Record(events));
+        }
+        self.refused = self.refused.saturating_add(refusals.count);
+        effects.extend(refusals.alarm());
+        if delta.dropped > 0 {
+            let dropped = delta.dropped;
+            let text = format!("{node} could not keep or send {dropped} events and observations");
+            effects.push(Effect::Alarm(text));
         }
         effects.push(Effect::Send(Frame::DscAck { seq: delta.seq }));
         effects
     }
 
-    /// Why this session may not say this, if it may not.
-    fn refusal(
+    /// Whether this session may say this.
+    fn judge(
         &self,
+        hello: &Hello,
         uid: Uid,
-        path: &Path,
-        stamp_ms: u64,
+        (path, observed): (&Path, &Observed),
         authority: Authority<'_>,
-    ) -> Option<String> {
-        let hello = self.hello.as_ref()?;
-        let node: &Name = &hello.node;
-        if stamp_ms > authority.hybrid_ms.saturating_add(STAMP_AHEAD_MS_MAX) {
-            let ahead = stamp_ms - authority.hybrid_ms;
-            return Some(format!("{node} reports {path} with a clock {ahead} ms ahead"));
+    ) -> Verdict {
+        let node = &hello.node;
+        // A link is ordered by the epochs of its sessions, which are no moments.
+        let is_link = hello.role == Role::Member && path.as_str() == LINK_PATH;
+        let ahead = observed.stamp.ms.saturating_sub(authority.hybrid_ms);
+        if ahead > STAMP_AHEAD_MS_MAX && !is_link {
+            let why = format!("{node} reports {path} with a clock {ahead} ms ahead");
+            return Verdict::Refused(why);
         }
         if hello.role == Role::Member {
-            return None;
+            return Verdict::Accepted;
+        }
+        if observed.stamp.writer != *node {
+            let writer = &observed.stamp.writer;
+            return Verdict::Refused(format!("{node} reports {path} in the name of {writer}"));
         }
         let Some(object) = self.sent.get(&uid) else {
-            return Some(format!("{node} reports of {uid}, which is not its own"));
+            if self.acknowledged == 0 || self.leaving.contains(&uid) {
+                return Verdict::TooLate;
+            }
+            return Verdict::Refused(format!("{node} reports of {uid}, which is not its own"));
         };
         let own = path.as_str().starts_with("/engine/self/") || {
             let kind = authority.catalog.kind(&object.key.kind);
             let rule = kind.and_then(|kind| kind.schema.rule(path));
             rule.is_some_and(|(rule, _)| rule.discovered && rule.seen_by == SeenBy::Itself)
         };
-        (!own).then(|| format!("{node} reports {path}, which it does not discover"))
+        if own {
+            Verdict::Accepted
+        } else {
+            Verdict::Refused(format!("{node} reports {path}, which it does not discover"))
+        }
+    }
+
+    fn count_afresh(&mut self) {
+        self.digests.clear();
+        self.digest = 0;
+        self.resyncing = None;
     }
 
     fn beat(&mut self, beat: Heartbeat) -> Vec<Effect> {
         let mut effects = vec![Effect::Send(Frame::Heartbeat(beat))];
         // Deltas and heartbeats share one ordered stream, so that all sent before this has come.
-        if beat.digest != self.digest {
-            self.digests.clear();
-            self.digest = 0;
+        let due = match &mut self.resyncing {
+            None => beat.digest != self.digest,
+            Some(beats) => {
+                *beats += 1;
+                *beats >= RESYNC_BEATS
+            }
+        };
+        if due && !self.is_early() {
+            self.resyncing = Some(0);
             effects.push(Effect::Send(Frame::Resync));
         }
         effects
+    }
+}
+
+/// What becomes of one observation.
+enum Verdict {
+    Accepted,
+    /// Of an object that the child does not know yet to be no longer its own.
+    TooLate,
+    Refused(String),
+}
+
+/// What was refused of one delta: one alarm, however much it was.
+#[derive(Default)]
+struct Refusals {
+    first: Option<String>,
+    count: u64,
+}
+
+impl Refusals {
+    fn add(&mut self, why: String) {
+        self.count = self.count.saturating_add(1);
+        self.first.get_or_insert(why);
+    }
+
+    fn alarm(self) -> Option<Effect> {
+        let first = self.first?;
+        Some(Effect::Alarm(match self.count.saturating_sub(1) {
+            0 => first,
+            more => format!("{first}; and {more} more"),
+        }))
     }
 }

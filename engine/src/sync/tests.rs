@@ -1,0 +1,8 @@
+//! The protocol, held to its two tables, to its bounds, to its bytes, and to a link that breaks.
+
+mod child;
+mod delta;
+mod kit;
+mod link;
+mod parent;
+mod wire;

@@ -1,0 +1,125 @@
+//! Objects, observations and frames for the tests of the protocol.
+
+use std::sync::Arc;
+
+use crate::{
+    catalog::Catalog,
+    dsc::{Observed, Sighting, Stamp},
+    event::{Event, EventId, EventKind},
+    id::{ClusterId, Name, Revision, SessionEpoch, Uid},
+    manifest::{Extension, Manifest, PathSpec, SeenBy, Type},
+    object::{Labels, Object, ObjectRef},
+    path::Path,
+    state::State,
+    sync::{
+        PROTOCOL_VERSION,
+        child::{Child, Identity},
+        frame::{Frame, Hello, Role, Welcome},
+        parent::{Authority, Session},
+    },
+    time::Millis,
+};
+
+pub(super) const CLUSTER: ClusterId = ClusterId::new(7);
+pub(super) const NOW: Millis = Millis::new(1_000_000);
+
+pub(super) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(super) fn path(text: &str) -> Path {
+    Path::new(text).unwrap()
+}
+
+pub(super) fn uid(ordinal: u32) -> Uid {
+    Uid::derive(CLUSTER, Revision::new(1), ordinal)
+}
+
+/// A node `n<ordinal>` at a revision, which asks for `/level = revision`.
+pub(super) fn object(ordinal: u32, revision: u64) -> Arc<Object> {
+    let mut cfg = State::new();
+    cfg.set(path("/level"), format!("{revision}").into()).unwrap();
+    Arc::new(Object {
+        uid: uid(ordinal),
+        key: ObjectRef { kind: name("node"), namespace: None, name: name(&format!("n{ordinal}")) },
+        labels: Labels::new(),
+        owner: None,
+        created: Millis::new(5),
+        revision: Revision::new(revision),
+        generation: revision,
+        deleting: false,
+        frozen: None,
+        cfg,
+    })
+}
+
+/// `/level` and `/colour` are seen by the node, `/power` by its parent.
+pub(super) fn catalog() -> Catalog {
+    let extension = Extension::new("level")
+        .path(PathSpec::new("/level", Type::Text))
+        .path(PathSpec::new("/colour", Type::Text))
+        .path(PathSpec::new("/power", Type::Text).seen_by(SeenBy::Parent))
+        .path(PathSpec::input("/input", Type::Text));
+    let manifest = Manifest::new("level").extension(extension);
+    Catalog::build(&[manifest.discovers("/level").discovers("/colour").discovers("/power")])
+        .unwrap()
+}
+
+pub(super) fn sighting(at: &str, value: &str, ms: u64) -> Sighting {
+    let stamp = Stamp { ms, counter: 0, writer: name("n1") };
+    (path(at), Observed { value: Some(value.into()), stamp, seen_at: Millis::ZERO })
+}
+
+pub(super) fn event(sequence: u64) -> Event {
+    Event {
+        id: EventId { node: name("n1"), boot: 3, sequence },
+        time: Millis::new(9),
+        kind: EventKind::StepDone,
+        uid: Some(uid(1)),
+        object: None,
+        revision: Some(Revision::new(2)),
+        attempt: None,
+        text: "done".to_owned(),
+    }
+}
+
+pub(super) fn identity() -> Identity {
+    let labels = [(name("rack"), "r1".to_owned())].into();
+    Identity { node: name("n1"), role: Role::Leaf, labels }
+}
+
+pub(super) fn child() -> Child {
+    Child::new(identity(), ClusterId::default(), Vec::new())
+}
+
+pub(super) fn hello(role: Role) -> Hello {
+    Hello {
+        version: PROTOCOL_VERSION,
+        node: name("n1"),
+        role,
+        epoch: SessionEpoch::new(NOW.get()),
+        cluster: CLUSTER,
+        revision: Revision::default(),
+        uid: Some(uid(1)),
+        labels: Labels::new(),
+    }
+}
+
+pub(super) fn welcome() -> Welcome {
+    Welcome { cluster: CLUSTER, uid: Some(uid(1)), hybrid_ms: NOW.get() }
+}
+
+pub(super) fn authority(catalog: &Catalog) -> Authority<'_> {
+    Authority { catalog, hybrid_ms: NOW.get() }
+}
+
+/// A session of a child of a role, attached, which may see the given objects as of revision 1.
+pub(super) fn attached(role: Role, objects: Vec<Arc<Object>>, catalog: &Catalog) -> Session {
+    let mut session = Session::new(NOW);
+    session.receive(Frame::Hello(hello(role)), authority(catalog), NOW);
+    session.accept(welcome(), NOW);
+    session.offer(Revision::new(1), objects);
+    session.receive(Frame::CfgAck { seq: 1 }, authority(catalog), NOW);
+    assert!(session.is_attached());
+    session
+}

@@ -1,0 +1,142 @@
+//! Frames as bytes: the very ones, few, and never a panic.
+
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::kit::{event, hello, object, sighting, uid, welcome};
+use crate::{
+    id::{Revision, SessionEpoch},
+    sync::{
+        FRAME_BYTES_MAX, FrameError, decode,
+        delta::{ObjectDelta, between},
+        encode,
+        frame::{CfgDelta, DscDelta, Frame, Heartbeat, Refused, RefusedReason, Role},
+    },
+};
+
+fn changed() -> Frame {
+    let objects = vec![between(Some(&object(1, 2)), &object(1, 3)).unwrap()];
+    Frame::CfgDelta(CfgDelta { seq: 2, revision: Revision::new(3), objects })
+}
+
+fn seen(events: usize) -> Frame {
+    Frame::DscDelta(DscDelta {
+        seq: 1,
+        afresh: false,
+        dropped: 0,
+        changes: vec![(uid(1), vec![sighting("/level", "1", 1_700_000_000_000)])],
+        events: (0..events as u64).map(event).collect(),
+    })
+}
+
+/// One frame of every sort, by name.
+fn every_frame() -> Vec<(&'static str, Frame)> {
+    let whole = vec![ObjectDelta::Whole(object(1, 2)), ObjectDelta::Gone(uid(2))];
+    let whole = CfgDelta { seq: 1, revision: Revision::new(2), objects: whole };
+    let Frame::DscDelta(delta) = seen(1) else { unreachable!() };
+    let afresh = DscDelta { afresh: true, dropped: 2, ..delta };
+    let refused = |reason| Frame::Refused(Refused { reason, text: "try again".to_owned() });
+    vec![
+        ("hello", Frame::Hello(hello(Role::Leaf))),
+        ("hello of a member", Frame::Hello(hello(Role::Member))),
+        ("welcome", Frame::Welcome(welcome())),
+        ("refused: version", refused(RefusedReason::Version)),
+        ("refused: cluster", refused(RefusedReason::Cluster)),
+        ("refused: epoch", refused(RefusedReason::Epoch(SessionEpoch::new(9)))),
+        ("refused: not ready", refused(RefusedReason::NotReady)),
+        ("refused: gone", refused(RefusedReason::Gone)),
+        ("cfg, whole and gone", Frame::CfgDelta(whole)),
+        ("cfg, changed", changed()),
+        ("cfg acknowledged", Frame::CfgAck { seq: 1 }),
+        ("dsc", seen(0)),
+        ("dsc, afresh, with an event and losses", Frame::DscDelta(afresh)),
+        ("dsc acknowledged", Frame::DscAck { seq: 1 }),
+        ("heartbeat", Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 2, digest: u64::MAX })),
+        ("resync", Frame::Resync),
+    ]
+}
+
+/// Bytes as text: what prints as it is, the rest in hexadecimal.
+fn readable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes {
+        match byte {
+            b' '..=b'~' if *byte != b'\\' => text.push(char::from(*byte)),
+            _ => write!(text, "\\{byte:02x}").unwrap(),
+        }
+    }
+    text
+}
+
+#[test]
+fn frames_have_these_bytes() {
+    let mut golden = String::new();
+    for (name, frame) in every_frame() {
+        writeln!(golden, "{name}: {}", readable(&encode(&frame).unwrap())).unwrap();
+    }
+    insta::assert_snapshot!("frames", golden);
+}
+
+#[test]
+fn frames_survive_the_wire() {
+    for (name, frame) in every_frame() {
+        assert_eq!(decode(&encode(&frame).unwrap()).unwrap(), frame, "{name}");
+    }
+}
+
+#[test]
+fn one_changed_path_costs_less_than_three_hundred_bytes_either_way() {
+    for frame in [seen(0), changed()] {
+        let bytes = encode(&frame).unwrap().len();
+        assert!(bytes < 300, "{bytes}: {frame:?}");
+    }
+}
+
+#[test]
+fn a_frame_at_the_limit_travels_and_one_beyond_does_not() {
+    let refused = |bytes: usize| {
+        Frame::Refused(Refused { reason: RefusedReason::Version, text: "x".repeat(bytes) })
+    };
+    let rest = encode(&refused(1 << 20)).unwrap().len() - (1 << 20);
+    let largest = encode(&refused(FRAME_BYTES_MAX - rest)).unwrap();
+    assert_eq!(largest.len(), FRAME_BYTES_MAX);
+    assert!(decode(&largest).is_ok());
+    let beyond = encode(&refused(FRAME_BYTES_MAX - rest + 1));
+    assert!(matches!(beyond, Err(FrameError::TooLarge { bytes }) if bytes == FRAME_BYTES_MAX + 1));
+    let bytes = vec![0; FRAME_BYTES_MAX + 1];
+    assert!(matches!(decode(&bytes), Err(FrameError::TooLarge { .. })));
+}
+
+#[test]
+fn nested_without_end_is_refused_and_not_followed() {
+    let frame = encode(&seen(0)).unwrap();
+    let value = frame.windows(7).position(|bytes| bytes == b"\xa5value\xa1").unwrap() + 6;
+    for lead in [0x91, 0x81] {
+        let mut nested = frame[..value].to_vec();
+        nested.extend(vec![lead; 1 << 20]);
+        assert!(matches!(decode(&nested), Err(FrameError::Decode { .. })));
+        assert!(decode(&vec![lead; 1 << 20]).is_err());
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+        let _read = decode(&bytes);
+    }
+
+    #[test]
+    fn a_broken_frame_never_panics(
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        cut in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let frames = every_frame();
+        let mut bytes = encode(&which.get(&frames).1).unwrap();
+        *at.get_mut(&mut bytes) = byte;
+        bytes.truncate(cut.index(bytes.len()) + 1);
+        let _read = decode(&bytes);
+    }
+}
