@@ -102,8 +102,8 @@ impl Facts for View<'_> {
         if let Some(presumption) = self.presumed.get(path) {
             return Some(&presumption.value);
         }
-        match self.kind.schema.rule(path) {
-            Some((rule, _)) if rule.discovered => self.seen(path),
+        match self.kind.schema.rule_at(path) {
+            Some(rule) if rule.discovered => self.seen(path),
             _ => self.subject.object.cfg.get(path.as_str()),
         }
     }
