@@ -11,7 +11,7 @@ mod tend;
 
 use std::{
     io,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -98,7 +98,7 @@ pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     node: OnceLock<Arc<Node>>,
     becoming: tokio::sync::Mutex<()>,
-    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) leadership: Arc<watch::Sender<Leadership>>,
     proposals: Semaphore,
     rounds: Rounds,
     pub(crate) ended: CancellationToken,
@@ -113,6 +113,9 @@ pub(crate) struct Node {
     links: Arc<Links>,
     snapshots: Arc<Snapshots>,
     writer: Mutex<Option<WriterThread>>,
+    leadership: Arc<watch::Sender<Leadership>>,
+    /// The last term in which this member gave the lead away.
+    resigned: AtomicU64,
 }
 
 impl Node {
@@ -174,7 +177,7 @@ impl Core {
             shared: Arc::default(),
             node: OnceLock::new(),
             becoming: tokio::sync::Mutex::default(),
-            leadership: watch::Sender::default(),
+            leadership: Arc::default(),
             proposals: Semaphore::new(PROPOSALS_MAX),
             rounds: Rounds::default(),
             ended: CancellationToken::new(),
@@ -183,16 +186,24 @@ impl Core {
             core.open_node(identity).await?;
         }
         tokio::spawn(accept(listener, Arc::clone(&core), core.ended.clone()));
-        core.bootstrap(identity).await?;
-        Ok((core, local))
+        match core.bootstrap(identity).await {
+            Ok(()) => Ok((core, local)),
+            Err(error) => {
+                core.shutdown().await;
+                Err(error)
+            }
+        }
     }
 
     async fn bootstrap(self: &Arc<Self>, identity: Option<Identity>) -> Result<(), StartError> {
         let become_member = match (identity.map(|identity| identity.phase), &self.options.bootstrap)
         {
-            (Some(Phase::Member), _) => return self.campaign_alone().await,
+            (Some(Phase::Member), _) => return self.resume().await,
             (Some(Phase::Founding), _) => self.found().await,
-            (Some(Phase::Joining(via)), _) => self.be_admitted(via).await,
+            (Some(Phase::Joining(_)), Bootstrap::Join(via)) => self.be_admitted(via.clone()).await,
+            (Some(Phase::Joining(via)), Bootstrap::Wait | Bootstrap::Init) => {
+                self.be_admitted(via).await
+            }
             (None, Bootstrap::Wait) => return Ok(()),
             (None, Bootstrap::Init) => self.init().await.map(|_| ()),
             (None, Bootstrap::Join(via)) => self.join(via.clone()).await.map(|_| ()),
@@ -200,13 +211,22 @@ impl Core {
         become_member.map_err(|error| StartError::Membership(Box::new(error)))
     }
 
-    /// Who is alone has nobody to wait for.
-    async fn campaign_alone(&self) -> Result<(), StartError> {
+    /// Goes on as a member. Who is alone has nobody to wait for; who is to be found elsewhere than
+    /// the others were told says so.
+    async fn resume(self: &Arc<Self>) -> Result<(), StartError> {
         let Some(node) = self.node() else { return Ok(()) };
-        let voters: Vec<u64> = node.metrics().membership_config.voter_ids().collect();
-        if voters == [node.member] {
-            let elect = node.raft.trigger().elect(false).await;
-            elect.map_err(|error| StartError::Consensus(error.to_string()))?;
+        let consensus =
+            |error: openraft::errors::Fatal<Types>| StartError::Consensus(error.to_string());
+        // Asked of the core: what it tells on the side may not have begun yet.
+        let membership =
+            node.raft.with_raft_state(|state| Arc::clone(state.membership_state.effective()));
+        let membership = membership.await.map_err(consensus)?;
+        if membership.voter_ids().eq([node.member]) {
+            node.raft.trigger().elect(false).await.map_err(consensus)?;
+        }
+        if membership.get_node(&node.member).is_some_and(|told| *told != self.peer) {
+            let (core, ended) = (Arc::clone(self), self.ended.clone());
+            tokio::spawn(async move { ended.run_until_cancelled(core.describe()).await });
         }
         Ok(())
     }
@@ -311,7 +331,19 @@ impl Core {
             .await
             .map_err(|error| consensus(error.to_string()))?;
         let writer = Mutex::new(Some(writer));
-        let node = Arc::new(Node { cluster, member, raft, log, links, snapshots, writer });
+        let leadership = Arc::clone(&self.leadership);
+        let resigned = AtomicU64::new(0);
+        let node = Arc::new(Node {
+            cluster,
+            member,
+            raft,
+            log,
+            links,
+            snapshots,
+            writer,
+            leadership,
+            resigned,
+        });
         if self.node.set(Arc::clone(&node)).is_err() {
             return Err(consensus("it was started before".to_owned()));
         }
@@ -345,6 +377,9 @@ impl Core {
 
     /// Ends everything; the folder is free afterwards.
     pub(crate) async fn shutdown(&self) {
+        if let Some(node) = self.node() {
+            node.resign().await;
+        }
         self.ended.cancel();
         if let Some(node) = self.node() {
             if let Err(error) = node.raft.shutdown().await {

@@ -24,5 +24,6 @@ pub(crate) fn request() -> RequestId {
     static PROCESS: LazyLock<(u64, u64)> = LazyLock::new(|| (number(), number()));
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (high, low) = *PROCESS;
-    RequestId(format!("{high:016x}{low:016x}-{:x}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    // What differs comes first, so that ids are told apart at their first bytes.
+    RequestId(format!("{:x}-{high:016x}{low:016x}", NEXT.fetch_add(1, Ordering::Relaxed)))
 }

@@ -1,7 +1,7 @@
 //! The log of this member: every entry, vote and commit position, durable before it is answered.
 //!
-//! Segmented files of preallocated zeros, checksummed records, one writer thread that syncs once for
-//! everything that waits. Why it is our own stands in `docs/adr/0002-own-log-store.md`.
+//! Segmented files of preallocated zeros, checksummed records, one writer thread that syncs once
+//! for everything that waits. Why it is our own stands in `docs/adr/0002-own-log-store.md`.
 
 mod index;
 mod record;

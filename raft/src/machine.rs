@@ -115,7 +115,7 @@ impl Shared {
         self.held.read().ok().map(|held| look(&held.store))
     }
 
-    /// The store as a whole, copied at most once an index.
+    /// The store as a whole, copied at most once between two entries.
     pub(crate) fn whole(&self) -> Option<Arc<Store>> {
         let held = self.held.read().ok()?;
         let next = next_index(held.applied);
@@ -160,7 +160,10 @@ impl Shared {
                 let (index, term) = (Revision::new(id.index), Term::new(*id.leader_id));
                 let applied = held.store.apply(index, term, proposal);
                 let revision = held.store.revision();
+                let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner).take();
                 drop(held);
+                // A copy that nobody reads any more goes here, not under the lock.
+                drop(whole);
                 self.growth.add(data.bytes().len());
                 if matches!(applied.outcome, Outcome::Applied { .. }) {
                     self.tell(revision, &data, applied.changes, applied.declared);

@@ -99,9 +99,10 @@ impl Default for Limits {
 pub struct Timers {
     /// Between signs of life of the leader. Default 100 ms.
     pub heartbeat: Duration,
-    /// Shortest silence after which a follower stands for election. Default 500 ms.
+    /// Shortest time between the end of a silent leader's lease and an election. Default 200 ms.
     pub election_min: Duration,
-    /// Longest such silence, and the leader's lease. Default 1 s.
+    /// Longest such time, and the lease itself: how long after its last sign of life followers hold
+    /// on to a leader. A lost leader is thus replaced within twice this. Default 900 ms.
     pub election_max: Duration,
     /// Time for a proposal or a read, changes of leader included. Default 5 s.
     pub request: Duration,
@@ -113,8 +114,8 @@ impl Default for Timers {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(500),
-            election_max: Duration::from_secs(1),
+            election_min: Duration::from_millis(200),
+            election_max: Duration::from_millis(900),
             request: Duration::from_secs(5),
             membership: Duration::from_mins(1),
         }

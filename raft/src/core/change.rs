@@ -125,6 +125,22 @@ impl Core {
         self.set_identity(&identity)
     }
 
+    /// Tells the others where this member's clients and leaves find it now.
+    pub(super) async fn describe(self: Arc<Self>) {
+        let Some(node) = self.node() else { return };
+        let member = node.member;
+        loop {
+            match self.change(|| Request::Admit { member, peer: self.peer.clone() }).await {
+                Ok(()) => return,
+                Err(error) if error.is_transient() => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the others cannot be told where this member is now");
+                    return;
+                }
+            }
+        }
+    }
+
     /// Asks those at these addresses in turn, and the leader that they name, until one decides.
     async fn ask_strangers(
         &self,
@@ -294,7 +310,7 @@ impl Node {
         let metrics = self.lead_metrics()?;
         let stored = &metrics.membership_config;
         if stored.voter_ids().any(|voter| voter == member) {
-            return Ok(Reply::Done);
+            return self.lead_describe(&metrics, member, peer).await;
         }
         check_peer(&metrics, Some(member), &peer)?;
         if metrics.last_applied.is_none_or(|applied| applied.index < member) {
@@ -308,6 +324,47 @@ impl Node {
         let last = *self.lead_metrics()?.membership_config.log_id();
         let promote = ChangeMembers::AddVoterIds(BTreeSet::from([member]));
         self.commit_change(promote, true, last).await
+    }
+
+    /// Where a member's clients and leaves find it may change; where members find it and what it is
+    /// called may not, lest a message reach another one in its name.
+    async fn lead_describe(
+        &self,
+        metrics: &RaftMetrics<Types>,
+        member: u64,
+        peer: Peer,
+    ) -> Result<Reply, Reply> {
+        let stored = &metrics.membership_config;
+        let Some(told) = stored.get_node(&member) else { return Ok(Reply::Done) };
+        if (&told.name, &told.address) != (&peer.name, &peer.address) {
+            return Err(refused(format!(
+                "member {member} is {} at {}; remove it and let it join again with an empty data \
+                 folder to change that",
+                told.name, told.address
+            )));
+        }
+        if *told == peer {
+            return Ok(Reply::Done);
+        }
+        let change = ChangeMembers::SetNodes([(member, peer)].into());
+        self.commit_change(change, true, *stored.log_id()).await
+    }
+
+    /// Hands the lead to whoever has most of the log, so that nobody has to notice that this
+    /// leader is gone.
+    pub(super) async fn resign(&self) {
+        let metrics = self.metrics();
+        let answering = self.answering(&metrics);
+        let replication = metrics.replication.iter().flatten();
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let next = replication
+            .filter(|(id, _)| **id != self.member && voters.contains(id) && answering.contains(id))
+            .max_by_key(|(_, matched)| **matched);
+        let Some((next, _)) = next else { return };
+        if self.give_lead(*next, metrics.current_term).await.is_ok() {
+            let deadline = Instant::now() + RESIGN_TIMEOUT;
+            self.until(deadline, |metrics| metrics.current_leader == Some(*next)).await;
+        }
     }
 
     /// A member votes only once it has nearly everything; else the quorum would wait for it.
@@ -367,7 +424,7 @@ impl Node {
         if !self.answering(&metrics).contains(&to) {
             return Err(refused(format!("member {to} does not answer")));
         }
-        let asked = self.raft.trigger().transfer_leader(to).await;
+        let asked = self.give_lead(to, metrics.current_term).await;
         asked.map(|()| Reply::Done).map_err(|error| Reply::Unavailable(error.to_string()))
     }
 
@@ -392,6 +449,8 @@ impl Node {
 const LAG_MAX: u64 = 1024;
 /// Time for a new member to come as near as that.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for another member to take the lead from one that ends.
+const RESIGN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Who answered longer ago counts as away.
 const ANSWERED_MAX: Duration = Duration::from_secs(2);
 

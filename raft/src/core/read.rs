@@ -1,6 +1,6 @@
-//! Reads. A linearizable one asks the leader, which asks a quorum, up to where the log was committed
-//! when the read began, and then waits until this member has applied as much. Reads that come while
-//! one asks share the next asking, so that a thousand of them cost one round.
+//! Reads. A linearizable one asks the leader, which asks a quorum, up to where the log was
+//! committed when the read began, and then waits until this member has applied as much. Reads that
+//! come while one asks share the next asking, so that a thousand of them cost one round.
 
 use std::{
     mem,

@@ -1,10 +1,16 @@
-//! What is done on the side as long as this is a member: who leads is told, snapshots are taken, the
-//! log is purged behind them, and what a lost leader left half-done is finished.
+//! What is done on the side as long as this is a member: who leads is told, snapshots are taken,
+//! the log is purged behind them, and what a lost leader left half-done is finished.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use kraken_engine::id::{MemberId, Term};
-use openraft::{ChangeMembers, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver};
+use openraft::{
+    ChangeMembers, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver, errors::Fatal,
+};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Core, Node};
@@ -41,11 +47,11 @@ impl Core {
                 self.leadership.send_replace(Leadership::default());
                 return;
             }
-            let leadership = self.leadership_of(node, &now);
+            let mut leadership = Leadership::default();
             self.leadership.send_if_modified(|told| {
-                let changed = *told != leadership;
-                *told = leadership;
-                changed
+                // Looked at under the lock: what gives the lead away takes back `ready` under it.
+                leadership = self.leadership_of(node, &now);
+                std::mem::replace(told, leadership) != leadership
             });
             tokio::select! {
                 changed = server.changed() => if changed.is_err() { return },
@@ -65,7 +71,7 @@ impl Core {
             leader: metrics.current_leader.map(MemberId::new),
             is_me,
             term: Term::new(metrics.current_term),
-            ready: is_me && in_term() && self.holds_lease(node, metrics),
+            ready: is_me && node.may_lead(metrics) && in_term() && self.holds_lease(node, metrics),
         }
     }
 
@@ -120,6 +126,21 @@ impl Core {
 }
 
 impl Node {
+    /// A leader that gave the lead away, or is no longer a voter, leads for others' sake only.
+    fn may_lead(&self, metrics: &RaftMetrics<Types>) -> bool {
+        let resigned = self.resigned.load(Ordering::SeqCst);
+        let mut voters = metrics.membership_config.voter_ids();
+        resigned != metrics.current_term && voters.any(|voter| voter == self.member)
+    }
+
+    /// Gives the lead away. From before the first word of it is sent, this member decides nothing:
+    /// its lease does not hold against a successor that it named itself.
+    pub(super) async fn give_lead(&self, to: u64, term: u64) -> Result<(), Fatal<Types>> {
+        self.resigned.store(term, Ordering::SeqCst);
+        self.leadership.send_modify(|leadership| leadership.ready = false);
+        self.raft.trigger().transfer_leader(to).await
+    }
+
     async fn purge(&self, limits: &Limits, snapshot: Option<u64>) {
         let upto = self.log.purge_target(snapshot, limits.keep_entries, limits.keep_bytes);
         if let Some(upto) = upto

@@ -19,7 +19,9 @@ use crate::types::{Entry, LogId, Payload, Vote, log_id};
 pub(crate) const CACHE_BYTES_MAX: u64 = 32 << 20;
 
 /// What an entry costs in memory beside its proposal.
-const ENTRY_OVERHEAD_BYTES: u64 = 256;
+const ENTRY_OVERHEAD_BYTES: u64 = 512;
+/// How much larger a proposal is in memory, decoded beside its bytes, than its bytes.
+const DECODED_FACTOR: u64 = 3;
 
 /// Where an entry's record stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,5 +260,5 @@ fn cost(entry: &Entry) -> u64 {
         Payload::Normal(data) => data.bytes().len() as u64,
         Payload::Blank | Payload::Membership(_) => 0,
     };
-    body + ENTRY_OVERHEAD_BYTES
+    body * DECODED_FACTOR + ENTRY_OVERHEAD_BYTES
 }

@@ -1,6 +1,7 @@
-//! Snapshots in files: `magic | version u32 | cluster u64 | meta length u32 | meta | store | crc32`,
-//! numbers little-endian, meta and store as named MessagePack. A file stands under its name only
-//! when it is whole and durable; one is kept.
+//! Snapshots in files:
+//! `magic | version u32 | cluster u64 | meta length u32 | meta | store | crc32`, numbers
+//! little-endian, meta and store as named MessagePack. A file stands under its name only when it is
+//! whole and durable; one is kept.
 
 use std::{
     fs::{self, File, OpenOptions},

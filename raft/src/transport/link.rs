@@ -36,7 +36,7 @@ pub(crate) const IN_FLIGHT_MAX: usize = 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// First pause after a failed connection; it doubles up to the longest.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+const BACKOFF_MAX: Duration = Duration::from_millis(250);
 
 /// A request has no answer.
 #[derive(Debug, thiserror::Error)]

@@ -36,7 +36,8 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Says whether a peer may connect. The one place where a connection becomes an identity.
     fn greet(&self, hello: &Hello) -> Greeting;
 
-    /// Answers one request of the peer that said `from`. `session` is there where requests are served one after the other.
+    /// Answers one request of the peer that said `from`. `session` is there where requests are
+    /// served one after the other.
     fn serve(
         self: Arc<Self>,
         from: Arc<Hello>,
@@ -136,8 +137,8 @@ async fn side_by_side<S: Service>(
             frame = read.next(), if served.len() < SERVED_MAX => {
                 let Some(frame) = frame else { return Ok(()) };
                 let (sequence, request) = parse(&frame?)?;
-                let (service, from) = (Arc::clone(&service), Arc::clone(&from));
-                let mut serve = async move { (sequence, service.serve(from, request, None).await) }.boxed();
+                let reply = Arc::clone(&service).serve(Arc::clone(&from), request, None);
+                let mut serve = reply.map(move |reply| (sequence, reply)).boxed();
                 // Polled once here, so that entries reach the core in the order of their frames.
                 match futures_util::poll!(&mut serve) {
                     std::task::Poll::Ready((sequence, reply)) => {
