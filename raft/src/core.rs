@@ -4,6 +4,7 @@
 //! Everything in here runs on the member's own runtime.
 
 mod change;
+mod lead;
 mod propose;
 mod read;
 mod serve;
