@@ -1,0 +1,77 @@
+//! `kraken agent`: a leaf. Runs the modules that act on this machine, and attaches to whichever
+//! member answers; goes on healing while none does.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use kraken_actors::{
+    module::Factory,
+    node::{Node, NodeOptions, Role},
+};
+use sd_notify::NotifyState;
+
+use crate::{
+    console::Console,
+    daemon::{self, Daemon, keep_watchdog, tell_systemd},
+    exit::Failure,
+};
+
+/// The module that keeps processes, and the folder of a node's modules.
+const SERVICE: &str = "service";
+const MODULES_FOLDER: &str = "modules";
+
+/// Runs a leaf: the modules that act on this machine
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    daemon: daemon::Args,
+}
+
+impl Args {
+    /// Serves until told to end.
+    pub(crate) fn run(self, factories: Vec<Factory>, console: &Console) -> Result<(), Failure> {
+        let Some(daemon) = Daemon::prepare(self.daemon, console)? else { return Ok(()) };
+        if daemon.config.agent.parents.is_empty() {
+            return Err(Failure::usage("agent.parents is empty: a leaf attaches to a member")
+                .hint("name sync addresses of members: agent.parents = [\"m1:3144\"]"));
+        }
+        daemon.run(serve(&daemon, factories))
+    }
+}
+
+async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> {
+    let mut endings = daemon.endings()?;
+    let parents = daemon.config.agent.parents.clone();
+    let node = start_node(daemon, factories, Role::Leaf { parents }).await?;
+    keep_watchdog(&node);
+    tell_systemd(NotifyState::Ready);
+    tracing::info!(node = %daemon.name, parents = ?daemon.config.agent.parents, "serving");
+    let why = endings.next().await;
+    tracing::info!(why, "ending");
+    tell_systemd(NotifyState::Stopping);
+    endings.within(node.stop()).await
+}
+
+/// Starts the node of a process, with all its modules.
+pub(crate) async fn start_node(
+    daemon: &Daemon,
+    factories: Vec<Factory>,
+    role: Role,
+) -> Result<Node, Failure> {
+    let options = NodeOptions {
+        name: daemon.name.clone(),
+        role,
+        data: daemon.config.node.data.clone(),
+        labels: daemon.config.node.labels.clone(),
+        factories,
+        module_configs: daemon.config.modules().context("modules")?,
+        base: vec![kraken_modules::base()],
+        clock: daemon.clock,
+    };
+    Ok(Node::start(options).await.context("cannot start the node")?)
+}
+
+/// Where the module `service` of a node keeps its records, below the node's data folder.
+pub(crate) fn service_folder(data: &Path) -> PathBuf {
+    data.join(MODULES_FOLDER).join(SERVICE)
+}

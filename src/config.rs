@@ -1,0 +1,298 @@
+//! The configuration of a process that serves: one TOML file, over it the environment, over that
+//! the flags. `examples/kraken.toml` documents each key and is held equal to the defaults here.
+//!
+//! What the fleet is to look like does not stand here but in Cfg, which the quorum keeps.
+
+mod check;
+mod load;
+mod place;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
+
+use kraken_engine::{id::Name, object::Labels};
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+pub(crate) use self::load::{Overrides, load};
+
+/// The port of HTTP unless configured.
+pub(crate) const HTTP_PORT: u16 = 3141;
+/// The port on which members talk to each other unless configured.
+pub(crate) const RAFT_PORT: u16 = 3143;
+/// The port at which leaves attach unless configured.
+pub(crate) const SYNC_PORT: u16 = 3144;
+/// Where state is kept unless configured.
+const DATA: &str = "/var/lib/kraken";
+
+/// The configuration is not usable.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key that does not exist, or a value that a key cannot have.
+    #[error("{place}: {why}")]
+    Invalid {
+        /// File, line and key, or the variable or flag.
+        place: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// The host has no name that could name the node.
+    #[error("this host's name cannot name a node; set node.name")]
+    NoName,
+}
+
+/// Everything that can be configured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// This machine.
+    pub(crate) node: Node,
+    /// Where clients come in.
+    #[serde(deserialize_with = "listener::<HTTP_PORT, _>")]
+    pub(crate) http: Listener,
+    /// Where the other members come in.
+    #[serde(deserialize_with = "listener::<RAFT_PORT, _>")]
+    pub(crate) raft: Listener,
+    /// Where leaves come in.
+    #[serde(deserialize_with = "listener::<SYNC_PORT, _>")]
+    pub(crate) sync: Listener,
+    /// How a member comes to its cluster.
+    pub(crate) cluster: Cluster,
+    /// How a leaf comes to its parent.
+    pub(crate) agent: Agent,
+    /// What is written to standard error.
+    pub(crate) log: Log,
+    /// The configuration of modules, each in its own words.
+    pub(crate) modules: BTreeMap<Name, toml::Table>,
+}
+
+/// This machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Node {
+    /// Its name in the fleet; absent: the host's name.
+    pub(crate) name: Option<Name>,
+    /// The folder of everything that must survive a restart.
+    pub(crate) data: PathBuf,
+    /// What selectors select it by.
+    pub(crate) labels: Labels,
+}
+
+/// One place where others come in.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Listener {
+    /// The address to listen at; port 0: the system chooses.
+    pub(crate) listen: SocketAddr,
+    /// What others are told to connect to; absent: the address that is listened at.
+    pub(crate) advertise: Option<String>,
+    /// Permits an address that is not loopback, where nobody asks who connects.
+    pub(crate) insecure: bool,
+}
+
+/// A [`Listener`] as it is written: its port, unless given, depends on what it is for.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenListener {
+    #[serde(deserialize_with = "socket_address")]
+    listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "some_address")]
+    advertise: Option<String>,
+    insecure: bool,
+}
+
+/// How a member comes to its cluster. Without either it waits to be told over HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Cluster {
+    /// Found a cluster, unless this data folder belongs to one.
+    pub(crate) init: bool,
+    /// Raft addresses of members to join, unless this data folder belongs to a cluster.
+    #[serde(deserialize_with = "addresses")]
+    pub(crate) join: Vec<String>,
+}
+
+/// How a leaf comes to its parent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Agent {
+    /// Sync addresses of members; any that answers will do.
+    #[serde(deserialize_with = "addresses")]
+    pub(crate) parents: Vec<String>,
+}
+
+/// What is written to standard error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Log {
+    /// The least level to write, perhaps by target: `info`, or `info,kraken_raft=debug`.
+    pub(crate) level: String,
+    /// How a line looks.
+    pub(crate) format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { name: None, data: DATA.into(), labels: Labels::new() }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: Node::default(),
+            http: Listener::on_loopback(HTTP_PORT),
+            raft: Listener::on_loopback(RAFT_PORT),
+            sync: Listener::on_loopback(SYNC_PORT),
+            cluster: Cluster::default(),
+            agent: Agent::default(),
+            log: Log::default(),
+            modules: BTreeMap::new(),
+        }
+    }
+}
+
+impl Listener {
+    /// One that is told to others as it is.
+    pub(crate) fn at(listen: SocketAddr) -> Self {
+        Self { listen, advertise: None, insecure: false }
+    }
+
+    fn on_loopback(port: u16) -> Self {
+        Self::at(([127, 0, 0, 1], port).into())
+    }
+
+    /// What others are told, once it is known where it listens.
+    pub(crate) fn advertised(&self, bound: SocketAddr) -> String {
+        self.advertise.clone().unwrap_or_else(|| bound.to_string())
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// The node's name: the configured one, else the host's.
+    pub(crate) fn name(&self) -> Result<Name, ConfigError> {
+        self.node.name.clone().or_else(host_name).ok_or(ConfigError::NoName)
+    }
+
+    /// The modules' configurations as modules read them.
+    pub(crate) fn modules(&self) -> Result<BTreeMap<String, serde_json::Value>, serde_json::Error> {
+        let json = |(name, table): (&Name, &toml::Table)| {
+            Ok((name.to_string(), serde_json::to_value(table)?))
+        };
+        self.modules.iter().map(json).collect()
+    }
+}
+
+impl fmt::Display for Config {
+    /// As TOML that would be read back as the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&toml::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn host_name() -> Option<Name> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Name::new(text.trim()).ok()
+}
+
+fn listener<'de, const PORT: u16, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Listener, D::Error> {
+    let WrittenListener { listen, advertise, insecure } = Deserialize::deserialize(deserializer)?;
+    let listen = listen.unwrap_or_else(|| Listener::on_loopback(PORT).listen);
+    Ok(Listener { listen, advertise, insecure })
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|_| {
+        de::Error::custom(format!("{text:?} is no address; write ip:port, such as 127.0.0.1:3141"))
+    })
+}
+
+fn address<E: de::Error>(text: String) -> Result<String, E> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    match port.map(|(_, port)| port.parse::<u16>()) {
+        Some(Ok(_)) => Ok(text),
+        Some(Err(_)) | None => Err(E::custom(format!("{text:?} is no address; write host:port"))),
+    }
+}
+
+fn some_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::<String>::deserialize(deserializer)?.map(address).transpose()
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTED: &str = include_str!("../examples/kraken.toml");
+
+    /// The documented file with its commented-out keys put in force.
+    fn uncommented() -> String {
+        let uncomment = |line: &str| {
+            let key = line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic));
+            key.filter(|rest| rest.contains(" = ")).unwrap_or(line).to_owned()
+        };
+        DOCUMENTED.lines().map(uncomment).collect::<Vec<String>>().join("\n")
+    }
+
+    #[test]
+    fn the_documented_example_is_the_default() {
+        assert_eq!(toml::from_str::<Config>(DOCUMENTED).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn the_documented_example_names_every_key() {
+        let example: toml::Table = uncommented().parse().unwrap();
+        toml::from_str::<Config>(&uncommented()).unwrap();
+        let full = Config {
+            node: Node { name: Name::new("n1").ok(), ..Node::default() },
+            http: Listener { advertise: Some(String::new()), ..Listener::on_loopback(1) },
+            raft: Listener { advertise: Some(String::new()), ..Listener::on_loopback(2) },
+            sync: Listener { advertise: Some(String::new()), ..Listener::on_loopback(3) },
+            ..Config::default()
+        };
+        for (table, keys) in toml::Table::try_from(full).unwrap() {
+            let documented = example[&table].as_table().unwrap();
+            for (key, _) in keys.as_table().unwrap() {
+                assert!(documented.contains_key(key), "{table}.{key} is not documented");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same() {
+        let config: Config = toml::from_str(&uncommented()).unwrap();
+        assert_eq!(toml::from_str::<Config>(&config.to_string()).unwrap(), config);
+    }
+}

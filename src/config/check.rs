@@ -1,0 +1,45 @@
+//! What no single key can tell: listeners that the world can reach, keys that exclude each other.
+
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, Listener, load::Fault};
+
+/// Finds the first fault.
+pub(super) fn check(config: &Config) -> Result<(), Fault> {
+    check_listener(&config.http, "http.listen", "http")?;
+    check_listener(&config.raft, "raft.listen", "raft")?;
+    check_listener(&config.sync, "sync.listen", "sync")?;
+    if config.cluster.init && !config.cluster.join.is_empty() {
+        let why = "a member founds a cluster or joins one; give one of init and join".to_owned();
+        return Err(Fault { key: "cluster.join", why });
+    }
+    check_level(&config.log.level)
+}
+
+fn check_listener(listener: &Listener, key: &'static str, table: &str) -> Result<(), Fault> {
+    let listen = listener.listen;
+    if !listen.ip().is_loopback() && !listener.insecure {
+        let why = format!(
+            "{listen} is not loopback, and nobody asks who connects; set {table}.insecure = true \
+             if the network may be trusted"
+        );
+        return Err(Fault { key, why });
+    }
+    if listen.ip().is_unspecified() && listener.advertise.is_none() {
+        let why = format!(
+            "nobody can connect to {listen}; set {table}.advertise to the address that others use"
+        );
+        return Err(Fault { key, why });
+    }
+    Ok(())
+}
+
+fn check_level(level: &str) -> Result<(), Fault> {
+    EnvFilter::try_new(level).map(drop).map_err(|_| Fault {
+        key: "log.level",
+        why: format!(
+            "{level:?} is no level; write error, warn, info, debug or trace, perhaps by target: \
+             info,kraken_raft=debug"
+        ),
+    })
+}

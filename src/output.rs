@@ -1,0 +1,70 @@
+//! The forms in which data is printed: a table for people, JSON and YAML for programs, names for
+//! other commands.
+
+use serde::Serialize;
+
+use crate::exit::Failure;
+
+/// In which form.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Columns for people
+    #[default]
+    Table,
+    /// More columns
+    Wide,
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+    /// One kind/name a line
+    Name,
+}
+
+/// The choice of a form.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct Output {
+    /// In which form
+    #[arg(short, long, value_name = "FORM", default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// Data as JSON, with a line end.
+pub(crate) fn json(data: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(data);
+    text.map(|text| text + "\n").map_err(|error| Failure::failed(format!("no JSON: {error}")))
+}
+
+/// Data as one line of JSON.
+pub(crate) fn json_line(data: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string(data);
+    text.map(|text| text + "\n").map_err(|error| Failure::failed(format!("no JSON: {error}")))
+}
+
+/// Data as YAML, with a line end.
+pub(crate) fn yaml(data: &impl Serialize) -> Result<String, Failure> {
+    serde_saphyr::to_string(data).map_err(|error| Failure::failed(format!("no YAML: {error}")))
+}
+
+/// A text in so many characters, cut with an ellipsis.
+pub(crate) fn short(text: &str, chars_max: usize) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(chars_max.saturating_sub(1)) {
+        Some((cut, _)) if line.chars().count() > chars_max => format!("{}…", &line[..cut]),
+        _ => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_at_characters() {
+        for (text, expected) in
+            [("", ""), ("äöüß", "äöüß"), ("äöüßx", "äöü…"), ("ab\ncd", "ab"), ("abcd", "abcd")]
+        {
+            assert_eq!(short(text, 4), expected);
+        }
+    }
+}

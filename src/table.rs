@@ -1,0 +1,81 @@
+//! Tables for people: columns without lines, as wide as they must be, coloured where a person reads.
+
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+
+/// Spaces between two columns.
+const GAP: u16 = 3;
+
+/// Begins a table with the names of its columns.
+pub(crate) fn table<const COLUMNS: usize>(names: [&str; COLUMNS]) -> Rows<COLUMNS> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(names.map(|name| Cell::new(name).add_attribute(Attribute::Bold)));
+    Rows(table)
+}
+
+/// The rows of a table.
+pub(crate) struct Rows<const COLUMNS: usize>(Table);
+
+impl<const COLUMNS: usize> Rows<COLUMNS> {
+    /// Adds a row.
+    pub(crate) fn row(&mut self, cells: [Cell; COLUMNS]) {
+        self.0.add_row(cells);
+    }
+
+    /// The text of the table, each line without trailing spaces.
+    pub(crate) fn render(mut self, has_colour: bool) -> String {
+        self.0.force_no_tty();
+        if has_colour {
+            self.0.enforce_styling();
+        }
+        for column in self.0.column_iter_mut() {
+            column.set_padding((0, GAP));
+        }
+        self.0.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+}
+
+/// A plain cell; `-` where there is nothing.
+pub(crate) fn text(text: impl ToString) -> Cell {
+    let text = text.to_string();
+    Cell::new(if text.is_empty() { "-".to_owned() } else { text })
+}
+
+/// A cell for a phase, in the colour of the attention it asks for.
+pub(crate) fn phase(phase: &str) -> Cell {
+    let cell = text(phase);
+    match phase {
+        "Converged" => cell.fg(Color::Green),
+        "Stuck" | "Quarantined" => cell.fg(Color::Red),
+        "BackingOff" => cell.fg(Color::Yellow),
+        "Frozen" => cell.fg(Color::Blue),
+        _ => cell,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_lines_end_at_their_text() {
+        let mut rows = table(["NAME", "PHASE"]);
+        rows.row([text("n1"), phase("Converged")]);
+        rows.row([text("a-longer-name"), phase("")]);
+        insta::assert_snapshot!(rows.render(false), @r"
+        NAME            PHASE
+        n1              Converged
+        a-longer-name   -
+        ");
+    }
+
+    #[test]
+    fn colour_is_for_people_only() {
+        let mut rows = table(["PHASE"]);
+        rows.row([phase("Stuck")]);
+        assert!(rows.render(true).contains('\u{1b}'));
+        let mut rows = table(["PHASE"]);
+        rows.row([phase("Stuck")]);
+        assert!(!rows.render(false).contains('\u{1b}'));
+    }
+}

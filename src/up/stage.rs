@@ -1,0 +1,134 @@
+//! The way of a fresh fleet from its first process to the state that is asked for, each step a
+//! condition that is waited for.
+
+use std::time::Duration;
+
+use kraken_engine::nodeset;
+use kraken_http::{
+    client::{Client, ListQuery, Settings, WriteQuery},
+    view::ObjectView,
+};
+use tokio::time::sleep;
+
+use crate::{
+    console::Console,
+    exit::Failure,
+    fleet::{author, is_attached, is_converged},
+};
+
+/// The state that is asked for unless another is given.
+const FIRST_RUN: &str = include_str!("../../examples/first-run.yaml");
+/// The nodes that it speaks of.
+const FIRST_RUN_NODES: &str = "n[1-8]";
+/// How often is looked.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Where a fleet is to come.
+pub(super) struct Stage {
+    /// The URL of each member.
+    pub(super) servers: Vec<String>,
+    /// The name of each leaf.
+    pub(super) leaves: Vec<String>,
+    /// The manifests to apply.
+    pub(super) state: Option<String>,
+}
+
+/// The built-in example for these leaves; nothing where there are none.
+pub(super) fn first_run(leaves: &[String]) -> Option<String> {
+    let set = nodeset::fold(leaves.iter().map(String::as_str));
+    (!set.is_empty()).then(|| FIRST_RUN.replace(FIRST_RUN_NODES, &set))
+}
+
+impl Stage {
+    /// Brings the fleet there.
+    pub(super) async fn run(&self, console: &Console) -> Result<(), Failure> {
+        let settings = Settings { author: author(), ..Settings::default() };
+        let client = Client::with(&self.servers, settings)?;
+        let mut progress = console.progress();
+        let members = self.servers.len();
+        self.until(
+            members,
+            |done| progress.set("members form a quorum", done, members),
+            || voters(&client),
+        )
+        .await;
+        let total = self.leaves.len();
+        self.until(
+            total,
+            |done| progress.set("leaves are attached", done, total),
+            || self.attached(&client),
+        )
+        .await;
+        if let Some(state) = &self.state {
+            client.apply(state.clone(), &WriteQuery::default()).await?;
+        }
+        self.until(
+            total,
+            |done| progress.set("nodes have converged", done, total),
+            || self.converged(&client),
+        )
+        .await;
+        Ok(())
+    }
+
+    /// What to try next.
+    pub(super) fn next_commands(&self) -> String {
+        let server = self.servers.first().map_or("", String::as_str);
+        let set = nodeset::fold(self.leaves.iter().take(4).map(String::as_str));
+        let first = self.leaves.first().map_or("n1", String::as_str);
+        let at = match server {
+            "http://127.0.0.1:3141" => String::new(),
+            server => format!("  export KRAKEN_SERVER={server}\n"),
+        };
+        format!(
+            "all have converged; now in a second terminal:\n{at}  \
+             kraken get nodes\n  \
+             kraken set {set} services/web/state=STOP\n  \
+             kraken wait {set} --for converged\n  \
+             kraken why {first}\n  \
+             kraken events -f\n\
+             Ctrl-C here ends everything"
+        )
+    }
+
+    /// Looks until so many are done. What cannot be looked at counts as nothing done.
+    async fn until<F: Future<Output = Result<usize, Failure>>>(
+        &self,
+        total: usize,
+        mut show: impl FnMut(usize),
+        look: impl Fn() -> F,
+    ) {
+        loop {
+            let done = look().await.unwrap_or(0);
+            show(done);
+            if done >= total {
+                return;
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    async fn attached(&self, client: &Client) -> Result<usize, Failure> {
+        Ok(self.views(client).await?.iter().filter(|node| is_attached(node)).count())
+    }
+
+    async fn converged(&self, client: &Client) -> Result<usize, Failure> {
+        Ok(self.views(client).await?.iter().filter(|node| is_converged(node)).count())
+    }
+
+    async fn views(&self, client: &Client) -> Result<Vec<ObjectView>, Failure> {
+        let names = nodeset::fold(self.leaves.iter().map(String::as_str));
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = ListQuery { names: Some(names), ..ListQuery::default() };
+        Ok(client.get_nodes(&wanted).await?.items)
+    }
+}
+
+/// How many members vote under a leader.
+async fn voters(client: &Client) -> Result<usize, Failure> {
+    let quorum = client.cluster().await?;
+    let voters = quorum.members.iter().filter(|member| member.voter).count();
+    Ok(if quorum.leader.is_some() { voters } else { 0 })
+}

@@ -1,0 +1,156 @@
+//! `kraken cluster`: the quorum: who votes, who leads, who comes and goes.
+
+use clap::Subcommand;
+use kraken_http::client::{Client, ClusterView};
+
+use crate::{
+    console::Console,
+    exit::Failure,
+    output::{Format, Output, json, yaml},
+    table,
+};
+
+/// Shows and changes the quorum
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What to do with the quorum.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Shows the members and who leads
+    Status {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Founds a cluster with the server that is asked as its first member
+    Init,
+    /// Lets the server that is asked join a cluster
+    Join {
+        /// Raft addresses, host:port, of members of it
+        #[arg(required = true, value_name = "HOST:PORT")]
+        via: Vec<String>,
+    },
+    /// Takes a member out of the quorum, dead or alive
+    Remove {
+        /// Its name or its id
+        member: String,
+    },
+    /// Hands the lead to another member
+    Leader {
+        /// Its name or its id
+        to: String,
+    },
+}
+
+impl Args {
+    /// Shows or changes.
+    pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
+        match self.verb {
+            Verb::Status { output } => {
+                let quorum = client.cluster().await?;
+                console.print(render(&quorum, output.output, console.has_colour())?)
+            }
+            Verb::Init => {
+                let member = client.cluster_init().await?;
+                console.print(format!("a cluster is founded, member {member}"))
+            }
+            Verb::Join { via } => {
+                let member = client.cluster_join(&via).await?;
+                console.print(format!("joined as member {member}"))
+            }
+            Verb::Remove { member } => {
+                client.cluster_remove(&member).await?;
+                console.print(format!("member {member} is removed"))
+            }
+            Verb::Leader { to } => {
+                client.cluster_leader(&to).await?;
+                console.print(format!("member {to} leads"))
+            }
+        }
+    }
+}
+
+fn render(quorum: &ClusterView, format: Format, colour: bool) -> Result<String, Failure> {
+    match format {
+        Format::Json => json(quorum),
+        Format::Yaml => yaml(quorum),
+        Format::Name => {
+            Ok(quorum.members.iter().map(|member| format!("member/{}\n", member.name)).collect())
+        }
+        Format::Table | Format::Wide => Ok(describe(quorum, colour)),
+    }
+}
+
+fn describe(quorum: &ClusterView, colour: bool) -> String {
+    let Some(cluster) = quorum.cluster else {
+        return format!(
+            "{} belongs to no cluster yet; found one with `kraken cluster init`, or join one with \
+             `kraken cluster join HOST:PORT`\n",
+            quorum.node
+        );
+    };
+    let leader = quorum.leader_name.as_deref().unwrap_or("nobody");
+    let head = format!(
+        "cluster {cluster:x}, term {}, revision {}, led by {leader}, as {} sees it\n\n",
+        quorum.term, quorum.revision, quorum.node
+    );
+    let mut rows = table::table(["MEMBER", "ID", "ROLE", "HELD", "HTTP", "RAFT", "SYNC"]);
+    for member in &quorum.members {
+        let role = match (Some(member.id) == quorum.leader, member.voter) {
+            (true, _) => "leader",
+            (false, true) => "voter",
+            (false, false) => "learner",
+        };
+        let held = match (member.matched, Some(member.id) == quorum.member) {
+            (Some(held), _) => held.to_string(),
+            (None, true) => quorum.last_log.to_string(),
+            (None, false) => String::new(),
+        };
+        let id = member.id.to_string();
+        rows.row(
+            [&member.name, &id, role, &held, &member.http, &member.raft, &member.sync]
+                .map(table::text),
+        );
+    }
+    head + &rows.render(colour)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_quorum_is_a_table() {
+        let member = |id: u64, name: &str, voter: bool, matched: Option<u64>| {
+            json!({
+                "id": id, "name": name, "raft": "h:1", "http": "http://h:2", "sync": "h:3",
+                "voter": voter, "matched": matched,
+            })
+        };
+        let quorum: ClusterView = serde_json::from_value(json!({
+            "cluster": 255, "member": 1, "role": "LEADER", "term": 3, "leader": 1,
+            "revision": 20, "applied": 20, "lastLog": 21, "node": "m1", "version": "0.1.0",
+            "leaderName": "m1", "epoch": 1,
+            "members": [
+                member(1, "m1", true, None), member(4, "m2", true, Some(21)),
+                member(9, "m3", false, Some(2)),
+            ],
+        }))
+        .unwrap();
+        insta::assert_snapshot!(describe(&quorum, false), @r"
+        cluster ff, term 3, revision 20, led by m1, as m1 sees it
+
+        MEMBER   ID   ROLE      HELD   HTTP         RAFT   SYNC
+        m1       1    leader    21     http://h:2   h:1    h:3
+        m2       4    voter     21     http://h:2   h:1    h:3
+        m3       9    learner   2      http://h:2   h:1    h:3
+        ");
+        let alone = ClusterView { cluster: None, ..quorum };
+        assert!(describe(&alone, false).starts_with("m1 belongs to no cluster yet"));
+    }
+}

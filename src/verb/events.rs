@@ -1,0 +1,119 @@
+//! `kraken events`: what happened, and what happens.
+
+use std::collections::BTreeSet;
+
+use kraken_http::{
+    client::{Client, EventsQuery},
+    view::EventView,
+};
+
+use crate::{
+    console::Console,
+    exit::Failure,
+    fleet::reference,
+    nodes::Nodes,
+    output::{Format, Output, json_line, yaml},
+};
+
+/// Most events of one answer.
+const EVENTS_MAX: usize = 1_000;
+
+/// Shows what happened; with -f also what happens from now on
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Of which nodes: n1, n[1-64,70] or @rack=r1 [default: all]
+    nodes: Option<Nodes>,
+    /// Goes on with what happens
+    #[arg(short, long)]
+    follow: bool,
+    /// How many of the past
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: usize,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    /// Shows.
+    pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
+        let objects = self.objects(client).await?;
+        let is_wanted = |event: &EventView| {
+            let object = event.object.as_deref().unwrap_or_default();
+            objects.as_ref().is_none_or(|objects| objects.contains(object))
+        };
+        // Of some nodes: those of the others are passed over here, so ask for all that there are.
+        let limit = if objects.is_none() { self.limit } else { EVENTS_MAX };
+        let mut wanted = EventsQuery { limit: Some(limit.min(EVENTS_MAX)), ..<_>::default() };
+        let past = client.get_events(&wanted).await?;
+        let shown: Vec<&EventView> = past.items.iter().filter(|event| is_wanted(event)).collect();
+        for event in shown.iter().skip(shown.len().saturating_sub(self.limit)) {
+            console.print(render(event, self.output.output)?)?;
+        }
+        if !self.follow {
+            return Ok(());
+        }
+        wanted.after = past.items.last().map(|event| event.cursor.clone());
+        let mut stream = client.events(wanted);
+        loop {
+            let event = stream.next().await?;
+            if is_wanted(&event) {
+                console.print(render(&event, self.output.output)?)?;
+            }
+        }
+    }
+
+    /// The objects that are wanted, as events name them; `None` is all.
+    async fn objects(&self, client: &Client) -> Result<Option<BTreeSet<String>>, Failure> {
+        let Some(nodes) = &self.nodes else { return Ok(None) };
+        let names = match nodes {
+            Nodes::Names(names) => names.iter().map(|name| format!("node/{name}")).collect(),
+            Nodes::Selector(_) => {
+                let found = client.get_nodes(&Nodes::listed(Some(nodes))).await?;
+                found.items.iter().map(reference).collect()
+            }
+        };
+        Ok(Some(names))
+    }
+}
+
+fn render(event: &EventView, format: Format) -> Result<String, Failure> {
+    let object = event.object.as_deref().unwrap_or("-");
+    Ok(match format {
+        Format::Json => json_line(event)?,
+        Format::Yaml => format!("---\n{}", yaml(event)?),
+        Format::Name => event.id.clone(),
+        Format::Table => {
+            let time = event.time.get(11..19).unwrap_or(&event.time);
+            format!("{time}  {object:<10} {:<16} {}", event.kind, event.text)
+        }
+        Format::Wide => {
+            let attempt = event.attempt.as_deref().unwrap_or("-");
+            let (time, kind, text) = (&event.time, &event.kind, &event.text);
+            format!("{time}  {object:<10} {kind:<16} {attempt:<24} {text}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_line() {
+        let event: EventView = serde_json::from_value(json!({
+            "id": "n1-5-7", "time": "2025-11-20T11:46:00.123Z", "kind": "stepDone",
+            "object": "node/n1", "attempt": "n1-5-2", "text": "service/Start(web) done",
+            "cursor": "1",
+        }))
+        .unwrap();
+        let render = |format| render(&event, format).unwrap();
+        let line = "11:46:00  node/n1    stepDone         service/Start(web) done";
+        assert_eq!(render(Format::Table), line);
+        let wide = "2025-11-20T11:46:00.123Z  node/n1    stepDone         n1-5-2                   \
+                    service/Start(web) done";
+        assert_eq!(render(Format::Wide), wide);
+        assert_eq!(render(Format::Json).lines().count(), 1);
+    }
+}

@@ -1,0 +1,157 @@
+//! `kraken plan`: which mutations a change would run, where and in what order, before anything runs;
+//! or which ones run next for a node.
+
+use std::{path::PathBuf, time::Duration};
+
+use kraken_engine::manifest::NODE_KIND;
+use kraken_http::{DryRun, Kind, ObjectPlan, client::Client, view::PlanView};
+
+use super::apply::Source;
+use crate::{
+    age,
+    console::Console,
+    exit::Failure,
+    output::{Format, Output, json, yaml},
+};
+
+/// Shows what a file would change and run, or what runs next for a node
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["file", "node"]))]
+pub(crate) struct Args {
+    /// The node whose plan is shown
+    node: Option<String>,
+    /// The file, YAML or JSON, that would be applied; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Args {
+    /// Plans.
+    pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
+        if let Some(node) = &self.node {
+            let plan = client.plan_of(NODE_KIND, node).await?;
+            return console.print(match self.output.output {
+                Format::Json => json(&plan)?,
+                Format::Yaml => yaml(&plan)?,
+                Format::Table | Format::Wide | Format::Name => object_plan(&plan),
+            });
+        }
+        let source = Source { file: self.file.unwrap_or_default(), expect: None };
+        let planned = client.plan(source.read()?).await.map_err(|error| source.named(error))?;
+        show(&planned, self.output, console)
+    }
+}
+
+/// Shows what a write would do.
+pub(super) fn show(planned: &DryRun, output: Output, console: &Console) -> Result<(), Failure> {
+    match output.output {
+        Format::Json => console.print(json(planned)?),
+        Format::Yaml => console.print(yaml(planned)?),
+        Format::Name => planned.objects.iter().try_for_each(|object| console.print(&object.object)),
+        Format::Table | Format::Wide => {
+            console.print(dry_run(planned))?;
+            let revision = planned.revision;
+            console.note(format!("to do exactly this: kraken apply -f FILE --expect {revision}"));
+            Ok(())
+        }
+    }
+}
+
+fn dry_run(planned: &DryRun) -> String {
+    let mut text = String::new();
+    for object in &planned.objects {
+        text += &format!("{} {}\n", word(object.change), object.object);
+        for change in &object.cfg {
+            let (from, to) = (shown(&change.from), shown(&change.to));
+            text += &format!("  {}: {from} -> {to}\n", change.path);
+        }
+        text.push_str(&steps(&object.plan));
+    }
+    let changed = planned.objects.len();
+    text += &format!("{changed} to change from revision {}\n", planned.revision);
+    text
+}
+
+fn object_plan(plan: &ObjectPlan) -> String {
+    let steps = steps(&plan.plan);
+    let steps = if steps.is_empty() { "  nothing to do\n" } else { &steps };
+    format!("{} at revision {}\n{steps}", plan.object, plan.revision)
+}
+
+/// The steps of a plan, one a line, then what stands in its way.
+pub(super) fn steps(plan: &PlanView) -> String {
+    let mut text = String::new();
+    for (number, step) in (1..).zip(&plan.steps) {
+        let cost = age::span(Duration::from_millis(step.cost_ms).max(Duration::from_secs(1)));
+        let disruptive = if step.disruptive { ", disruptive" } else { "" };
+        let (name, context) = (&step.step, &step.context);
+        text += &format!("  {number}. {name} on {context}, about {cost}{disruptive}\n");
+    }
+    for waits_for in &plan.waits_for {
+        text += &format!("  waits for {waits_for}\n");
+    }
+    for blocked in &plan.blocked {
+        text += &format!("  cannot: {}\n", blocked.text);
+    }
+    text
+}
+
+fn word(change: Kind) -> &'static str {
+    match change {
+        Kind::Create => "create",
+        Kind::Update => "update",
+        Kind::Delete => "delete",
+    }
+}
+
+fn shown(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "nothing".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_says_what_changes_and_what_runs() {
+        let planned: DryRun = serde_json::from_value(json!({
+            "revision": 12,
+            "objects": [{
+                "object": "node/n1",
+                "change": "update",
+                "cfg": [
+                    { "path": "/services/web/state", "from": "RUN", "to": "STOP" },
+                    { "path": "/services/web/args", "from": null, "to": ["-v"] },
+                ],
+                "plan": {
+                    "steps": [{
+                        "step": "service/Stop(web)", "module": "service", "mutation": "Stop",
+                        "bindings": ["web"], "context": "self", "lane": "self",
+                        "disruptive": true, "changes": [], "costMs": 500,
+                    }],
+                    "costMs": 500,
+                    "waitsFor": ["node n2: /link = UP"],
+                    "blocked": [{ "text": "nothing changes /lamp", "reason": null }],
+                },
+            }],
+        }))
+        .unwrap();
+        insta::assert_snapshot!(dry_run(&planned), @r#"
+        update node/n1
+          /services/web/state: RUN -> STOP
+          /services/web/args: nothing -> ["-v"]
+          1. service/Stop(web) on self, about 1s, disruptive
+          waits for node n2: /link = UP
+          cannot: nothing changes /lamp
+        1 to change from revision 12
+        "#);
+    }
+}

@@ -1,0 +1,163 @@
+//! `kraken set`: changes paths of Cfg on many nodes at once, all or nothing.
+
+use kraken_engine::{path::Path, value::Value};
+use kraken_http::{
+    Written,
+    client::{Client, WriteQuery},
+};
+use serde_json::{Map, Value as Json};
+
+use crate::{console::Console, exit::Failure, nodes::Nodes, output::Output};
+
+/// Sets paths of Cfg on nodes, all or nothing
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which: n1, n[1-64,70] or @rack=r1
+    nodes: Nodes,
+    /// What: path=value, or path- to ask nothing of it any more
+    #[arg(required = true, value_name = "PATH=VALUE")]
+    changes: Vec<Change>,
+    /// Only if Cfg is still at this revision
+    #[arg(long, value_name = "REVISION")]
+    expect: Option<u64>,
+    /// Shows what would be done, and does nothing
+    #[arg(long)]
+    plan: bool,
+}
+
+/// One path and what becomes of it.
+#[derive(Debug, Clone, PartialEq)]
+struct Change {
+    path: Path,
+    /// `None` unsets it.
+    value: Option<Value>,
+}
+
+impl std::str::FromStr for Change {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = |text: &str| Path::from_typed(text).map_err(|error| error.to_string());
+        match (text.split_once('='), text.strip_suffix('-')) {
+            (Some((name, value)), _) => {
+                Ok(Self { path: path(name)?, value: Some(read_value(value)) })
+            }
+            (None, Some(name)) => Ok(Self { path: path(name)?, value: None }),
+            (None, None) => Err("write path=value, or path- to unset it".to_owned()),
+        }
+    }
+}
+
+/// A value as people type it; JSON where it is a list or a quoted text.
+fn read_value(text: &str) -> Value {
+    let is_json = text.starts_with(['[', '"']);
+    let json = is_json.then(|| serde_json::from_str::<Json>(text).ok()).flatten();
+    let value = json.and_then(|json| kraken_http::json::from_json(&json).ok());
+    value.unwrap_or_else(|| Value::from_text(text))
+}
+
+impl Args {
+    /// Sets.
+    pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
+        let patch = merge_patch(&self.changes)?;
+        let how = WriteQuery { expect: self.expect, ..WriteQuery::default() };
+        let targets = self.nodes.targets();
+        if self.plan {
+            let planned = client.plan_patch_nodes(&targets, &patch, &how).await?;
+            return super::plan::show(&planned, Output::default(), console);
+        }
+        let written = client.patch_nodes(&targets, &patch, &how).await?;
+        console.print(report(&written))
+    }
+}
+
+/// What a write did, in one line.
+pub(crate) fn report(written: &Written) -> String {
+    let (revision, changed) = (written.revision, written.changed);
+    match changed {
+        0 => format!("nothing to change; Cfg is at revision {revision}"),
+        1 => format!("revision {revision}: 1 object changed"),
+        changed => format!("revision {revision}: {changed} objects changed"),
+    }
+}
+
+/// The changes as a merge patch (RFC 7386): nested, with null for what is unset.
+fn merge_patch(changes: &[Change]) -> Result<Json, Failure> {
+    let mut patch = Map::new();
+    for Change { path, value } in changes {
+        let mut here = &mut patch;
+        let parent = path.parent();
+        for segment in parent.iter().flat_map(Path::segments) {
+            let below = here.entry(segment).or_insert_with(|| Json::Object(Map::new()));
+            here = below.as_object_mut().ok_or_else(|| {
+                Failure::usage(format!("{path} lies below another path that is set"))
+            })?;
+        }
+        let name = path.segments().last().unwrap_or_default().to_owned();
+        let json = value.as_ref().map_or(Json::Null, kraken_http::json::to_json);
+        if here.insert(name, json).is_some() {
+            return Err(Failure::usage(format!("{path} is given twice")));
+        }
+    }
+    Ok(Json::Object(patch))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn patch(changes: &[&str]) -> Result<Json, String> {
+        let changes: Vec<Change> =
+            changes.iter().map(|text| text.parse()).collect::<Result<_, String>>()?;
+        merge_patch(&changes).map_err(|failure| failure.words().unwrap_or_default())
+    }
+
+    #[test]
+    fn changes_are_one_merge_patch() {
+        let changes = [
+            "services/web/state=STOP",
+            "/services/web/args=[\"-p\", \"80\"]",
+            "services/web/stop/graceMs=5",
+            "services/web/user-",
+            "note=\"7\"",
+            "empty=",
+        ];
+        let expected = json!({
+            "services": {
+                "web": {
+                    "state": "STOP", "args": ["-p", "80"], "stop": { "graceMs": 5 }, "user": null,
+                },
+            },
+            "note": "7",
+            "empty": "",
+        });
+        assert_eq!(patch(&changes).unwrap(), expected);
+    }
+
+    #[test]
+    fn mistakes_are_told() {
+        for (changes, expected) in [
+            (vec!["state"], "write path=value, or path- to unset it"),
+            (vec!["a=1", "a=2"], "/a is given twice"),
+            (vec!["a=1", "a/b=2"], "/a/b lies below another path that is set"),
+            (vec!["a/b=1", "a=2"], "/a is given twice"),
+            (
+                vec!["a b=1"],
+                "\"/a b\" is not a path: segments are made of letters, digits, `_`, \
+                             `.`, `:` and `-`",
+            ),
+        ] {
+            assert_eq!(patch(&changes).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_write_is_told_in_one_line() {
+        let told = |changed| report(&Written { revision: 7, changed });
+        assert_eq!(told(0), "nothing to change; Cfg is at revision 7");
+        assert_eq!(told(1), "revision 7: 1 object changed");
+        assert_eq!(told(4), "revision 7: 4 objects changed");
+    }
+}

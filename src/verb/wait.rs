@@ -1,0 +1,234 @@
+//! `kraken wait`: until nodes are where they are asked to be. A node counts only once its decider
+//! speaks for the write that is waited for, so that what was true before the write does not count.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kraken_engine::manifest::NODE_KIND;
+use kraken_http::{client::Client, view::ObjectView};
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    console::Console,
+    exit::{Exit, Failure},
+    fleet::{is_attached, is_converged, reference},
+    nodes::Nodes,
+};
+
+/// How often is looked at least, whatever the watch says.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Waits until nodes have converged, are attached or are gone
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which: n1, n[1-64,70] or @rack=r1
+    nodes: Nodes,
+    /// For what
+    #[arg(long, value_name = "CONDITION", default_value = "converged")]
+    r#for: Condition,
+    /// For how long, such as 30s or 5m
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = read_span)]
+    timeout: Duration,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Condition {
+    /// What is seen is what is asked
+    Converged,
+    /// Attached to a member
+    Attached,
+    /// Removed from Cfg
+    Deleted,
+}
+
+/// Reads `500ms`, `30s`, `5m`, `2h`; a bare number is seconds.
+fn read_span(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a number and ms, s, m or h, such as 30s".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "write for example 30s or 5m".to_owned())?;
+    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+}
+
+impl Condition {
+    fn done(self) -> &'static str {
+        match self {
+            Self::Converged => "have converged",
+            Self::Attached => "are attached",
+            Self::Deleted => "are gone",
+        }
+    }
+
+    fn holds(self, node: &ObjectView) -> bool {
+        match self {
+            Self::Converged => is_converged(node),
+            Self::Attached => is_attached(node),
+            Self::Deleted => false,
+        }
+    }
+}
+
+/// How far the nodes are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Standing {
+    /// How many are there.
+    done: usize,
+    /// How many are waited for.
+    total: usize,
+    /// Those that are not there, by what keeps them.
+    open: BTreeMap<String, Vec<String>>,
+}
+
+impl Args {
+    /// Waits.
+    pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let mut progress = console.progress();
+        let mut standing = None;
+        let waited = async {
+            loop {
+                let begun = Instant::now();
+                let now = self.look(client).await?;
+                progress.set(&format!("nodes {}", self.r#for.done()), now.done, now.total);
+                if now.open.is_empty() {
+                    return Ok::<_, Failure>(now.total);
+                }
+                standing = Some(now);
+                sleep_until(begun + LOOK_INTERVAL).await;
+            }
+        };
+        let waited = tokio::time::timeout_at(deadline, waited).await;
+        drop(progress);
+        match waited {
+            Ok(total) => console.print(format!("{} nodes {}", total?, self.r#for.done())),
+            Err(_) => Err(self.timed_out(standing)),
+        }
+    }
+
+    async fn look(&self, client: &Client) -> Result<Standing, Failure> {
+        let found = client.get_nodes(&Nodes::listed(Some(&self.nodes))).await?;
+        if self.r#for != Condition::Deleted {
+            self.nodes.require(NODE_KIND, &found)?;
+        }
+        Ok(stand(self.r#for, &found.items))
+    }
+
+    /// Says how many are not there and why, most first.
+    fn timed_out(&self, standing: Option<Standing>) -> Failure {
+        let after = crate::age::span(self.timeout);
+        let Some(Standing { done, total, open }) = standing else {
+            return Failure::new(Exit::TimedOut, format!("no answer within {after}"));
+        };
+        let words = format!("after {after} only {done} of {total} nodes {}", self.r#for.done());
+        let mut reasons: Vec<(String, Vec<String>)> = open.into_iter().collect();
+        reasons.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
+        let lines: Vec<String> = reasons
+            .into_iter()
+            .map(|(reason, names)| {
+                let set = kraken_engine::nodeset::fold(names.iter().map(String::as_str));
+                format!("{set}: {reason}")
+            })
+            .collect();
+        Failure::new(Exit::TimedOut, words).hint(lines.join("\n"))
+    }
+}
+
+fn stand(condition: Condition, nodes: &[ObjectView]) -> Standing {
+    let mut standing = Standing { total: nodes.len(), ..Standing::default() };
+    for node in nodes {
+        if condition.holds(node) {
+            standing.done += 1;
+        } else {
+            standing.open.entry(keeps(node)).or_default().push(node.name.clone());
+        }
+    }
+    standing
+}
+
+/// What keeps a node from being where it is asked to be.
+fn keeps(node: &ObjectView) -> String {
+    let Some(status) = &node.status else {
+        return format!("{} was never attached, nobody decides for it", reference(node));
+    };
+    if status.revision < node.revision && status.phase == "Converged" {
+        let link = if is_attached(node) { "" } else { "; it is not attached" };
+        return format!("it has not seen the last change yet{link}");
+    }
+    let why = status.last_error.as_ref().or(status.waits_for.as_ref()).or(status.reason.as_ref());
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    let step = status.step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
+    format!("{}{step}{why}", status.phase)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+
+    fn node(name: &str, revision: u64, status: Json) -> ObjectView {
+        serde_json::from_value(json!({
+            "kind": "node", "name": name, "uid": name, "revision": revision,
+            "created": "1970-01-01T00:00:00.000Z", "dsc": { "link": "UP" }, "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn status(phase: &str, revision: u64, error: Option<&str>) -> Json {
+        json!({
+            "phase": phase, "revision": revision, "step": "service/Start(web)", "reason": null,
+            "waitsFor": null, "since": "1970-01-01T00:00:00.000Z", "attempts": 1,
+            "lastError": error, "nextRetry": null,
+        })
+    }
+
+    #[test]
+    fn a_node_counts_once_its_decider_speaks_for_the_write() {
+        let nodes = [
+            node("n1", 5, status("Converged", 5, None)),
+            node("n2", 5, status("Converged", 4, None)),
+            node("n3", 5, status("BackingOff", 5, Some("no such file"))),
+            node("n4", 5, status("BackingOff", 5, Some("no such file"))),
+            node("n5", 5, Json::Null),
+        ];
+        let standing = stand(Condition::Converged, &nodes);
+        assert_eq!((standing.done, standing.total), (1, 5));
+        let args = Args {
+            nodes: "n[1-5]".parse().unwrap(),
+            r#for: Condition::Converged,
+            timeout: Duration::from_secs(30),
+        };
+        let failure = args.timed_out(Some(standing));
+        assert_eq!(failure.exit(), Exit::TimedOut);
+        insta::assert_snapshot!(failure.words().unwrap(), @r"
+        after 30s only 1 of 5 nodes have converged
+          n[3-4]: BackingOff at service/Start(web): no such file
+          n2: it has not seen the last change yet
+          n5: node/n5 was never attached, nobody decides for it
+        ");
+    }
+
+    #[test]
+    fn attached_and_deleted_are_conditions_of_their_own() {
+        let nodes = [node("n1", 5, Json::Null)];
+        assert_eq!(stand(Condition::Attached, &nodes).done, 1);
+        assert_eq!(stand(Condition::Deleted, &nodes).done, 0);
+        assert!(stand(Condition::Deleted, &[]).open.is_empty());
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("30", 30_000), ("5m", 300_000)] {
+            assert_eq!(read_span(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "s", "5 minutes", "-1s", "99999999999999999999h"] {
+            assert!(read_span(text).is_err(), "{text}");
+        }
+    }
+}
