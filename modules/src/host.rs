@@ -33,6 +33,9 @@
 //! A fleet is told of changes, so what moves all the time is told in steps: a value is kept until
 //! the measured one has left it by more than three quarters of a step.
 //!
+//! It also sees `/arch` and `/platform` (as `debian 12`), which every node has (see
+//! [`base`](crate::base())).
+//!
 //! Disks are the kernel's block devices but loops, memory and drives without a medium. Mounts are
 //! file systems of disks, once each under their shortest mount point, whose `/` are written as `:`
 //! (`/var/lib` is `:var:lib`, and `/` is `:`), and the root whatever it is. A sensor is named for
@@ -66,8 +69,10 @@ const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a look is waited for: a disk that hangs must not hold the module.
 const LOOK_MAX: Duration = Duration::from_secs(10);
 /// What the kernel says of an interface, in our words.
-const STATES: [&str; 6] =
-    ["UP", "DOWN", "LOWER_LAYER_DOWN", "DORMANT", "TESTING", "NOT_PRESENT"];
+const STATES: [&str; 6] = ["UP", "DOWN", "LOWER_LAYER_DOWN", "DORMANT", "TESTING", "NOT_PRESENT"];
+
+/// What is seen here and declared for every node.
+const BASE_PATHS: [&str; 2] = ["/arch", "/platform"];
 
 /// The actor: a mailbox round a machine.
 pub struct Host {
@@ -102,7 +107,9 @@ impl Module for Host {
         let paths = paths();
         paths
             .iter()
-            .fold(Manifest::new("host"), |manifest, path| manifest.discovers(&path.path))
+            .map(|path| path.path.as_str())
+            .chain(BASE_PATHS)
+            .fold(Manifest::new("host"), Manifest::discovers)
             .doc("Discovers what a machine is made of and how it is.")
             .extension(Extension { paths, ..Extension::new("host") })
             .poll(POLL_INTERVAL)

@@ -1,11 +1,15 @@
 //! The built-in modules, each also an example to copy. A module is an actor that discovers and
 //! changes; it decides nothing and knows neither the quorum nor the network of the fleet.
 
+mod asked;
 mod atomic_file;
 mod base;
 mod command;
 
+pub mod host;
+pub mod file;
 pub mod service;
+pub mod sim;
 
 use kraken_actors::module::{Factory, Module};
 
@@ -14,7 +18,7 @@ pub use self::base::base;
 /// All built-in modules. The same on every node: what each may do there follows from the objects
 /// that the node looks at.
 pub fn builtin() -> Vec<Factory> {
-    vec![service::Service::factory()]
+    vec![host::Host::factory(), service::Service::factory(), file::Files::factory(), sim::Sim::factory()]
 }
 
 #[cfg(test)]

@@ -64,14 +64,23 @@ pub(super) fn booted_ms(stat: &str) -> Option<i64> {
     number(seconds)?.checked_mul(1_000).filter(|ms| *ms >= 0)
 }
 
-/// The distribution's name, from `os-release`; see os-release(5).
+/// The distribution's name for people, from `os-release`.
 pub(super) fn os_name(release: &str) -> Option<String> {
-    let value = |key: &str| {
-        let mut lines = release.lines();
-        let value = lines.find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
-        line(&unquoted(value))
-    };
-    value("PRETTY_NAME").or_else(|| value("NAME"))
+    release_value(release, "PRETTY_NAME").or_else(|| release_value(release, "NAME"))
+}
+
+/// The distribution's name for programs, from `os-release`, as `debian 12`.
+pub(super) fn platform(release: &str) -> Option<String> {
+    let id = release_value(release, "ID")?;
+    let version = release_value(release, "VERSION_ID");
+    Some(version.map_or_else(|| id.clone(), |version| format!("{id} {version}")))
+}
+
+/// A value of os-release(5).
+fn release_value(release: &str, key: &str) -> Option<String> {
+    let mut lines = release.lines();
+    let value = lines.find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
+    line(&unquoted(value))
 }
 
 /// The mounts of `/proc/self/mountinfo`; see proc_pid_mountinfo(5).
@@ -171,7 +180,9 @@ mod tests {
         for key in ["MemAvail", "Nothing", ""] {
             assert_eq!(memory(text, key), None, "{key}");
         }
-        for text in ["MemTotal: x kB", "MemTotal:", "MemTotal: -1 kB", "MemTotal: 9223372036854775807 kB"] {
+        for text in
+            ["MemTotal: x kB", "MemTotal:", "MemTotal: -1 kB", "MemTotal: 9223372036854775807 kB"]
+        {
             assert_eq!(memory(text, "MemTotal"), None, "{text}");
         }
     }
@@ -195,8 +206,14 @@ mod tests {
     #[test]
     fn each_architecture_tells_its_model() {
         for (text, model) in [
-            ("processor\t: 0\nmodel\t: 7\nmodel name\t: Intel(R)  Xeon(R)\n", Some("Intel(R) Xeon(R)")),
-            ("processor\t: 0\nBogoMIPS\t: 1\n\nModel\t\t: Raspberry Pi 4\n", Some("Raspberry Pi 4")),
+            (
+                "processor\t: 0\nmodel\t: 7\nmodel name\t: Intel(R)  Xeon(R)\n",
+                Some("Intel(R) Xeon(R)"),
+            ),
+            (
+                "processor\t: 0\nBogoMIPS\t: 1\n\nModel\t\t: Raspberry Pi 4\n",
+                Some("Raspberry Pi 4"),
+            ),
             ("processor : 0\ncpu : POWER9\n", Some("POWER9")),
             ("processor : 0\n", None),
             ("", None),
@@ -230,7 +247,10 @@ mod tests {
     #[test]
     fn distributions_quote_as_they_like() {
         for (text, name) in [
-            ("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=x", Some("Debian GNU/Linux 12 (bookworm)")),
+            (
+                "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=x",
+                Some("Debian GNU/Linux 12 (bookworm)"),
+            ),
             ("NAME=Alpine\nID=alpine", Some("Alpine")),
             ("PRETTY_NAME='It\\'s \\$5'", Some("It's $5")),
             ("PRETTY_NAME=\"\"\nNAME=b", Some("b")),
@@ -238,6 +258,13 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(os_name(text).as_deref(), name, "{text:?}");
+        }
+        for (text, name) in [
+            ("VERSION_ID=\"12\"\nID=debian", Some("debian 12")),
+            ("ID=arch", Some("arch")),
+            ("VERSION_ID=1", None),
+        ] {
+            assert_eq!(platform(text).as_deref(), name, "{text:?}");
         }
     }
 
@@ -247,8 +274,10 @@ mod tests {
                     22 27 0:21 / /proc rw shared:5 master:1 - proc proc rw\n\
                     30 27 8:1 /x /mnt/a\\040b\\134\\999 rw - xfs /dev/sda1 rw\nbroken\n1 2 3:4 / - x\n";
         let mounts = mounts(text);
-        let found: Vec<_> =
-            mounts.iter().map(|m| (m.device.as_str(), m.point.as_str(), m.fs_type.as_str())).collect();
+        let found: Vec<_> = mounts
+            .iter()
+            .map(|m| (m.device.as_str(), m.point.as_str(), m.fs_type.as_str()))
+            .collect();
         assert_eq!(
             found,
             [("254:0", "/", "ext4"), ("0:21", "/proc", "proc"), ("8:1", "/mnt/a b\\\\999", "xfs")]
@@ -292,11 +321,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_a_parser_panic(text in "(?s).{0,200}|(MemTotal|model name|btime|PRETTY_NAME)[ :=].{0,40}|[0-9,. \\\\:/-]{0,60}") {
+        fn no_text_makes_a_parser_panic(
+            text in "(?s).{0,200}|(MemTotal|model name|btime|PRETTY_NAME)[ :=].{0,40}|[0-9,. \\\\:/-]{0,60}"
+        ) {
             let all = (line(&text), number(&text), memory(&text, "MemTotal"), cpu_list(&text));
             let more = (cpu_model(&text), load(&text), booted_ms(&text), os_name(&text));
             let rest = (mounts(&text), link_state(&text, None), mac(&text), segment(&text));
-            drop((all, more, rest, mount_segment(&text), unescaped(&text), unquoted(&text)));
+            drop((all, more, rest, platform(&text), mount_segment(&text), unescaped(&text), unquoted(&text)));
         }
     }
 }

@@ -28,9 +28,16 @@ mod tests {
 
     #[test]
     fn the_nearest_step_is_shown_first() {
-        for (measured, step, expected) in
-            [(0, 5, 0), (2, 5, 0), (3, 5, 5), (7, 5, 5), (8, 5, 10), (-2, 5, 0), (-3, 5, -5), (7, 1, 7)]
-        {
+        for (measured, step, expected) in [
+            (0, 5, 0),
+            (2, 5, 0),
+            (3, 5, 5),
+            (7, 5, 5),
+            (8, 5, 10),
+            (-2, 5, 0),
+            (-3, 5, -5),
+            (7, 1, 7),
+        ] {
             assert_eq!(settle(measured, step, None), expected, "{measured} by {step}");
         }
     }
@@ -38,7 +45,7 @@ mod tests {
     #[test]
     fn a_shown_value_stays_while_the_measured_one_is_near() {
         for (measured, shown, expected) in
-            [(100, 100, 100), (130, 100, 100), (131, 100, 140), (70, 100, 100), (69, 100, 60)]
+            [(80, 80, 80), (110, 80, 80), (111, 80, 120), (50, 80, 80), (49, 80, 40)]
         {
             assert_eq!(settle(measured, 40, Some(shown)), expected, "{measured} at {shown}");
         }

@@ -5,7 +5,7 @@
 //! change, with a stamp taken before it was looked at.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     str::FromStr,
@@ -32,6 +32,7 @@ use super::{
     spawn::{self, Spawned},
     spec::{Launch, Probe, Reader, Ready, StopRule, Wish},
 };
+use crate::asked::names;
 
 /// How long a service without a probe must live to count as running: what fails at once is a
 /// failed start and not a restart.
@@ -115,7 +116,7 @@ impl Keeper {
     /// Looks at all services and reports them.
     pub(super) async fn poll(self: &Arc<Self>, object: &ObjectView) {
         *lock(&self.uid) = Some(object.uid);
-        let asked = service_names(&object.cfg);
+        let asked = names(&object.cfg, "/services");
         for name in &asked {
             match Name::new(name) {
                 Ok(name) => drop(self.slot(&name, &object.cfg)),
@@ -432,13 +433,6 @@ fn early_end(slot: &Slot) -> String {
     let last = log::last_line(&slot.folder.log());
     let last = if last.is_empty() { last } else { format!("; its last line: {last}") };
     format!("{exit} before it was ready{last}")
-}
-
-/// The names below `/services`, right or wrong.
-fn service_names(cfg: &State) -> BTreeSet<String> {
-    let Ok(top) = StatePath::new("/services") else { return BTreeSet::new() };
-    let names = cfg.under(&top).filter_map(|(path, _)| path.segments().nth(1));
-    names.map(str::to_owned).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,13 +9,7 @@ use std::{
     time::Duration,
 };
 
-use kraken_engine::{
-    id::Name,
-    path::{Path as StatePath, Pattern},
-    schema::digest_of,
-    state::State,
-    value::Value,
-};
+use kraken_engine::{id::Name, path::Pattern, schema::digest_of, state::State};
 use nix::unistd::{Uid, User};
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +17,7 @@ use super::{
     LOG_BYTES_DEFAULT, LOG_FILES_DEFAULT, READY_INTERVAL_MS_DEFAULT, READY_TIMEOUT_MS_DEFAULT,
     SPEC_INPUTS, STOP_GRACE_MS_DEFAULT,
 };
+use crate::asked::{Asked, UnknownVariable};
 
 /// Where programs are looked for unless the service's environment says otherwise.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -65,18 +60,8 @@ pub(super) enum Error {
         path: PathBuf,
     },
     /// A variable that is not ours to give.
-    #[error(
-        "unknown variable {variable:?} in /services/{service}/{key}: there are ${{node.name}}, \
-         ${{service.name}} and ${{service.data}}"
-    )]
-    UnknownVariable {
-        /// The service.
-        service: Name,
-        /// The path below the service.
-        key: String,
-        /// What was written.
-        variable: String,
-    },
+    #[error(transparent)]
+    UnknownVariable(#[from] UnknownVariable),
     /// No such user.
     #[error("user {user:?} does not exist on this machine")]
     NoUser {
@@ -216,20 +201,20 @@ pub(super) struct Reader<'a> {
 impl Wish {
     /// What a Cfg asks of a service. What the schema would have refused counts as absent.
     pub(super) fn read(service: &Name, cfg: &State) -> Self {
-        let text = |key: &str| at(cfg, service, key).and_then(Value::as_str);
-        let count = |key: &str, otherwise: u64| count_at(cfg, service, key).unwrap_or(otherwise);
+        let asked = asked(cfg, service);
+        let count = |key: &str, otherwise: u64| asked.count(key).unwrap_or(otherwise);
         let inputs = SPEC_INPUTS.map(|key| Pattern::new(format!("/services/*/{key}")));
         let patterns: Vec<Pattern> = inputs.into_iter().flatten().collect();
         let digest = digest_of(cfg, &patterns, &vec![service.as_str().into()]);
         Self {
-            restart: match text("restart") {
+            restart: match asked.text("restart") {
                 Some("NEVER") => Restart::Never,
                 Some("ON_FAILURE") => Restart::OnFailure,
                 _ => Restart::Always,
             },
             digest: digest.as_str().unwrap_or_default().to_owned(),
             stop: StopRule {
-                signal: text("stop/signal").unwrap_or("SIGTERM").to_owned(),
+                signal: asked.text("stop/signal").unwrap_or("SIGTERM").to_owned(),
                 grace_ms: count("stop/graceMs", STOP_GRACE_MS_DEFAULT),
             },
             log: LogRule {
@@ -290,7 +275,7 @@ impl Reader<'_> {
     /// When the service counts as running.
     pub(super) fn ready(&self) -> Result<Ready, Error> {
         let ms = |key: &str, otherwise| {
-            Duration::from_millis(count_at(self.cfg, self.service, key).unwrap_or(otherwise))
+            Duration::from_millis(self.asked().count(key).unwrap_or(otherwise))
         };
         Ok(Ready {
             probe: self.probe()?,
@@ -338,15 +323,9 @@ impl Reader<'_> {
             env.insert("USER".to_owned(), user.name.clone());
             env.insert("LOGNAME".to_owned(), user.name.clone());
         }
-        let Ok(top) = StatePath::new(format!("/services/{}/env", self.service)) else {
-            return Ok(env);
-        };
-        for (path, value) in self.cfg.under(&top) {
-            let Some(name) = path.segments().nth(3) else { continue };
-            let key = format!("env/{name}");
-            if let Some(value) = value.as_str() {
-                env.insert(name.to_owned(), self.expand(&key, value)?);
-            }
+        for (name, value) in self.asked().below("env") {
+            let value = self.asked().expand(&format!("env/{name}"), value, &self.variables())?;
+            env.insert(name.to_owned(), value);
         }
         env.insert("KRAKEN_NODE".to_owned(), self.node.to_string());
         env.insert("KRAKEN_SERVICE".to_owned(), self.service.to_string());
@@ -354,53 +333,29 @@ impl Reader<'_> {
     }
 
     fn text(&self, key: &str) -> Result<Option<String>, Error> {
-        let value = at(self.cfg, self.service, key).and_then(Value::as_str);
-        value.map(|text| self.expand(key, text)).transpose()
+        Ok(self.asked().expanded(key, &self.variables())?)
     }
 
     fn texts(&self, key: &str) -> Result<Option<Vec<String>>, Error> {
-        let items = at(self.cfg, self.service, key).and_then(Value::as_list);
-        let expand = |items: &[Value]| {
-            items.iter().filter_map(Value::as_str).map(|item| self.expand(key, item)).collect()
-        };
-        items.map(expand).transpose()
+        Ok(self.asked().expanded_texts(key, &self.variables())?)
     }
 
-    /// Puts our variables in. `${x}` without a dot is left to the shell that may be meant.
-    fn expand(&self, key: &str, text: &str) -> Result<String, Error> {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(start) = rest.find("${") {
-            let (before, tail) = rest.split_at(start);
-            out.push_str(before);
-            let end = tail.find('}').map_or(tail.len(), |end| end + 1);
-            let (variable, after) = tail.split_at(end);
-            match variable {
-                "${node.name}" => out.push_str(self.node.as_str()),
-                "${service.name}" => out.push_str(self.service.as_str()),
-                "${service.data}" => out.push_str(&self.data.display().to_string()),
-                _ if ["${node.", "${service."].iter().any(|head| variable.starts_with(head)) => {
-                    return Err(Error::UnknownVariable {
-                        service: self.service.clone(),
-                        key: key.to_owned(),
-                        variable: variable.to_owned(),
-                    });
-                }
-                _ => out.push_str(variable),
-            }
-            rest = after;
-        }
-        out.push_str(rest);
-        Ok(out)
+    fn asked(&self) -> Asked<'_> {
+        asked(self.cfg, self.service)
+    }
+
+    fn variables(&self) -> [(&str, &str); 3] {
+        [
+            ("node.name", self.node.as_str()),
+            ("service.name", self.service.as_str()),
+            // What is not UTF-8 could not be written into Cfg either.
+            ("service.data", self.data.to_str().unwrap_or_default()),
+        ]
     }
 }
 
-fn at<'a>(cfg: &'a State, service: &Name, key: &str) -> Option<&'a Value> {
-    cfg.get(&format!("/services/{service}/{key}"))
-}
-
-fn count_at(cfg: &State, service: &Name, key: &str) -> Option<u64> {
-    at(cfg, service, key).and_then(Value::as_int).and_then(|count| u64::try_from(count).ok())
+fn asked<'a>(cfg: &'a State, service: &'a Name) -> Asked<'a> {
+    Asked { cfg, top: "/services", name: service.as_str() }
 }
 
 /// The user to become; `None` where that is the agent's own.
@@ -442,6 +397,8 @@ fn is_executable(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kraken_engine::{path::Path as StatePath, value::Value};
+
     use super::*;
 
     fn cfg(pairs: &[(&str, Value)]) -> State {
@@ -457,9 +414,9 @@ mod tests {
         items.iter().map(|item| Value::from(*item)).collect()
     }
 
-    struct Asked(Name, Name, State);
+    struct World(Name, Name, State);
 
-    impl Asked {
+    impl World {
         fn new(pairs: &[(&str, Value)]) -> Self {
             Self(Name::new("n1").unwrap(), Name::new("web").unwrap(), cfg(pairs))
         }
@@ -471,11 +428,11 @@ mod tests {
     }
 
     fn launch(pairs: &[(&str, Value)]) -> Result<Launch, String> {
-        Asked::new(pairs).reader().launch().map_err(|error| error.to_string())
+        World::new(pairs).reader().launch().map_err(|error| error.to_string())
     }
 
     fn ready(pairs: &[(&str, Value)]) -> Result<Ready, String> {
-        Asked::new(pairs).reader().ready().map_err(|error| error.to_string())
+        World::new(pairs).reader().ready().map_err(|error| error.to_string())
     }
 
     #[test]
