@@ -12,6 +12,7 @@ pub mod explain;
 pub mod fleet;
 pub mod graph;
 pub mod id;
+pub mod invariants;
 pub mod machine;
 pub mod manifest;
 pub mod mutation;

@@ -154,12 +154,19 @@ impl Status {
 
     /// What both lanes together say of an object: the word of the lane that is not done, of two
     /// such the one that asks for more attention. It speaks for the older of both revisions.
+    ///
+    /// The leader sees everything and a node only what is its own: where the leader says that all is
+    /// reached, a node that waits, or sees no way, merely does not see that.
     fn said(dsc: &Dsc) -> Option<Self> {
         let own = Self::of_lane(dsc, Lane::Itself);
         let quorum = Self::of_lane(dsc, Lane::Quorum);
         match (own, quorum) {
             (Some(own), Some(quorum)) => {
                 let revision = own.revision.min(quorum.revision);
+                let blind = matches!(own.phase, PhaseName::Waiting | PhaseName::Stuck);
+                if blind && quorum.is_converged_at(own.revision) {
+                    return Some(Self { revision, ..quorum });
+                }
                 let louder = if quorum.urgency() > own.urgency() { quorum } else { own };
                 Some(Self { revision, ..louder })
             }
@@ -216,6 +223,26 @@ mod tests {
         let status = Status::of(&dsc).unwrap();
         assert_eq!(status.phase, PhaseName::Waiting);
         assert!(!status.is_converged_at(Revision::new(1)));
+    }
+
+    #[test]
+    fn a_node_that_waits_for_what_it_cannot_see_is_done_when_the_leader_says_so() {
+        let of = |own: &Status, quorum: &Status| {
+            let both = Status::of(&written(&[(Lane::Itself, own), (Lane::Quorum, quorum)]));
+            both.map(|status| (status.phase, status.revision.get()))
+        };
+        let done = status(PhaseName::Converged, 5);
+        for (own, revision, expected) in [
+            (PhaseName::Waiting, 5, (PhaseName::Converged, 5)),
+            (PhaseName::Stuck, 4, (PhaseName::Converged, 4)),
+            (PhaseName::Waiting, 6, (PhaseName::Waiting, 5)),
+            (PhaseName::BackingOff, 5, (PhaseName::BackingOff, 5)),
+            (PhaseName::Frozen, 5, (PhaseName::Frozen, 5)),
+        ] {
+            assert_eq!(of(&status(own, revision), &done), Some(expected), "{own} at {revision}");
+        }
+        let waiting = status(PhaseName::Waiting, 5);
+        assert_eq!(of(&done, &waiting), Some((PhaseName::Waiting, 5)), "not the other way round");
     }
 
     fn written(statuses: &[(Lane, &Status)]) -> Dsc {

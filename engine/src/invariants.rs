@@ -1,0 +1,391 @@
+//! What must hold of the whole system, each a predicate over a recorded trace.
+//!
+//! A trace is what an observer who sees everything writes down: the simulated world does, and tests
+//! may. The predicates know nothing of how it came about.
+//!
+//! | # | invariant | predicate |
+//! |---|---|---|
+//! | 1 | an acknowledged write is never lost, reads never go back | [`acknowledged_writes_stay`] |
+//! | 2 | nothing is dispatched whose requirements do not hold | [`dispatches_are_justified`] |
+//! | 3 | one attempt an object and lane, an id starts once | [`attempts_run_one_at_a_time`] |
+//! | 4 | a frozen object is left alone | [`frozen_objects_are_left_alone`] |
+//! | 5 | the same question has the same plan | [`plans_are_the_same_everywhere`] |
+//! | 6 | replicas that have seen the same are equal | [`replicas_agree`] |
+//! | 7 | Cfg at a leaf is of some revision, and never goes back | [`leaves_hold_their_cfg`] |
+//! | 8 | every queue has a bound | [`queues_hold_their_bounds`] |
+//! | 9 | every object ends somewhere, with a reason | [`objects_settle`] |
+//! | 10 | a peer speaks only for what is its own | [`peers_speak_for_their_own`] |
+//!
+//! Stated elsewhere: that a host checks requirements again at start, of 2, where hosts are; that a
+//! writer is told at the bound, of 8, by the tests of each bound; 1 across members that disagree, and
+//! "across leaders" of 3, by the tests of the quorum.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    id::{AttemptId, Name, Revision, Uid},
+    mutation::Lane,
+    status::Status,
+    time::Millis,
+};
+
+/// What was recorded, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trace(Vec<Entry>);
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// When, by the observer's clock.
+    pub at: Millis,
+    /// The node at which it happened.
+    pub node: Name,
+    /// What it was.
+    pub what: What,
+}
+
+/// What may be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// A write of Cfg was acknowledged to its author.
+    Acknowledged(Revision),
+    /// Cfg was read, linearizably, as of this revision.
+    Read(Revision),
+    /// A write made the Cfg of a node this.
+    Written {
+        /// The revision of the write.
+        revision: Revision,
+        /// Whose Cfg it is.
+        of: Name,
+        /// A digest of it.
+        digest: u64,
+    },
+    /// The node at which this happened holds its own Cfg as of a revision.
+    Holds {
+        /// The revision.
+        revision: Revision,
+        /// A digest of what it holds; `None`: nothing.
+        digest: Option<u64>,
+    },
+    /// A question was answered with a plan.
+    Planned {
+        /// A digest of everything that was asked.
+        question: u64,
+        /// A digest of the answer.
+        plan: u64,
+    },
+    /// A decider dispatched an attempt.
+    Dispatched(Dispatched),
+    /// A decider presumed something of an object.
+    Presumed {
+        /// The object.
+        uid: Uid,
+        /// Whether it was frozen in the Cfg that the decider holds.
+        frozen: bool,
+    },
+    /// A host started an attempt.
+    Started {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The object.
+        uid: Uid,
+        /// The lane that decided it.
+        lane: Lane,
+        /// Whether it interrupts what runs on the object.
+        disruptive: bool,
+    },
+    /// An attempt does not run any more: it ended, or its host did.
+    Ended(AttemptId),
+    /// A session merged what a peer said.
+    Merged {
+        /// The peer.
+        peer: Name,
+        /// The object that it spoke of.
+        uid: Uid,
+        /// Whether that is the peer's own, and so is the name that it spoke in.
+        own: bool,
+    },
+    /// A queue held so much.
+    Queued {
+        /// Which queue.
+        queue: &'static str,
+        /// What was in it.
+        held: usize,
+        /// What may be.
+        most: usize,
+    },
+    /// Nothing is on its way: what this node knows of an object that a writer wrote.
+    Replica {
+        /// The object.
+        uid: Uid,
+        /// Who wrote it.
+        writer: Name,
+        /// A digest of it.
+        digest: u64,
+    },
+    /// Faults have stopped long ago: this is where an object stands; `None`: nobody knows.
+    Settled {
+        /// The object.
+        uid: Uid,
+        /// What its deciders say.
+        status: Option<Status>,
+        /// Whether it really is as its Cfg asks.
+        reached: bool,
+    },
+}
+
+/// An attempt as it was dispatched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dispatched {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The object.
+    pub uid: Uid,
+    /// What does not hold of what it requires, in the Dsc that was decided from.
+    pub unmet: Option<String>,
+    /// Whether the object was frozen in the Cfg that the decider holds.
+    pub frozen: bool,
+    /// Whether it interrupts what runs on the object.
+    pub disruptive: bool,
+    /// Whether its intent is committed and open.
+    pub intended: bool,
+}
+
+/// An invariant does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant} is broken at {at} on {node}: {why}")]
+pub struct Violation {
+    /// The predicate's name.
+    pub invariant: &'static str,
+    /// When.
+    pub at: Millis,
+    /// Where.
+    pub node: Name,
+    /// How.
+    pub why: String,
+}
+
+impl Trace {
+    /// A trace of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Writes something down.
+    pub fn record(&mut self, at: Millis, node: Name, what: What) {
+        self.0.push(Entry { at, node, what });
+    }
+
+    /// Everything that was written down, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    /// The first violation of any invariant.
+    pub fn check(&self) -> Result<(), Violation> {
+        let checks: [(&'static str, Check); 10] = [
+            ("acknowledged_writes_stay", acknowledged_writes_stay),
+            ("dispatches_are_justified", dispatches_are_justified),
+            ("attempts_run_one_at_a_time", attempts_run_one_at_a_time),
+            ("frozen_objects_are_left_alone", frozen_objects_are_left_alone),
+            ("plans_are_the_same_everywhere", plans_are_the_same_everywhere),
+            ("replicas_agree", replicas_agree),
+            ("leaves_hold_their_cfg", leaves_hold_their_cfg),
+            ("queues_hold_their_bounds", queues_hold_their_bounds),
+            ("objects_settle", objects_settle),
+            ("peers_speak_for_their_own", peers_speak_for_their_own),
+        ];
+        for (invariant, check) in checks {
+            check(self).map_err(|Broken(entry, why)| Violation {
+                invariant,
+                at: entry.at,
+                node: entry.node.clone(),
+                why,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+type Check = fn(&Trace) -> Result<(), Broken<'_>>;
+
+/// The entry at which an invariant broke, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Broken<'a>(pub &'a Entry, pub String);
+
+/// 1. Whoever reads after a write was acknowledged reads it, and no read goes back.
+pub fn acknowledged_writes_stay(trace: &Trace) -> Result<(), Broken<'_>> {
+    let mut least = Revision::default();
+    for entry in trace.entries() {
+        if let What::Acknowledged(revision) = &entry.what {
+            least = least.max(*revision);
+        }
+        if let What::Read(revision) = &entry.what {
+            if *revision < least {
+                return Err(Broken(entry, format!("{revision} is read after {least}")));
+            }
+            least = *revision;
+        }
+    }
+    Ok(())
+}
+
+/// 2. What a dispatch requires holds in the Dsc from which it was decided.
+pub fn dispatches_are_justified(trace: &Trace) -> Result<(), Broken<'_>> {
+    for entry in trace.entries() {
+        let What::Dispatched(dispatched) = &entry.what else { continue };
+        let Dispatched { attempt, unmet, disruptive, intended, .. } = dispatched;
+        if let Some(unmet) = unmet {
+            return Err(Broken(entry, format!("{attempt} requires what does not hold: {unmet}")));
+        }
+        if *disruptive && !intended {
+            return Err(Broken(entry, format!("{attempt} disrupts without an open intent")));
+        }
+    }
+    Ok(())
+}
+
+/// 3. At most one attempt runs an object and lane, and one that disrupts an object; none starts twice.
+pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
+    let mut started = BTreeSet::new();
+    let mut running: BTreeMap<&AttemptId, (Uid, Lane, bool)> = BTreeMap::new();
+    for entry in trace.entries() {
+        if let What::Ended(attempt) = &entry.what {
+            running.remove(attempt);
+        }
+        let What::Started { attempt, uid, lane, disruptive } = &entry.what else { continue };
+        if !started.insert(attempt) {
+            return Err(Broken(entry, format!("{attempt} starts twice")));
+        }
+        let clash = running.iter().find(|(_, (other, in_lane, disrupts))| {
+            other == uid && (in_lane == lane || (*disrupts && *disruptive))
+        });
+        if let Some((other, _)) = clash {
+            return Err(Broken(entry, format!("{attempt} starts while {other} runs")));
+        }
+        running.insert(attempt, (*uid, *lane, *disruptive));
+    }
+    Ok(())
+}
+
+/// 4. For an object that is frozen in the decider's Cfg nothing is dispatched and nothing presumed.
+pub fn frozen_objects_are_left_alone(trace: &Trace) -> Result<(), Broken<'_>> {
+    for entry in trace.entries() {
+        if let What::Dispatched(Dispatched { attempt, frozen: true, .. }) = &entry.what {
+            return Err(Broken(entry, format!("{attempt} is dispatched for a frozen object")));
+        }
+        if let What::Presumed { uid, frozen: true } = &entry.what {
+            return Err(Broken(entry, format!("something is presumed of {uid}, frozen")));
+        }
+    }
+    Ok(())
+}
+
+/// 5. The same question has the same plan, whoever asks it, and whatever was asked before.
+pub fn plans_are_the_same_everywhere(trace: &Trace) -> Result<(), Broken<'_>> {
+    let mut known: BTreeMap<u64, u64> = BTreeMap::new();
+    for entry in trace.entries() {
+        if let What::Planned { question, plan } = &entry.what
+            && known.insert(*question, *plan).is_some_and(|before| before != *plan)
+        {
+            return Err(Broken(entry, format!("question {question:x} has two answers")));
+        }
+    }
+    Ok(())
+}
+
+/// 6. With nothing on its way, all that hold what a writer wrote of an object hold the same.
+pub fn replicas_agree(trace: &Trace) -> Result<(), Broken<'_>> {
+    let mut known: BTreeMap<(Uid, &Name), (&Name, u64)> = BTreeMap::new();
+    for entry in trace.entries() {
+        if let What::Replica { uid, writer, digest } = &entry.what {
+            let (other, held) = *known.entry((*uid, writer)).or_insert((&entry.node, *digest));
+            if held != *digest {
+                let why = format!("of {uid} it knows otherwise than {other} what {writer} wrote");
+                return Err(Broken(entry, why));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 7. What a leaf holds is its own Cfg as of the revision that it names, and that never goes back.
+pub fn leaves_hold_their_cfg(trace: &Trace) -> Result<(), Broken<'_>> {
+    let mut written: BTreeMap<&Name, BTreeMap<Revision, u64>> = BTreeMap::new();
+    let mut held: BTreeMap<&Name, Revision> = BTreeMap::new();
+    for entry in trace.entries() {
+        if let What::Written { revision, of, digest } = &entry.what {
+            written.entry(of).or_default().insert(*revision, *digest);
+        }
+        let What::Holds { revision, digest } = &entry.what else { continue };
+        let before = held.insert(&entry.node, *revision).unwrap_or_default();
+        if before > *revision {
+            return Err(Broken(entry, format!("{revision} is held after {before}")));
+        }
+        let then = written.get(&entry.node).and_then(|w| w.range(..=*revision).next_back());
+        if then.map(|(_, digest)| *digest) != *digest {
+            return Err(Broken(entry, format!("what is held was not so at {revision}")));
+        }
+    }
+    Ok(())
+}
+
+/// 8. No queue holds more than it may.
+pub fn queues_hold_their_bounds(trace: &Trace) -> Result<(), Broken<'_>> {
+    for entry in trace.entries() {
+        if let What::Queued { queue, held, most } = &entry.what
+            && held > most
+        {
+            return Err(Broken(entry, format!("{queue} holds {held} of {most}")));
+        }
+    }
+    Ok(())
+}
+
+/// 9. Every object ends somewhere, and where that is not its goal, says why, or for what it waits.
+pub fn objects_settle(trace: &Trace) -> Result<(), Broken<'_>> {
+    use crate::status::PhaseName as Phase;
+    for entry in trace.entries() {
+        let What::Settled { uid, status, reached } = &entry.what else { continue };
+        let Some(status) = status else {
+            return Err(Broken(entry, format!("nobody says where {uid} stands")));
+        };
+        let explained = status.reason.is_some() || status.waits_for.is_some();
+        match status.phase {
+            Phase::Converged if *reached => {}
+            Phase::Converged => {
+                return Err(Broken(entry, format!("{uid} is said to be converged and is not")));
+            }
+            Phase::InFlight => {
+                return Err(Broken(entry, format!("{uid} is still on its way: {status:?}")));
+            }
+            Phase::Waiting
+            | Phase::BackingOff
+            | Phase::Stuck
+            | Phase::Quarantined
+            | Phase::Frozen
+                if explained => {}
+            Phase::Waiting
+            | Phase::BackingOff
+            | Phase::Stuck
+            | Phase::Quarantined
+            | Phase::Frozen => {
+                return Err(Broken(entry, format!("{uid} is {} without a reason", status.phase)));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// 10. What is merged from a peer is of its own, in its own name.
+pub fn peers_speak_for_their_own(trace: &Trace) -> Result<(), Broken<'_>> {
+    for entry in trace.entries() {
+        if let What::Merged { peer, uid, own: false } = &entry.what {
+            return Err(Broken(entry, format!("{peer} was heard about {uid}")));
+        }
+    }
+    Ok(())
+}
