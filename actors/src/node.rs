@@ -122,7 +122,7 @@ impl Node {
         let (name, clock) = (options.name.clone(), options.clock);
         let stamps = Stamps::new(name.clone(), clock);
         let state = StateHandle::start(name.clone(), catalog, clock, stamps.clone());
-        let (host, ends) = start_host(&options, stamps, &state).await?;
+        let (host, ends, reported) = start_host(&options, stamps).await?;
         let quorum = match &options.role {
             Role::Member { quorum, .. } => Some(quorum.clone()),
             Role::Leaf { .. } => None,
@@ -137,6 +137,7 @@ impl Node {
             stop: stop.clone(),
         });
         let reconciler = reconciler.await;
+        actix_rt::spawn(take_reports(reported, state.clone(), reconciler.clone()));
         let parts = Parts { state: &state, reconciler: &reconciler, manifests, stop: &stop };
         let side = start_side(options, parts).await?;
         Ok(Self { handles: Handles { state, host, reconciler, side }, stop })
@@ -193,8 +194,7 @@ async fn observe(handles: Handles) -> serde_json::Value {
 async fn start_host(
     options: &NodeOptions,
     stamps: Stamps,
-    state: &StateHandle,
-) -> Result<(HostHandle, mpsc::Receiver<AttemptEnded>), StartError> {
+) -> Result<(HostHandle, mpsc::Receiver<AttemptEnded>, mpsc::Receiver<Report>), StartError> {
     let (reports, reported) = mpsc::channel(REPORTS_MAX);
     let (ends_tx, ends) = mpsc::channel(ENDS_MAX);
     let seed = options
@@ -215,19 +215,23 @@ async fn start_host(
         seed,
     });
     let host = host.await.map_err(StartError::Host)?;
-    actix_rt::spawn(take_reports(reported, state.clone()));
-    Ok((host, ends))
+    Ok((host, ends, reported))
 }
 
 /// Takes what modules report into the state.
-async fn take_reports(mut reports: mpsc::Receiver<Report>, state: StateHandle) {
+async fn take_reports(
+    mut reports: mpsc::Receiver<Report>,
+    state: StateHandle,
+    reconciler: ReconcilerHandle,
+) {
     while let Some(report) = reports.recv().await {
         match report {
             Report::Seen(seen) => state.see(seen.uid, seen.stamp, seen.values).await,
             Report::Progress { attempt, text } => {
                 let kind = EventKind::AttemptProgressed;
+                let uid = reconciler.object_of(attempt.clone()).await;
                 let attempt = Some(attempt);
-                state.record(Happening { kind, uid: None, revision: None, attempt, text }).await;
+                state.record(Happening { kind, uid, revision: None, attempt, text }).await;
             }
             Report::Event { uid, text } => {
                 let (kind, uid) = (EventKind::Module, Some(uid));

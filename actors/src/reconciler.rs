@@ -91,6 +91,11 @@ impl ReconcilerHandle {
         }
     }
 
+    /// The object of an attempt that is in flight.
+    pub async fn object_of(&self, attempt: AttemptId) -> Option<Uid> {
+        self.address.send(messages::ObjectOf(attempt)).await.ok().flatten()
+    }
+
     /// The reconciler as it is; `None` once the node stops.
     pub async fn observe(&self) -> Option<ReconcilerSnapshot> {
         self.address.send(Observe).await.ok()
