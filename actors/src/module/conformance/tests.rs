@@ -255,6 +255,26 @@ fn a_rule_is_broken_alone_where_nothing_else_is_wrong() {
 }
 
 #[test]
+fn a_module_is_tried_without_a_mutation_by_the_rules_that_ask_for_none() {
+    let table: [(&str, &[Rule]); 5] = [
+        ("None", &[]),
+        ("Fails", &[]),
+        ("TakesAnything", &[Rule::RefusesUnknown]),
+        ("DiesOfConfig", &[Rule::SurvivesConfigChange]),
+        ("NeverEnds", &[Rule::RestartsClean]),
+    ];
+    for (flaw, expected) in table {
+        let broken = run(Time::Paused, async {
+            let case = Case::looking(Factory::live::<Lamp>(), fake::node("n1"))
+                .config(json!({ "flaw": flaw }))
+                .changed_config(json!({ "flaw": flaw, "changed": true }));
+            check(&case).await.into_iter().map(|violation| violation.rule).collect::<Vec<_>>()
+        });
+        assert_eq!(broken, expected, "{flaw}");
+    }
+}
+
+#[test]
 fn a_manifest_that_does_not_compile_breaks_its_rule() {
     run(Time::Paused, async {
         let twin = Lamp::manifest();
