@@ -50,19 +50,18 @@ mod machine;
 mod parse;
 mod steps;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 use kraken_actors::module::{ConfigureError, Kit, Module, Mutate, MutateError, Poll, Reporter};
 use kraken_engine::{
     manifest::{Extension, Manifest, PathSpec, Type},
-    path::{Path, Pattern},
-    value::Value,
+    path::Pattern,
 };
 use serde::Deserialize;
 use tokio::{sync::Mutex, time::timeout};
 
-use self::machine::Machine;
+use self::{facts::Shown, machine::Machine};
 
 /// How often the machine is looked at.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -79,7 +78,7 @@ pub struct Host {
     machine: Arc<Machine>,
     reporter: Reporter,
     /// What was reported last; held while a look runs, so that looks that hang do not pile up.
-    shown: Arc<Mutex<BTreeMap<Path, Value>>>,
+    shown: Arc<Mutex<Shown>>,
     /// What this module may report.
     ours: Arc<[Pattern]>,
 }
@@ -116,9 +115,9 @@ impl Module for Host {
     }
 
     fn build(config: Config, kit: Kit) -> Result<Self, ConfigureError> {
-        if !config.root.join("proc").is_dir() {
-            let text = format!("root: there is no folder {:?}", config.root.join("proc"));
-            return Err(ConfigureError::Start(text));
+        let proc = config.root.join("proc");
+        if !proc.is_dir() {
+            return Err(ConfigureError::Start(format!("root: no folder {}", proc.display())));
         }
         let ours = Self::manifest().discovers;
         Ok(Self {

@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use kraken_engine::{path::Path, value::Value};
 
+/// What is shown of a machine.
+pub(super) type Shown = BTreeMap<Path, Value>;
+/// What is told of it; `None`: it is not known any more.
+pub(super) type Report = Vec<(Path, Option<Value>)>;
+
 /// What one look has found.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
-    values: BTreeMap<Path, Value>,
+    values: Shown,
     skipped: i64,
 }
 
@@ -37,20 +42,17 @@ impl Facts {
 }
 
 /// A whole number that was shown at a path below `/host`.
-pub(super) fn shown_int(shown: &BTreeMap<Path, Value>, key: &str) -> Option<i64> {
+pub(super) fn shown_int(shown: &Shown, key: &str) -> Option<i64> {
     shown.get(path_of(key).ok()?.as_str())?.as_int()
 }
 
 /// What is to be shown from now on, and the report that says so: what was found, and as unknown what
 /// was shown before and was not found any more.
-pub(super) fn compare(
-    shown: &BTreeMap<Path, Value>,
-    mut facts: Facts,
-) -> (BTreeMap<Path, Value>, Vec<(Path, Option<Value>)>) {
+pub(super) fn compare(shown: &Shown, mut facts: Facts) -> (Shown, Report) {
     let skipped = facts.skipped;
     facts.put("skipped", Some(skipped));
     let gone = shown.keys().filter(|path| !facts.values.contains_key(*path));
-    let mut report: Vec<_> = gone.map(|path| (path.clone(), None)).collect();
+    let mut report: Report = gone.map(|path| (path.clone(), None)).collect();
     report.extend(facts.values.iter().map(|(path, value)| (path.clone(), Some(value.clone()))));
     (facts.values, report)
 }
@@ -83,7 +85,7 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_told_once() {
-        let (first, report) = compare(&BTreeMap::new(), found(&["sda", "sdb"]));
+        let (first, report) = compare(&Shown::new(), found(&["sda", "sdb"]));
         assert_eq!(
             texts(&report),
             ["/host/disks/sda/sizeBytes 1", "/host/disks/sdb/sizeBytes 1", "/host/skipped 0"]
@@ -97,14 +99,14 @@ mod tests {
 
     #[test]
     fn names_that_fit_no_path_are_counted() {
-        let (_, report) = compare(&BTreeMap::new(), found(&["cciss!c0d0", "", "a/b", "ü", "sda"]));
+        let (_, report) = compare(&Shown::new(), found(&["cciss!c0d0", "", "a/b", "ü", "sda"]));
         assert_eq!(texts(&report), ["/host/disks/sda/sizeBytes 1", "/host/skipped 4"]);
     }
 
     proptest! {
         #[test]
         fn no_name_makes_it_panic(name in ".{0,600}") {
-            let (_, report) = compare(&BTreeMap::new(), found(&[&name]));
+            let (_, report) = compare(&Shown::new(), found(&[&name]));
             prop_assert!(!report.is_empty());
         }
     }

@@ -5,16 +5,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::Read,
-    path::{Path as FilePath, PathBuf},
+    path::{Path, PathBuf},
 };
 
-use kraken_engine::{
-    path::Path,
-    value::{Finite, Value},
-};
+use kraken_engine::value::{Finite, Value};
 
 use super::{
-    facts::{Facts, shown_int},
+    facts::{Facts, Shown, shown_int},
     parse,
     steps::{load_step, settle},
 };
@@ -46,8 +43,6 @@ const DISK_FILE_SYSTEMS: [&str; 12] = [
 const NO_DISKS: [&str; 5] = ["fd", "loop", "ram", "sr", "zram"];
 /// Sensors in drives: asking them keeps a drive from sleeping.
 const DRIVE_SENSORS: &str = "drivetemp";
-
-type Shown = BTreeMap<Path, Value>;
 
 /// The machine under one root.
 #[derive(Debug)]
@@ -266,7 +261,7 @@ impl Machine {
     }
 }
 
-fn read_text(path: &FilePath) -> Option<String> {
+fn read_text(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
@@ -343,7 +338,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_load_that_is_shown_is_read_again_as_it_was(load in 0_i64..10_000_000) {
-            let path = Path::new("/host/load/1m").unwrap();
+            let path = kraken_engine::path::Path::new("/host/load/1m").unwrap();
             let shown = Shown::from([(path, hundredths(load).unwrap())]);
             prop_assert_eq!(shown_load(&shown), Some(load));
         }
