@@ -6,8 +6,9 @@ mod atomic_file;
 mod base;
 mod command;
 
-pub mod host;
+pub mod exec;
 pub mod file;
+pub mod host;
 pub mod service;
 pub mod sim;
 
@@ -18,7 +19,13 @@ pub use self::base::base;
 /// All built-in modules. The same on every node: what each may do there follows from the objects
 /// that the node looks at.
 pub fn builtin() -> Vec<Factory> {
-    vec![host::Host::factory(), service::Service::factory(), file::Files::factory(), sim::Sim::factory()]
+    vec![
+        exec::Exec::factory(),
+        host::Host::factory(),
+        service::Service::factory(),
+        file::Files::factory(),
+        sim::Sim::factory(),
+    ]
 }
 
 #[cfg(test)]
