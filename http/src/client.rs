@@ -115,6 +115,8 @@ pub struct Call {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Bytes,
+    /// How long one try may take; as the settings say where absent.
+    pub timeout: Option<Duration>,
 }
 
 /// An answer that is not a problem.
@@ -266,10 +268,8 @@ impl Client {
             }
             let unreachable = failures.iter().all(|failure| failure.is_unreachable);
             let settings = &self.inner.settings;
-            let patience = match unreachable {
-                true => settings.unreachable_patience,
-                false => settings.patience,
-            };
+            let patience =
+                if unreachable { settings.unreachable_patience } else { settings.patience };
             if started.elapsed() + backoff > patience {
                 return Err(Error::Exhausted { failures, after: started.elapsed() });
             }
@@ -302,10 +302,9 @@ impl Client {
             let body = collect(response.into_body()).await?;
             Ok(Answer { server: base.as_str().to_owned(), status, revision, tag, body })
         };
-        match tokio::time::timeout(self.inner.settings.timeout, whole).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Broken::Slow { after: self.inner.settings.timeout }),
-        }
+        let after = call.timeout.unwrap_or(self.inner.settings.timeout);
+        let answered = tokio::time::timeout(after, whole).await;
+        answered.unwrap_or(Err(Broken::Slow { after }))
     }
 
     /// Sends a request and reads the head of the answer; a problem is read to its end.

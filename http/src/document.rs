@@ -374,3 +374,135 @@ pub(crate) fn parse_reference(text: &str) -> Result<ObjectRef, String> {
         name: parse(name)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        match read(text.as_bytes(), &Defaults::default()) {
+            Err(Problem::BadBody(faults)) => faults.iter().map(ToString::to_string).collect(),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn yaml_and_json_say_the_same() {
+        let yaml = "kind: node\nname: n[1-2]\nlabels: {rack: 1}\nowner: rack/r1\n\
+                    cfg:\n  physState: OFF\n  slots: 4\n  load: 0.5\n  ok: true\n  args: [a, 'b']\n";
+        let json = r#"{"kind": "node", "name": "n[1-2]", "labels": {"rack": "1"}, "owner": "rack/r1",
+            "cfg": {"physState": "OFF", "slots": 4, "load": 0.5, "ok": true, "args": ["a", "b"]}}"#;
+        let from_yaml = read(yaml.as_bytes(), &Defaults::default()).unwrap();
+        let from_json = read(json.as_bytes(), &Defaults::default()).unwrap();
+        let placed = read_placed(json, &Defaults::default()).unwrap();
+        assert_eq!(from_yaml[0].cfg, from_json[0].cfg);
+        assert_eq!(from_yaml[0].labels, from_json[0].labels);
+        assert_eq!(from_yaml[0].cfg.get("/physState"), Some(&"OFF".into()));
+        assert_eq!(from_yaml[0].names.len(), 2);
+        let line =
+            |documents: &[Document]| documents[0].places.get("/slots").map(|place| place.line);
+        assert_eq!(
+            (line(&from_yaml), line(&from_json), line(&placed)),
+            (Some(7), Some(0), Some(2))
+        );
+    }
+
+    #[test]
+    fn faults_say_document_line_and_key() {
+        for (text, expected) in [
+            (
+                "name: n1\n",
+                "document 1, line 1, column 1, kind: it is missing; write for example `kind: node`",
+            ),
+            (
+                "kind: node\n",
+                "document 1, line 1, column 1, name: it is missing; write for example `name: n[1-8]`",
+            ),
+            (
+                "kind: node\nname: n[1\n",
+                "document 1, line 2, column 7, name: \"n[1\" has brackets that do not match",
+            ),
+            ("kind: a b\nname: n1\n", "document 1, line 1, column 7, kind: \"a b\" is not a name"),
+            (
+                "kind: node\nname: n1\ncgf: {}\n",
+                "document 1, line 3, column 1, cgf: this key is not known",
+            ),
+            (
+                "kind: node\nname: n1\ncfg: 3\n",
+                "document 1, line 3, column 6, cfg: it is a mapping",
+            ),
+            (
+                "kind: node\nname: n1\nlabels: [x]\n",
+                "document 1, line 3, column 9, labels: labels are",
+            ),
+            (
+                "kind: node\nname: n1\nlabels: {a: {}}\n",
+                "document 1, line 3, column 13, labels.a: a label",
+            ),
+            (
+                "kind: node\nname: n1\nowner: a/b/c/d\n",
+                "document 1, line 3, column 8, owner: \"a/b/c/d\" is not",
+            ),
+            (
+                "kind: node\nname: n1\n---\n- 3\n",
+                "document 2, line 4, column 3, document: a manifest",
+            ),
+            (
+                "kind: node\nname: n1\ncfg:\n  a b: 1\n",
+                "document 1, line 4, column 3, cfg.a b: \"/a b\" is not a path",
+            ),
+            (
+                "kind: node\nname: n1\ncfg:\n  a: [{b: 1}]\n",
+                "document 1, line 4, column 6, cfg.a: a mapping",
+            ),
+            ("kind: node\nkind: node\n", "document 1, line 2"),
+            ("kind: node\nname: n1\n---\nkind: [\n", "document 2, line "),
+            (
+                "{\"kind\": \"node\",\n \"nam\": 1}",
+                "document 1, line 2, column 2, nam: this key is not known",
+            ),
+            ("", "the body is empty; send at least one manifest"),
+            ("a: 18446744073709551616\n", "document 1, line 1, column 1, a: this key is not known"),
+        ] {
+            let found = faults(text);
+            assert!(found[0].starts_with(expected), "{text:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once_up_to_a_limit() {
+        let one = "kind: node\nname: n1\nx: 1\ny: 2\n---\n";
+        assert_eq!(faults(&one.repeat(2)).len(), 4);
+        assert_eq!(faults(&one.repeat(FAULTS_MAX)).len(), FAULTS_MAX);
+    }
+
+    #[test]
+    fn a_route_may_say_kind_and_name_and_is_not_contradicted() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let defaults =
+            Defaults { kind: Some(name("node")), namespace: None, name: Some(name("n1")) };
+        let documents = read(b"cfg: {}", &defaults).unwrap();
+        assert_eq!(documents[0].keys().next().unwrap().to_string(), "node n1");
+        for text in ["kind: rack\n", "name: n2\n"] {
+            assert!(read(text.as_bytes(), &defaults).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_answers_is_a_manifest() {
+        let list =
+            "items: [{kind: node, name: n1, uid: x, dsc: {a: 1}, status: null}]\nrevision: 3\n";
+        let documents = read(list.as_bytes(), &Defaults::default()).unwrap();
+        assert_eq!(documents.len(), 1);
+        assert!(documents[0].cfg.is_empty());
+    }
+
+    #[test]
+    fn references_are_read_as_they_are_written() {
+        for text in ["node/n1", "app/prod/web"] {
+            assert_eq!(crate::view::reference(&parse_reference(text).unwrap()), text);
+        }
+        assert_eq!(parse_reference("n1").unwrap().to_string(), "node n1");
+        assert!(parse_reference("a b").is_err());
+    }
+}

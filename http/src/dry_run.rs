@@ -21,6 +21,7 @@ use serde_json::Value as Json;
 use warp::reply::Response;
 
 use crate::{
+    aside::aside,
     call::Call,
     json::to_json,
     problem::Problem,
@@ -79,14 +80,12 @@ pub(crate) async fn answer(
     let api = &call.shared.api;
     let dsc = api.state.read(Fleet::all_dsc).await?;
     let now = api.clock.wall();
-    let planning = tokio::task::spawn_blocking(move || dry_run(store, dsc, txn, now));
-    let failed = |error| Problem::Internal(format!("planning ended early: {error}"));
-    let objects = planning.await.map_err(failed)??;
+    let objects = aside(move || dry_run(&store, dsc, txn, now)).await??;
     Ok(with_revision(json(&DryRun { revision: revision.get(), objects })?, revision))
 }
 
 fn dry_run(
-    before: Store,
+    before: &Store,
     dsc: BTreeMap<Uid, Arc<Dsc>>,
     txn: Txn,
     at: Millis,

@@ -5,6 +5,7 @@
 //! flat inside becomes nested JSON ([`json`], [`view`]), and what goes wrong becomes a [`problem`].
 
 mod api;
+mod aside;
 mod call;
 pub mod client;
 mod document;

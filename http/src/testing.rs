@@ -139,10 +139,11 @@ impl MemoryQuorum {
         if let Some(fault) = lock(&self.fault).clone() {
             return Err(fault);
         }
-        match lock(&self.founded).is_some() {
-            true => Ok(()),
-            false => Err(QuorumError::Unavailable("this member belongs to no cluster".to_owned())),
+        if lock(&self.founded).is_none() {
+            let why = "this member belongs to no cluster";
+            return Err(QuorumError::Unavailable(why.to_owned()));
         }
+        Ok(())
     }
 }
 
@@ -235,10 +236,8 @@ impl Quorum for MemoryQuorum {
 
     fn transfer(&self, to: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {
         let known = lock(&self.founded).as_ref().is_some_and(|member| member.id == to);
-        let answer = match known {
-            true => Ok(()),
-            false => Err(QuorumError::Refused(format!("{to} is no voter"))),
-        };
+        let refused = QuorumError::Refused(format!("{to} is no voter"));
+        let answer = if known { Ok(()) } else { Err(refused) };
         async move { answer }.boxed()
     }
 }

@@ -1,4 +1,9 @@
 //! The routes over a member in memory, through real sockets.
 
+mod client;
+mod golden;
 mod kit;
+mod limits;
+mod problems;
 mod routes;
+mod streams;

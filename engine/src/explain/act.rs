@@ -56,7 +56,9 @@ fn of_phase(status: &Status, plan: &PlanView) -> String {
             let missing = missing.or(status.reason.as_deref()).unwrap_or("no plan");
             format!("an operator: nothing known leads to what is asked ({missing})")
         }
-        PhaseName::Frozen => "nobody yet: it was thawed, and its decider has not seen it".to_owned(),
+        PhaseName::Frozen => {
+            "nobody yet: it was thawed, and its decider has not seen it".to_owned()
+        }
     }
 }
 

@@ -53,9 +53,8 @@ impl Lines {
             if let Some(line) = self.take_line()? {
                 return Ok(Some(line));
             }
-            let frame = match timeout(SILENCE_MAX, self.body.frame()).await {
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(_)) | None) | Err(_) => return Ok(None),
+            let Ok(Some(Ok(frame))) = timeout(SILENCE_MAX, self.body.frame()).await else {
+                return Ok(None);
             };
             if let Ok(data) = frame.into_data() {
                 self.buffer.extend_from_slice(&data);
@@ -117,12 +116,10 @@ impl Events {
     /// or one refuses. Cancel safe.
     pub async fn next(&mut self) -> Result<EventView, Error> {
         loop {
-            let lines = match &mut self.lines {
-                Some(lines) => lines,
-                None => {
-                    let path = format!("/v1/events{}", self.wanted.write(true));
-                    self.lines.insert(self.client.open(path).await?)
-                }
+            let Some(lines) = &mut self.lines else {
+                let path = format!("/v1/events{}", self.wanted.write(true));
+                self.lines = Some(self.client.open(path).await?);
+                continue;
             };
             match lines.next().await? {
                 None => self.lines = None,

@@ -1,5 +1,7 @@
 //! Every call of the API with its types.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::Method;
 use serde::{Deserialize, Serialize};
@@ -364,14 +366,17 @@ impl Client {
 
     /// Has the first server join the cluster of which one of these raft addresses is a member.
     pub async fn cluster_join(&self, via: &[String]) -> Result<u64, Error> {
-        let call = Call::new(Method::POST, "/v1/cluster/join").json(&json!({ "via": via }));
+        let mut call = Call::new(Method::POST, "/v1/cluster/join").json(&json!({ "via": via }));
+        call.timeout = Some(MEMBERSHIP_TIMEOUT);
         member(&self.send_to(0, &call).await?)
     }
 
     /// Removes a member, by id or name.
     pub async fn cluster_remove(&self, member: &str) -> Result<(), Error> {
         let path = format!("/v1/cluster/members/{}", encode(member));
-        self.send(Call::new(Method::DELETE, path)).await.map(drop)
+        let mut call = Call::new(Method::DELETE, path);
+        call.timeout = Some(MEMBERSHIP_TIMEOUT);
+        self.send(call).await.map(drop)
     }
 
     /// Hands leadership to a member, by id or name.
@@ -384,6 +389,9 @@ impl Client {
         self.raw_get("/readyz").await?.json()
     }
 }
+
+/// A change of membership waits until the new member has caught up.
+const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(90);
 
 const YAML: &str = "application/yaml";
 

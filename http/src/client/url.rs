@@ -30,6 +30,9 @@ impl Base {
     }
 }
 
+const HEX: [&str; 16] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "A", "B", "C", "D", "E", "F"];
+
 /// Writes a text so that it may stand in a path or a query.
 pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
@@ -37,7 +40,7 @@ pub fn encode(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.extend(["%", HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xF)]]);
         }
     }
     encoded

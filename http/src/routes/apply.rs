@@ -11,6 +11,7 @@ use warp::{Filter, http::StatusCode, reply::Response};
 use super::{Routes, answered, objects::puts, write::Wish};
 use crate::{
     api::Shared,
+    aside::aside,
     call::{Call, call_with_body},
     document::{self, Defaults, Document},
     problem::{FAULTS_MAX, Fault, Problem},
@@ -28,10 +29,22 @@ async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     let wish = Wish::take(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     let defaults = Defaults::default();
-    let documents = document::read(&body, &defaults)?;
+    let documents = read(&body, &defaults).await?;
     check(&call, &body, &documents, &defaults).await?;
     let txn = Txn { preconditions: Vec::new(), ops: puts(&documents)?, note: None };
     wish.write(&call, txn, StatusCode::OK).await
+}
+
+/// Bodies up to so many bytes are read at once.
+const BODY_BYTES_SMALL: usize = 64 << 10;
+
+/// Reads manifests; large ones where that holds up nobody.
+pub(super) async fn read(body: &Bytes, defaults: &Defaults) -> Result<Vec<Document>, Problem> {
+    if body.len() <= BODY_BYTES_SMALL {
+        return document::read(body, defaults);
+    }
+    let (body, defaults) = (body.clone(), defaults.clone());
+    aside(move || document::read(&body, &defaults)).await?
 }
 
 /// Checks documents against what is declared, and says all that is wrong with the places where it

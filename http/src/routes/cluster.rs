@@ -1,6 +1,6 @@
 //! The quorum: how it is, founding and joining, who leads, who leaves.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -25,7 +25,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     let show = warp::path!("v1" / "cluster")
         .and(warp::get())
         .and(call(shared))
-        .then(|call| answered("cluster.show", show(call)));
+        .then(|call| answered("cluster.show", ready(show(call))));
     let init = warp::path!("v1" / "cluster" / "init")
         .and(warp::post())
         .and(call_with_body(shared))
@@ -65,7 +65,7 @@ enum IdOrName {
     Name(String),
 }
 
-async fn show(mut call: Call) -> Result<Response, Problem> {
+fn show(mut call: Call) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).done()?;
     let api = &call.shared.api;
     let status = api.quorum.status();

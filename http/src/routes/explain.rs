@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     api::Shared,
+    aside::aside,
     call::{Call, call},
     problem::Problem,
     reply::{json, with_revision},
@@ -70,12 +71,6 @@ async fn scene(
     let (object, store) = call.read(consistency, held).await??;
     let dsc = call.shared.api.state.read(Fleet::all_dsc).await?;
     Ok((object, Scene::new(store, dsc)))
-}
-
-/// Runs what may take a while where it holds up nobody.
-async fn aside<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, Problem> {
-    let failed = |error| Problem::Internal(format!("explaining ended early: {error}"));
-    tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
 async fn why(family: Family, name: String, mut call: Call) -> Result<Response, Problem> {

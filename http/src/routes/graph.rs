@@ -17,6 +17,7 @@ use warp::{Filter, reply::Response};
 use super::{Routes, answered, family::Family};
 use crate::{
     api::Shared,
+    aside::aside,
     call::{Call, call},
     problem::Problem,
     reply::{json, typed, with_revision},
@@ -54,8 +55,7 @@ async fn graph(mut call: Call) -> Result<Response, Problem> {
         None => <_>::default(),
     };
     let draw = move || draw(Scene::new(store, dsc), kind, node.as_deref());
-    let failed = |error| Problem::Internal(format!("drawing ended early: {error}"));
-    let graph = tokio::task::spawn_blocking(draw).await.map_err(failed)??;
+    let graph = aside(draw).await??;
     let response = match format {
         Format::Json => json(&graph)?,
         Format::Dot => typed(graph.to_dot().into_bytes(), "text/vnd.graphviz; charset=utf-8"),

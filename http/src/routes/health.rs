@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use kraken_actors::quorum::Consistency;
+use kraken_engine::store::Store;
 use serde_json::json;
 use warp::{Filter, reply::Response};
 
@@ -17,7 +19,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     let health = warp::path!("healthz")
         .and(warp::get())
         .and(call(shared))
-        .then(|call| answered("healthz", health(call)));
+        .then(|call: Call| answered("healthz", std::future::ready(health(&call))));
     let ready = warp::path!("readyz")
         .and(warp::get())
         .and(call(shared))
@@ -25,15 +27,15 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     health.or(ready).unify().boxed()
 }
 
-async fn health(call: Call) -> Result<Response, Problem> {
+fn health(call: &Call) -> Result<Response, Problem> {
     let api = &call.shared.api;
     reply::json(&json!({ "status": "alive", "node": api.node, "version": api.version }))
 }
 
 async fn ready(call: Call) -> Result<Response, Problem> {
     let api = &call.shared.api;
-    let status = api.quorum.status();
-    if status.cluster.is_none() {
+    let revision = call.read(Consistency::Stale, Store::revision).await?;
+    if api.quorum.status().cluster.is_none() {
         let why = "this member belongs to no cluster yet; found one with cluster init, or join one";
         return Err(Problem::Unavailable(why.to_owned()));
     }
@@ -44,6 +46,6 @@ async fn ready(call: Call) -> Result<Response, Problem> {
     if call.shared.shutdown.is_cancelled() {
         return Err(Problem::Unavailable("the server is stopping".to_owned()));
     }
-    let body = json!({ "status": "ready", "leader": leader, "revision": status.revision });
+    let body = json!({ "status": "ready", "leader": leader, "revision": revision });
     reply::json(&body)
 }

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use kraken_engine::{
+    dsc::Dsc,
     fleet::{Fleet, LINK_PATH, Link},
+    id::Uid,
     manifest::NODE_KIND,
+    object::Object,
     status::Status,
 };
 use metrics::gauge;
@@ -13,6 +16,7 @@ use warp::{Filter, reply::Response};
 use super::{Routes, answered};
 use crate::{
     api::Shared,
+    aside::aside,
     call::{Call, call},
     problem::Problem,
     reply::typed,
@@ -32,7 +36,8 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
 async fn render(call: Call) -> Result<Response, Problem> {
     let api = &call.shared.api;
     gauge_quorum(&call);
-    let fleet = api.state.read(Counts::of).await?;
+    let seen = api.state.read(Seen::of).await?;
+    let fleet = aside(move || seen.count()).await?;
     gauge!("kraken_objects").set(float(fleet.objects));
     gauge!("kraken_nodes_attached").set(float(fleet.attached));
     for (phase, count) in &fleet.phases {
@@ -61,7 +66,14 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// What there is in the fleet, counted.
+/// What there is in the fleet.
+struct Seen {
+    /// Every object, and whether it is a node.
+    objects: Vec<(Uid, bool)>,
+    dsc: BTreeMap<Uid, Arc<Dsc>>,
+}
+
+/// The same, counted.
 #[derive(Default)]
 struct Counts {
     objects: u64,
@@ -69,16 +81,22 @@ struct Counts {
     phases: BTreeMap<&'static str, u64>,
 }
 
-impl Counts {
+impl Seen {
     fn of(fleet: &Fleet) -> Self {
-        let mut counts = Self::default();
-        for object in fleet.objects() {
-            let dsc = fleet.dsc(object.uid);
-            let link = dsc.value(LINK_PATH).and_then(|link| link.as_str());
-            let is_node = object.key.kind.as_str() == NODE_KIND;
+        let is_node = |object: &Object| object.key.kind.as_str() == NODE_KIND;
+        let objects = fleet.objects().map(|object| (object.uid, is_node(object))).collect();
+        Self { objects, dsc: fleet.all_dsc() }
+    }
+
+    fn count(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (uid, is_node) in &self.objects {
+            let dsc = self.dsc.get(uid);
+            let link = dsc.and_then(|dsc| dsc.value(LINK_PATH)?.as_str());
             counts.objects += 1;
-            counts.attached += u64::from(is_node && link == Some(Link::Up.as_str()));
-            let phase = Status::of(&dsc).map_or("None", |status| status.phase.as_str());
+            counts.attached += u64::from(*is_node && link == Some(Link::Up.as_str()));
+            let status = dsc.and_then(|dsc| Status::of(dsc));
+            let phase = status.map_or("None", |status| status.phase.as_str());
             *counts.phases.entry(phase).or_default() += 1;
         }
         counts

@@ -13,6 +13,7 @@ use kraken_engine::{
     id::{Name, Revision, Uid},
     object::{Object, ObjectRef},
     store::Store,
+    time::Millis,
 };
 use serde_json::Value as Json;
 use warp::{Filter, http::StatusCode, reply::Response};
@@ -24,8 +25,9 @@ use super::{
 };
 use crate::{
     api::Shared,
+    aside::aside,
     call::{Call, call, call_with_body},
-    document::{self, Defaults, Document, parse_reference},
+    document::{Defaults, Document, parse_reference},
     json::{Patch, flatten},
     problem::Problem,
     query::Which,
@@ -35,6 +37,9 @@ use crate::{
 
 /// Most items of one page of a list; also how many there are unless `limit` says less.
 pub(crate) const LIST_ITEMS_MAX: usize = 10_000;
+
+/// So many objects are shown at once.
+const OBJECTS_FEW: usize = 256;
 
 pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     let many = || family().and(warp::path::end());
@@ -93,7 +98,7 @@ impl Found {
     }
 
     /// Shows the objects with what this member has seen of them.
-    pub(super) async fn show(&self, call: &Call, shown: Shown) -> Result<Vec<ObjectView>, Problem> {
+    pub(super) async fn show(self, call: &Call, shown: Shown) -> Result<Vec<ObjectView>, Problem> {
         let api = &call.shared.api;
         let uids: Vec<Uid> = self.objects.iter().map(|object| object.uid).collect();
         let seen: Vec<Arc<Dsc>> = match shown {
@@ -103,12 +108,20 @@ impl Found {
                 api.state.read(look).await?
             }
         };
-        let setting = Setting { catalog: &self.catalog, shown, now: api.clock.wall() };
+        let now = api.clock.wall();
+        if seen.len() <= OBJECTS_FEW {
+            return Ok(self.views(&seen, shown, now));
+        }
+        aside(move || self.views(&seen, shown, now)).await
+    }
+
+    fn views(&self, seen: &[Arc<Dsc>], shown: Shown, now: Millis) -> Vec<ObjectView> {
+        let setting = Setting { catalog: &self.catalog, shown, now };
         let view = |(object, dsc): (&Arc<Object>, &Arc<Dsc>)| {
             let owner = object.owner.and_then(|owner| self.owners.get(&owner));
             ObjectView::of(object, owner, dsc, setting)
         };
-        Ok(self.objects.iter().zip(&seen).map(view).collect())
+        self.objects.iter().zip(seen).map(view).collect()
     }
 }
 
@@ -134,12 +147,10 @@ async fn list(family: Family, mut call: Call) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).done()?;
     let (found, next) =
         call.read(consistency, |store| page(store, &family, &which, after, limit)).await?;
-    let body = List {
-        revision: found.revision.get(),
-        items: found.show(&call, shown).await?,
-        r#continue: next,
-    };
-    Ok(with_tag(with_revision(json(&body)?, found.revision), found.revision))
+    let revision = found.revision;
+    let items = found.show(&call, shown).await?;
+    let body = List { revision: revision.get(), items, r#continue: next };
+    Ok(with_tag(with_revision(json(&body)?, revision), revision))
 }
 
 /// The key after which a page starts: the last one of the page before.
@@ -174,37 +185,23 @@ async fn get(family: Family, name: String, mut call: Call) -> Result<Response, P
             Ok::<_, Problem>(Found::of(store, vec![family.get(store, &name)?.clone()]))
         })
         .await??;
-    let revision = found.objects.first().map(|object| object.revision).unwrap_or_default();
+    let revision = found.revision;
+    let tag = found.objects.first().map(|object| object.revision).unwrap_or_default();
     let view = found.show(&call, shown).await?.pop().ok_or_else(|| family.missing(&name))?;
-    Ok(with_tag(with_revision(json(&view)?, found.revision), revision))
+    Ok(with_tag(with_revision(json(&view)?, revision), tag))
 }
 
 async fn create(family: Family, mut call: Call, body: Bytes) -> Result<Response, Problem> {
     let wish = Wish::take(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     let defaults = Defaults { kind: Some(family.kind), namespace: family.namespace, name: None };
-    let documents = document::read(&body, &defaults)?;
-    let keys: Vec<ObjectRef> = documents.iter().flat_map(Document::keys).collect();
+    let documents = super::apply::read(&body, &defaults).await?;
     let absent = |object| Precondition { object, is: Condition::Absent };
-    let preconditions = keys.iter().cloned().map(absent).collect();
+    let preconditions = documents.iter().flat_map(Document::keys).map(absent).collect();
     let ops = puts(&documents)?;
     super::apply::check(&call, &body, &documents, &defaults).await?;
     let txn = Txn { preconditions, ops, note: None };
-    match wish.write(&call, txn, StatusCode::CREATED).await {
-        Err(Problem::PreconditionFailed(why)) => Err(existing(&call, keys, why).await),
-        answer => answer,
-    }
-}
-
-/// Says which of the objects that were to be created are there.
-async fn existing(call: &Call, keys: Vec<ObjectRef>, why: String) -> Problem {
-    let read = call.read(Consistency::Linearizable, |store| {
-        keys.iter().filter(|key| store.find(key).is_some()).map(ToString::to_string).collect()
-    });
-    match read.await {
-        Ok(exist) if !Vec::is_empty(&exist) => Problem::Exists(exist),
-        _ => Problem::PreconditionFailed(why),
-    }
+    wish.write(&call, txn, StatusCode::CREATED).await
 }
 
 /// Puts every object that the documents declare.
@@ -244,7 +241,7 @@ async fn put(
         namespace: key.namespace.clone(),
         name: Some(key.name.clone()),
     };
-    let documents = document::read(&body, &defaults)?;
+    let documents = super::apply::read(&body, &defaults).await?;
     if documents.len() != 1 {
         return Err(Problem::body("send exactly one manifest"));
     }

@@ -114,10 +114,8 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     let wanted = Wanted::take(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     // Marks are gathered from here on: what the client lists after its first line is not missed.
-    let dirty = match wanted.dsc {
-        true => call.shared.api.state.watch_objects().await,
-        false => Dirty::new(),
-    };
+    let state = &call.shared.api.state;
+    let dirty = if wanted.dsc { state.watch_objects().await } else { Dirty::new() };
     let hub = &call.shared.hub;
     let position = match from {
         None => hub.now(),
@@ -215,6 +213,10 @@ impl Watcher {
     }
 
     async fn write_commit(&mut self, commit: &Commit) -> Result<(), Gone> {
+        // What is kept may run behind what was read: the client has listed this already.
+        if commit.revision <= self.revision {
+            return Ok(());
+        }
         self.revision = commit.revision;
         if !self.wanted.cfg {
             return Ok(());

@@ -59,8 +59,14 @@ impl Wish {
             let pins = call.read(<_>::default(), |store| pins(store, &txn, expected)).await??;
             txn.preconditions.extend(pins);
         }
-        let done = call.propose(Command::Txn(txn)).await?;
-        written(done, status)
+        match (call.propose(Command::Txn(txn)).await, self.expect) {
+            // A pin did not hold: something was written since the pins were read.
+            (Err(Problem::PreconditionFailed(_) | Problem::Exists(_)), Some(expected)) => {
+                call.read(<_>::default(), |store| check_base(store, expected)).await??;
+                Err(Problem::PreconditionFailed("an object has changed".to_owned()))
+            }
+            (done, _) => written(done?, status),
+        }
     }
 }
 

@@ -1,12 +1,34 @@
-//! What every test of the routes needs: modules to declare, and a client.
+//! What every test of the routes needs: modules to declare, a member, and ways to ask it.
 
-use kraken_engine::manifest::{Context, Extension, Manifest, MutationSpec, PathSpec, Type};
+use std::time::Duration;
+
+use hyper::Method;
+use kraken_engine::{
+    id::{Name, Revision, Uid},
+    manifest::{Context, Extension, Manifest, MutationSpec, PathSpec, Type},
+    mutation::Lane,
+    object::ObjectRef,
+    path::Path,
+    status::{PhaseName, Status},
+    time::Millis,
+    value::Value,
+};
 use serde_json::Value as Json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 
 use crate::{
-    client::{Answer, Call, Client},
+    client::{Answer, Call, Client, WriteQuery},
+    server::Limits,
     testing::Fixture,
+    time,
 };
+
+/// How long a test waits for what must happen.
+pub(super) const BOUND: Duration = Duration::from_secs(20);
 
 /// Machines with power and services.
 pub(super) fn manifests() -> Vec<Manifest> {
@@ -15,11 +37,13 @@ pub(super) fn manifests() -> Vec<Manifest> {
         .doc("Machines that are not there.")
         .extension(
             Extension::new("power")
-                .path(PathSpec::new("/physState", Type::enum_of(power)))
-                .path(PathSpec::fact("/temperature", Type::Float).unit("°C")),
+                .path(PathSpec::new("/physState", Type::enum_of(power)).absent("POWER_OFF"))
+                .path(PathSpec::fact("/temperature", Type::Float).unit("°C"))
+                .path(PathSpec::new("/slots", Type::count())),
         )
         .discovers("/physState")
-        .mutation(MutationSpec::new("PowerOn").context(Context::Parent).changes(
+        .discovers("/temperature")
+        .mutation(MutationSpec::new("PowerOn").context(Context::Parent).disruptive().changes(
             "/physState",
             "POWER_OFF",
             "POWER_ON",
@@ -42,13 +66,72 @@ pub(super) fn manifests() -> Vec<Manifest> {
 
 /// A member that knows [`manifests`], and a client of it.
 pub(super) async fn member() -> (Fixture, Client) {
-    let fixture = Fixture::start(manifests()).await.unwrap();
-    let client = client(&fixture);
+    member_with(Limits::default()).await
+}
+
+/// The same with limits of its own.
+pub(super) async fn member_with(limits: Limits) -> (Fixture, Client) {
+    let fixture = Fixture::start_with(limits).await.unwrap();
+    fixture.quorum.found();
+    fixture.declare(manifests()).await;
+    let client = Client::new(&[fixture.url()]).unwrap();
     (fixture, client)
 }
 
-pub(super) fn client(fixture: &Fixture) -> Client {
-    Client::new(&[fixture.url()]).unwrap()
+/// Two racks of two nodes.
+pub(super) const FLEET: &str = "\
+kind: node
+name: n[1-2]
+labels: {rack: r1}
+cfg: {physState: POWER_ON, services: {web: {state: RUN, args: [-p, '80']}}}
+---
+kind: node
+name: n[3-4]
+labels: {rack: r2}
+owner: n1
+cfg:
+  physState: POWER_ON
+";
+
+/// A member with [`FLEET`] in its Cfg.
+pub(super) async fn fleet() -> (Fixture, Client) {
+    let (fixture, client) = member().await;
+    client.apply(FLEET, &WriteQuery::default()).await.unwrap();
+    fixture.tell_objects().await;
+    (fixture, client)
+}
+
+/// The uid of a node.
+pub(super) fn uid(fixture: &Fixture, name: &str) -> Uid {
+    let (kind, name) = (Name::new("node").unwrap(), Name::new(name).unwrap());
+    let key = ObjectRef { kind, namespace: None, name };
+    fixture.quorum.look(|store| store.find(&key).map(|object| object.uid)).unwrap()
+}
+
+/// Has values be seen of a node.
+pub(super) async fn see(fixture: &Fixture, name: &str, values: &[(&str, Value)]) {
+    let values = values.iter().map(|(path, value)| (Path::new(path).unwrap(), Some(value.clone())));
+    fixture.state.say(uid(fixture, name), values.collect()).await;
+}
+
+/// Has a lane say something of a node.
+pub(super) async fn say(fixture: &Fixture, name: &str, lane: Lane, status: &Status) {
+    fixture.state.say(uid(fixture, name), status.to_values(lane)).await;
+}
+
+/// A status with nothing to it.
+pub(super) fn status(phase: PhaseName, revision: u64) -> Status {
+    Status {
+        phase,
+        revision: Revision::new(revision),
+        step: None,
+        reason: None,
+        waits_for: None,
+        since: Millis::new(1_795_176_918_007),
+        attempts: 0,
+        last_error: None,
+        next_retry: None,
+    }
 }
 
 /// Sends once and answers with status and body, problems included.
@@ -65,4 +148,49 @@ pub(super) async fn ask(client: &Client, call: Call) -> (u16, Json) {
 fn body(answer: &Answer) -> Json {
     serde_json::from_slice(&answer.body)
         .unwrap_or_else(|_| Json::from(String::from_utf8_lossy(&answer.body).into_owned()))
+}
+
+/// A request, with a body of JSON unless it is null.
+pub(super) fn call(method: &str, path: &str, body: &Json) -> Call {
+    let call = Call::new(Method::from_bytes(method.as_bytes()).unwrap(), path);
+    if body.is_null() { call } else { call.json(body) }
+}
+
+/// Sends bytes as they are, and reads until the server closes.
+pub(super) async fn raw(fixture: &Fixture, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    read_to_end(&mut stream).await
+}
+
+/// Reads until the server closes.
+pub(super) async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    // A connection that is reset has been closed too.
+    let read = timeout(BOUND, stream.read_to_end(&mut answer)).await.expect("closes in time");
+    drop(read);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// JSON in which nothing changes from run to run.
+pub(super) fn steady(mut json: Json) -> String {
+    steady_in(&mut json);
+    serde_json::to_string_pretty(&json).unwrap()
+}
+
+fn steady_in(json: &mut Json) {
+    match json {
+        Json::Object(map) => {
+            for (key, value) in map.iter_mut() {
+                match key.as_str() {
+                    "dscAgeMs" => *value = "[age]".into(),
+                    "cursor" | "continue" if value.is_string() => *value = "[cursor]".into(),
+                    _ => steady_in(value),
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(steady_in),
+        Json::String(text) if time::parse(text).is_some() => *json = "[time]".into(),
+        Json::String(_) | Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
 }

@@ -1,6 +1,6 @@
 //! Events as they stand in JSON.
 
-use kraken_engine::event::Event;
+use kraken_engine::{event::Event, id::Revision};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -47,7 +47,7 @@ impl EventView {
             kind: event.kind.as_str().to_owned(),
             object: event.object.as_ref().map(reference),
             uid: event.uid.map(|uid| uid.to_string()),
-            revision: event.revision.map(|revision| revision.get()),
+            revision: event.revision.map(Revision::get),
             attempt: event.attempt.as_ref().map(ToString::to_string),
             text: event.text.clone(),
             data: Map::new(),

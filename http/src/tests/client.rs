@@ -1,0 +1,111 @@
+//! The client: servers that are gone, servers that find no leader, answers that get lost.
+
+use std::time::Duration;
+
+use kraken_actors::quorum::QuorumError;
+use serde_json::json;
+use tokio::{net::TcpListener, time::timeout};
+
+use super::kit::{BOUND, fleet, manifests};
+use crate::{
+    client::{Client, EventsQuery, ListQuery, Settings, WriteQuery},
+    testing::Fixture,
+};
+
+/// An address where nobody listens.
+async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+fn hasty() -> Settings {
+    Settings { patience: Duration::from_millis(200), ..Settings::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_cannot_serve_are_passed_over() {
+    let (fixture, _) = fleet().await;
+    let leaderless = Fixture::start(manifests()).await.unwrap();
+    let fault = QuorumError::Unavailable("no leader is known".to_owned());
+    leaderless.quorum.set_fault(Some(fault));
+    let servers = [nobody().await, leaderless.url(), fixture.url()];
+    let client = Client::new(&servers).unwrap();
+    assert_eq!(client.get_nodes(&ListQuery::default()).await.unwrap().items.len(), 4);
+    let patched = client.patch("node", "n1", &json!({ "slots": 1 }), &WriteQuery::default()).await;
+    assert_eq!(patched.unwrap().changed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patience_ends_and_says_what_every_server_said() {
+    let (fixture, _) = fleet().await;
+    let fault = QuorumError::Unavailable("no leader is known".to_owned());
+    fixture.quorum.set_fault(Some(fault));
+    let client = Client::with(&[nobody().await, fixture.url()], hasty()).unwrap();
+    let error = client.get("node", "n1").await.unwrap_err();
+    assert_eq!((error.code(), error.is_transient()), (Some("unavailable"), true));
+    let text = error.to_string();
+    assert!(text.contains("cannot be reached") && text.contains("no leader is known"), "{text}");
+    let client = Client::new(&[nobody().await]).unwrap();
+    let error = client.get("node", "n1").await.unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    assert!(Client::new::<&str>(&[]).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_comes_back_is_waited_for() {
+    let (fixture, client) = fleet().await;
+    fixture.quorum.set_fault(Some(QuorumError::Unavailable("an election is held".to_owned())));
+    let write = tokio::spawn(async move {
+        let how = WriteQuery::default();
+        client.patch("node", "n1", &json!({ "slots": 1 }), &how).await
+    });
+    tokio::task::yield_now().await;
+    fixture.quorum.set_fault(None);
+    assert_eq!(timeout(BOUND, write).await.unwrap().unwrap().unwrap().changed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_problem_is_final_and_typed() {
+    let (fixture, client) = fleet().await;
+    let error = client.get("node", "n 9/?").await.unwrap_err();
+    assert_eq!(error.code(), Some("no_such_object"));
+    assert_eq!(error.problem().map(|problem| problem.status), Some(404));
+    let how = WriteQuery::default();
+    let error = client.patch("node", "n1", &json!({ "slots": "x" }), &how).await.unwrap_err();
+    let fault = error.problem().and_then(|problem| problem.faults.first()).unwrap();
+    assert_eq!((fault.object.as_deref(), fault.key.as_deref()), (Some("node n1"), Some("/slots")));
+    drop(fixture);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_ids_are_all_different() {
+    let client = Client::new(&["localhost"]).unwrap();
+    let ids: std::collections::BTreeSet<String> = (0..100).map(|_| client.request_id()).collect();
+    assert_eq!(ids.len(), 100);
+    assert!(ids.iter().all(|id| id.len() <= crate::call::REQUEST_BYTES_MAX));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_go_on_at_another_server_and_none_is_shown_twice() {
+    use kraken_engine::event::{EventKind, Happening};
+    let [first, second] =
+        [Fixture::start(manifests()).await.unwrap(), Fixture::start(manifests()).await.unwrap()];
+    let happening = |text: &str| Happening {
+        kind: EventKind::Module,
+        uid: None,
+        revision: None,
+        attempt: None,
+        text: text.to_owned(),
+    };
+    first.state.record(happening("one")).await;
+    // The other member has heard of it too.
+    let known = first.state.newest_events(9).await.unwrap();
+    second.state.keep(known.iter().map(|(_, event)| (**event).clone()).collect()).await;
+    let client = Client::new(&[first.url(), second.url()]).unwrap();
+    let mut events = client.events(EventsQuery::default());
+    assert_eq!(timeout(BOUND, events.next()).await.unwrap().unwrap().text, "one");
+    first.shutdown.cancel();
+    timeout(BOUND, first.server.task).await.expect("stops").unwrap();
+    second.state.record(happening("two")).await;
+    assert_eq!(timeout(BOUND, events.next()).await.unwrap().unwrap().text, "two");
+}

@@ -1,0 +1,196 @@
+//! Streams: order, resuming, falling behind, framing.
+
+use std::time::Duration;
+
+use kraken_engine::event::{EventKind, Happening};
+use serde_json::json;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::kit::{BOUND, fleet, member_with, see, uid};
+use crate::{
+    client::{Client, EventsQuery, Watch, WatchKind, WatchLine, WatchQuery, WriteQuery},
+    server::Limits,
+    testing::Fixture,
+};
+
+async fn next(watch: &mut Watch) -> WatchLine {
+    timeout(BOUND, watch.next()).await.expect("a line in time").unwrap()
+}
+
+/// The next line that tells of an object.
+async fn next_change(watch: &mut Watch) -> WatchLine {
+    loop {
+        let line = next(watch).await;
+        if !matches!(line.r#type, WatchKind::Bookmark | WatchKind::Connected) {
+            return line;
+        }
+    }
+}
+
+fn cfg() -> WatchQuery {
+    WatchQuery { states: Some("cfg".to_owned()), ..WatchQuery::default() }
+}
+
+async fn set_slots(client: &Client, node: &str, slots: u64) -> u64 {
+    let patch = json!({ "slots": slots });
+    client.patch("node", node, &patch, &WriteQuery::default()).await.unwrap().revision
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_cfg_come_in_order_each_once() {
+    let (_fixture, client) = fleet().await;
+    let mut watch = client.watch(cfg());
+    assert_eq!(next(&mut watch).await.r#type, WatchKind::Connected);
+    let mut expected = Vec::new();
+    for slots in 0..50 {
+        expected.push(set_slots(&client, if slots % 2 == 0 { "n1" } else { "n2" }, slots).await);
+    }
+    client.delete("node", "n4", true).await.unwrap();
+    for (slots, revision) in expected.into_iter().enumerate() {
+        let line = next_change(&mut watch).await;
+        assert_eq!((line.r#type, line.revision), (WatchKind::Put, revision));
+        assert_eq!(line.object.unwrap().cfg.unwrap()["slots"], slots);
+    }
+    let line = next_change(&mut watch).await;
+    assert_eq!((line.r#type, line.object.unwrap().name.as_str()), (WatchKind::Delete, "n4"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_goes_on_from_a_revision_or_is_told_that_it_cannot() {
+    let limits = Limits { watch_history_max: 3, ..Limits::default() };
+    let (_fixture, client) = member_with(limits).await;
+    client.apply("kind: node\nname: n1\n", &WriteQuery::default()).await.unwrap();
+    let mut revisions = Vec::new();
+    for slots in 1..=4 {
+        revisions.push(set_slots(&client, "n1", slots).await);
+    }
+    let mut watch = client.watch(WatchQuery { from: Some(revisions[1]), ..cfg() });
+    assert_eq!(next_change(&mut watch).await.revision, revisions[2]);
+    assert_eq!(next_change(&mut watch).await.revision, revisions[3]);
+    let too_old = WatchQuery { from: Some(revisions[0] - 1), ..cfg() };
+    let mut watch = client.watch(too_old);
+    assert_eq!(watch.next().await.unwrap_err().code(), Some("gone"));
+    assert_eq!(next(&mut watch).await.r#type, WatchKind::Connected, "then from now on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_falls_behind_is_told_and_others_go_on() {
+    let (fixture, client) = fleet().await;
+    let mut watch = client.watch(cfg());
+    next(&mut watch).await;
+    fixture.quorum.reset();
+    assert_eq!(next_change(&mut watch).await.r#type, WatchKind::Lagged);
+    assert_eq!(next(&mut watch).await.r#type, WatchKind::Connected);
+    let revision = set_slots(&client, "n1", 9).await;
+    assert_eq!(next_change(&mut watch).await.revision, revision);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watches_choose_by_kind_selector_names_and_state() {
+    let (fixture, client) = fleet().await;
+    let wanted = WatchQuery { selector: Some("rack=r1".to_owned()), ..WatchQuery::default() };
+    let mut of_rack = client.watch(wanted);
+    let wanted = WatchQuery { names: Some("n[3-4]".to_owned()), ..cfg() };
+    let mut of_names = client.watch(WatchQuery { kinds: Some("node".to_owned()), ..wanted });
+    next(&mut of_rack).await;
+    next(&mut of_names).await;
+    see(&fixture, "n3", &[("/physState", "POWER_ON".into())]).await;
+    see(&fixture, "n1", &[("/physState", "POWER_OFF".into())]).await;
+    set_slots(&client, "n4", 1).await;
+    let line = next_change(&mut of_rack).await;
+    let object = line.object.unwrap();
+    assert_eq!((line.state.as_deref(), object.name.as_str()), (Some("dsc"), "n1"));
+    assert_eq!(object.dsc.unwrap()["physState"], "POWER_OFF");
+    let line = next_change(&mut of_names).await;
+    assert_eq!((line.state.as_deref(), line.object.unwrap().name.as_str()), (Some("cfg"), "n4"));
+}
+
+async fn record(fixture: &Fixture, text: &str) {
+    fixture
+        .state
+        .record(Happening {
+            kind: EventKind::Module,
+            uid: Some(uid(fixture, "n1")),
+            revision: None,
+            attempt: None,
+            text: text.to_owned(),
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_followed_as_they_happen() {
+    let (fixture, client) = fleet().await;
+    for text in ["one", "two", "three"] {
+        record(&fixture, text).await;
+    }
+    let mut events = client.events(EventsQuery { limit: Some(2), ..EventsQuery::default() });
+    assert_eq!(events.next().await.unwrap().text, "two");
+    assert_eq!(events.next().await.unwrap().text, "three");
+    let waiting = tokio::spawn(async move { events.next().await.map(|event| event.text) });
+    record(&fixture, "four").await;
+    assert_eq!(timeout(BOUND, waiting).await.unwrap().unwrap().unwrap(), "four");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn browsers_get_server_sent_events_with_ids_and_signs_of_life() {
+    let limits = Limits { heartbeat: Duration::from_millis(20), ..Limits::default() };
+    let (fixture, client) = member_with(limits).await;
+    client.apply("kind: node\nname: n1\n", &WriteQuery::default()).await.unwrap();
+    fixture.tell_objects().await;
+    record(&fixture, "one").await;
+    for (path, expected) in [
+        (
+            "/v1/events?follow=true",
+            ["id: m1~", "data: {\"id\":\"m1-", "data: {\"type\":\"BOOKMARK\""],
+        ),
+        ("/v1/watch", ["id: 3", "data: {\"type\":\"BOOKMARK\",\"revision\":3", "id: 3"]),
+    ] {
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+        let ask = format!("GET {path} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        let mut wanted = expected.into_iter();
+        let mut want = wanted.next();
+        while let Some(start) = want {
+            let line = timeout(BOUND, lines.next_line()).await.expect("in time").unwrap().unwrap();
+            if line.starts_with(start) {
+                want = wanted.next();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_that_takes_nothing_is_closed_and_others_see_everything() {
+    let stall = Duration::from_millis(50);
+    let (fixture, client) =
+        member_with(Limits { write_stall_max: stall, ..Limits::default() }).await;
+    client.apply("kind: node\nname: n1\n", &WriteQuery::default()).await.unwrap();
+    let mut other = client.watch(cfg());
+    next(&mut other).await;
+    let mut idle = TcpStream::connect(fixture.address).await.unwrap();
+    idle.write_all(b"GET /v1/watch?states=cfg HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    idle.readable().await.unwrap();
+    let text = "x".repeat(1 << 20);
+    let mut expected = Vec::new();
+    for count in 0..40 {
+        let args = [count.to_string(), text.clone()];
+        let patch = json!({ "services": { "web": { "args": args } } });
+        let written = client.patch("node", "n1", &patch, &WriteQuery::default()).await.unwrap();
+        expected.push(written.revision);
+    }
+    for revision in expected {
+        assert_eq!(next_change(&mut other).await.revision, revision);
+    }
+    let gone = async {
+        while client.raw_get("/metrics").await.is_ok() && idle.try_write(b"x").is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(BOUND, gone).await.expect("the server closes the idle stream");
+}
