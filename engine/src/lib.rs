@@ -30,3 +30,4 @@ pub mod sync;
 pub mod time;
 pub mod value;
 pub mod view;
+pub mod world;

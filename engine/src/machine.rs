@@ -22,7 +22,7 @@
 //! | InFlight | the same while frozen, no longer wanted, or led elsewhere | uncounted; look again |
 //! | InFlight | ended without a word of how | uncounted; look again |
 //! | InFlight | the deadline passes before the attempt ends | cancelled; InFlight 2 s more |
-//! | InFlight | no acknowledgement for 2 s, not frozen | dispatched again under the same id |
+//! | InFlight | no acknowledgement for 2 s, still right | dispatched again under the same id |
 //! | InFlight | no host, or a full one | Waiting for the service |
 //! | Quarantined | look: Cfg changed, or a path that the step changes; retry asked | look again |
 //!

@@ -67,7 +67,10 @@ impl Machine {
         let unanswered = flight.progress == Progress::Sent && scope.now >= flight.acknowledge_by;
         if unanswered && flight.recall.is_none() && !flight.frozen {
             flight.acknowledge_by = scope.now.after_ms(ACKNOWLEDGE_MS);
-            scope.effects.push(Effect::Dispatch(flight.dispatch(self.uid, scope.now)));
+            // If it did not arrive it would start now: only where it is still right.
+            if self.can_still_go(flight, subject, scope) {
+                scope.effects.push(Effect::Dispatch(flight.dispatch(self.uid, scope.now)));
+            }
         }
     }
 

@@ -93,6 +93,8 @@ pub struct Session {
     digest: u64,
     /// Heartbeats since a Resync was sent, while it is not answered: digests are not compared.
     resyncing: Option<u32>,
+    /// The latest stamp that was refused because it lay too far ahead.
+    ahead_ms: Option<u64>,
     /// Deltas of a leaf that came before the Cfg by which they are judged.
     early: VecDeque<DscDelta>,
     refused: u64,
@@ -112,6 +114,7 @@ impl Session {
             digests: BTreeMap::new(),
             digest: 0,
             resyncing: None,
+            ahead_ms: None,
             early: VecDeque::new(),
             refused: 0,
         }
@@ -222,7 +225,7 @@ impl Session {
                 Vec::new()
             }
             Frame::DscDelta(delta) => self.merge(delta, authority),
-            Frame::Heartbeat(beat) => self.beat(beat),
+            Frame::Heartbeat(beat) => self.beat(beat, authority),
             Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::Refused(_)
@@ -286,6 +289,10 @@ impl Session {
                 match self.judge(&hello, uid, (&path, &observed), authority) {
                     Verdict::Accepted => accepted.push((path, observed)),
                     Verdict::TooLate => {}
+                    Verdict::Ahead(why) => {
+                        self.ahead_ms = self.ahead_ms.max(Some(observed.stamp.ms));
+                        refusals.add(why);
+                    }
                     Verdict::Refused(why) => refusals.add(why),
                 }
             }
@@ -327,8 +334,7 @@ impl Session {
         let is_link = hello.role == Role::Member && path.as_str() == LINK_PATH;
         let ahead = observed.stamp.ms.saturating_sub(authority.hybrid_ms);
         if ahead > STAMP_AHEAD_MS_MAX && !is_link {
-            let why = format!("{node} reports {path} with a clock {ahead} ms ahead");
-            return Verdict::Refused(why);
+            return Verdict::Ahead(format!("{node} reports {path} with a clock {ahead} ms ahead"));
         }
         if hello.role == Role::Member {
             return Verdict::Accepted;
@@ -361,7 +367,7 @@ impl Session {
         self.resyncing = None;
     }
 
-    fn beat(&mut self, beat: Heartbeat) -> Vec<Effect> {
+    fn beat(&mut self, beat: Heartbeat, authority: Authority<'_>) -> Vec<Effect> {
         let mut effects = vec![Effect::Send(Frame::Heartbeat(beat))];
         // Deltas and heartbeats share one ordered stream, so that all sent before this has come.
         let due = match &mut self.resyncing {
@@ -371,7 +377,9 @@ impl Session {
                 *beats >= RESYNC_BEATS
             }
         };
-        if due && !self.is_early() {
+        let latest_ms = authority.hybrid_ms.saturating_add(STAMP_AHEAD_MS_MAX);
+        let came = self.ahead_ms.take_if(|ahead_ms| *ahead_ms <= latest_ms).is_some();
+        if (due || came) && !self.is_early() {
             self.resyncing = Some(0);
             effects.push(Effect::Send(Frame::Resync));
         }
@@ -384,6 +392,8 @@ enum Verdict {
     Accepted,
     /// Of an object that the child does not know yet to be no longer its own.
     TooLate,
+    /// Not now; once time has come that far, the child is asked again.
+    Ahead(String),
     Refused(String),
 }
 

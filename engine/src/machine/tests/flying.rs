@@ -82,6 +82,16 @@ fn what_is_not_acknowledged_is_dispatched_again_under_the_same_id() {
 }
 
 #[test]
+fn what_is_no_longer_right_is_not_dispatched_again() {
+    let mut bench = Bench::spinning();
+    bench.see("/fan", "FAULTY");
+    assert!(dispatched(&bench.sleep()).is_empty());
+    assert_eq!(bench.phase(), PhaseName::InFlight);
+    bench.see("/fan", "STOP");
+    assert_eq!(dispatched(&bench.sleep()), ["fan/Spin"]);
+}
+
+#[test]
 fn a_late_answer_that_the_queue_was_full_does_not_undo_an_acknowledgement() {
     let mut bench = Bench::switching();
     bench.sleep();

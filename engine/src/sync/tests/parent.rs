@@ -11,7 +11,7 @@ use crate::{
         DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
         delta::ObjectDelta,
         frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, RefusedReason, Role},
-        parent::{Effect, Session},
+        parent::{Authority, Effect, Session},
     },
     time::Millis,
 };
@@ -283,6 +283,23 @@ fn a_clock_that_is_far_ahead_is_not_followed() {
         assert!(merged(&effects).is_empty());
         assert_eq!(alarms(&effects), ["n1 reports /level with a clock 10001 ms ahead"]);
     }
+}
+
+#[test]
+fn what_lay_ahead_is_asked_for_again_when_time_has_come_that_far() {
+    let catalog = catalog();
+    let mut session = attached(Role::Leaf, vec![object(1, 1)], &catalog);
+    let (at, observed) = sighting("/level", "1", NOW.get() + STAMP_AHEAD_MS_MAX + 500);
+    let digest = sighting_digest(&at, &observed);
+    says(&mut session, delta(1, vec![(at, observed)]));
+    let mut asks = |hybrid_ms: u64| {
+        let beat = Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 1, digest });
+        let authority = Authority { catalog: &catalog, hybrid_ms };
+        resyncs(&session.receive(beat, authority, NOW))
+    };
+    assert!(!asks(NOW.get() + 499));
+    assert!(asks(NOW.get() + 500));
+    assert!(!asks(NOW.get() + 501), "once");
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! What the modules of the world declare: services and a file, which each node keeps itself, and
+//! machines, which the leader powers and boots.
+
+use std::time::Duration;
+
+use crate::manifest::{
+    Context, Extension, From, Manifest, MutationSpec, PathSpec, Retry, SeenBy, To, Type,
+};
+
+const RETRY: Retry = Retry { attempts_max: 4, backoff_initial_ms: 300, backoff_max_ms: 4_000 };
+
+/// The services of every node.
+pub(super) const SERVICES: [&str; 3] = ["db", "log", "web"];
+/// The power of a machine.
+pub(super) const PHYS: &str = "/physState";
+/// How far a machine's system is.
+pub(super) const RUN: &str = "/runState";
+/// What stands in the file.
+pub(super) const MOTD: &str = "/motd";
+
+/// All manifests.
+pub(super) fn manifests() -> Vec<Manifest> {
+    vec![services(), file(), machines()]
+}
+
+/// The path of a service's state.
+pub(super) fn service(name: &str) -> String {
+    format!("/services/{name}/state")
+}
+
+fn mutation(name: &str, timeout_ms: u64) -> MutationSpec {
+    MutationSpec::new(name).timeout(Duration::from_millis(timeout_ms)).retry(RETRY)
+}
+
+fn services() -> Manifest {
+    const STATE: &str = "/services/*/state";
+    let values = Type::enum_of(["STOP", "RUN", "STARTING", "FAILED"]);
+    Manifest::new("service")
+        .extension(Extension::new("service").path(PathSpec::new(STATE, values).absent("STOP")))
+        .discovers(STATE)
+        .mutation(
+            mutation("Start", 4_000)
+                .changes(STATE, From::one_of(["STOP", "FAILED"]), "RUN")
+                .via(STATE, "STARTING")
+                .cancellable(),
+        )
+        .mutation(mutation("Stop", 4_000).changes(STATE, From::one_of(["RUN", "STARTING"]), "STOP"))
+        .mutation(mutation("Clear", 4_000).changes(STATE, "FAILED", "STOP"))
+}
+
+fn file() -> Manifest {
+    Manifest::new("file")
+        .extension(Extension::new("file").path(PathSpec::new(MOTD, Type::Text)))
+        .discovers(MOTD)
+        .mutation(mutation("Write", 3_000).changes(MOTD, From::Any, To::Cfg))
+}
+
+fn machines() -> Manifest {
+    let phys = Type::enum_of(["OFF", "ON", "CYCLE", "HANG"]);
+    let phys = PathSpec::new(PHYS, phys).seen_by(SeenBy::Parent);
+    let run = PathSpec::new(RUN, Type::enum_of(["INIT", "SYNC"])).seen_by(SeenBy::Parent);
+    let of = |name: &str| mutation(name, 6_000).context(Context::Parent);
+    let inside = |name: &str, from: From, to: &str| {
+        of(name).changes(RUN, from, to).requires("/physState = ON").cancellable()
+    };
+    Manifest::new("machine")
+        .extension(Extension::new("machine").path(phys).path(run.known_while("/physState = ON")))
+        .discovers(PHYS)
+        .discovers(RUN)
+        .mutation(of("Look").changes(PHYS, From::Unknown, "OFF").cancellable())
+        .mutation(
+            of("PowerOn")
+                .changes(PHYS, "OFF", "ON")
+                .changes(RUN, From::Any, "INIT")
+                .fail_to(PHYS, "HANG"),
+        )
+        .mutation(of("PowerOff").changes(PHYS, "ON", "OFF").fail_to(PHYS, "HANG").disruptive())
+        .mutation(of("Reset").changes(PHYS, "HANG", "OFF").via(PHYS, "CYCLE").disruptive())
+        .mutation(of("Await").changes(PHYS, "CYCLE", "OFF").cancellable())
+        .mutation(inside("LookInside", From::Unknown, "INIT"))
+        .mutation(inside("Boot", "INIT".into(), "SYNC"))
+}

@@ -1,0 +1,178 @@
+//! What leader and leaves have in common: a fleet, a decider, modules, and a clock that may be wrong.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::host::Host;
+use crate::{
+    catalog::Catalog,
+    decider::Decider,
+    dsc::{HybridClock, Stamp},
+    fleet::{Fleet, Touched},
+    id::{AttemptId, Name, Uid},
+    machine::{Attempted, Effect},
+    mutation::Lane,
+    object::Object,
+    path::Path,
+    time::Millis,
+    value::Value,
+    view::{Presumed, Subject, View},
+};
+
+/// One node, while it lives.
+pub(super) struct Site {
+    pub(super) name: Name,
+    pub(super) lane: Lane,
+    pub(super) is_up: bool,
+    /// Counts its lives; what was meant for an earlier one is not heard.
+    pub(super) life: u64,
+    /// By how much its clock is wrong, in milliseconds.
+    skew: i64,
+    pub(super) fleet: Fleet,
+    pub(super) decider: Decider,
+    clock: HybridClock,
+    pub(super) host: Host,
+    /// Objects to be looked at.
+    pub(super) dirty: BTreeSet<Uid>,
+    /// Observations to be told.
+    pub(super) untold: BTreeSet<(Uid, Path)>,
+    not_before: Millis,
+}
+
+/// What a decider did, and what it newly presumes of the object.
+pub(super) struct Decided {
+    pub(super) effects: Vec<Effect>,
+    pub(super) presumes: bool,
+}
+
+impl Site {
+    /// A node that is born now.
+    pub(super) fn new(name: Name, lane: Lane, catalog: Arc<Catalog>) -> Self {
+        Self {
+            fleet: Fleet::new(name.clone(), catalog),
+            decider: Decider::new(lane, name.clone(), Millis::ZERO),
+            clock: HybridClock::new(name.clone()),
+            name,
+            lane,
+            is_up: false,
+            life: 0,
+            skew: 0,
+            host: Host::default(),
+            dirty: BTreeSet::new(),
+            untold: BTreeSet::new(),
+            not_before: Millis::ZERO,
+        }
+    }
+
+    /// It starts again and knows nothing.
+    pub(super) fn start(&mut self, now: u64, skew: i64, catalog: Arc<Catalog>) {
+        self.skew = skew;
+        self.is_up = true;
+        let wall = self.wall(now);
+        self.fleet = Fleet::new(self.name.clone(), catalog);
+        self.decider = Decider::new(self.lane, self.name.clone(), wall);
+        self.clock = HybridClock::new(self.name.clone());
+        self.host = Host::default();
+        self.dirty.clear();
+        self.untold.clear();
+        self.not_before = wall;
+    }
+
+    /// What its clock shows.
+    pub(super) fn wall(&self, now: u64) -> Millis {
+        Millis::new(now.saturating_add_signed(self.skew))
+    }
+
+    /// The stamp of a look that begins now.
+    pub(super) fn stamp(&mut self, now: u64) -> Stamp {
+        let wall = self.wall(now);
+        self.clock.stamp(wall)
+    }
+
+    pub(super) fn hybrid_ms(&self) -> u64 {
+        self.clock.reading()
+    }
+
+    pub(super) fn advance_to(&mut self, ms: u64) {
+        self.clock.advance_to(ms);
+    }
+
+    pub(super) fn touched(&mut self, touched: Touched) {
+        self.dirty.extend(touched.paths.iter().map(|(uid, _)| *uid));
+        self.untold.extend(touched.paths);
+    }
+
+    pub(super) fn see(
+        &mut self,
+        uid: Uid,
+        stamp: &Stamp,
+        values: Vec<(Path, Option<Value>)>,
+        now: u64,
+    ) {
+        let wall = self.wall(now);
+        let touched = self.fleet.see(uid, stamp, values, wall);
+        self.touched(touched);
+    }
+
+    /// The node decides: about an object, or about what became of an attempt.
+    pub(super) fn decide(
+        &mut self,
+        uid: Uid,
+        what: Option<(&AttemptId, Attempted)>,
+        now: u64,
+    ) -> Decided {
+        let wall = self.wall(now);
+        let Some(object) = self.fleet.object(uid).cloned() else {
+            return Decided { effects: self.decider.forget(uid), presumes: false };
+        };
+        let before = self.presumed(uid).len();
+        let (dsc, catalog) = (self.fleet.dsc(uid), self.fleet.catalog().clone());
+        let subject = Subject {
+            object: &object,
+            dsc: &dsc,
+            catalog: &catalog,
+            related: &self.fleet,
+            not_before: self.not_before,
+        };
+        let effects = match what {
+            None => self.decider.look(subject, wall),
+            Some((attempt, what)) => self.decider.attempted(attempt, what, subject, wall),
+        };
+        Decided { effects, presumes: self.presumed(uid).len() > before }
+    }
+
+    pub(super) fn presumed(&self, uid: Uid) -> Presumed {
+        self.decider.presumed(uid).cloned().unwrap_or_default()
+    }
+
+    /// Shows an object as this node sees it, with everything laid over it.
+    pub(super) fn viewed<R>(
+        &self,
+        uid: Uid,
+        show: impl FnOnce(&Object, &View<'_>) -> R,
+    ) -> Option<R> {
+        let object = self.fleet.object(uid)?;
+        let (dsc, catalog) = (self.fleet.dsc(uid), self.fleet.catalog());
+        let presumed = self.presumed(uid);
+        let subject = Subject {
+            object,
+            dsc: &dsc,
+            catalog,
+            related: &self.fleet,
+            not_before: self.not_before,
+        };
+        View::new(subject, &presumed).map(|view| show(object, &view))
+    }
+
+    /// Whether the node has anything to decide for an object.
+    pub(super) fn decides(&self, object: &Object) -> bool {
+        if self.lane == Lane::Itself {
+            return object.key.name == self.name;
+        }
+        let Some(kind) = self.fleet.catalog().kind(&object.key.kind) else { return false };
+        let led = |path: &Path| {
+            kind.schema.rule(path).is_some_and(|(r, _)| r.changed_from == Some(Lane::Quorum))
+        };
+        let said = self.fleet.dsc(object.uid).get("/engine/quorum/phase").is_some();
+        said || object.cfg.iter().any(|(path, _)| led(path))
+    }
+}
