@@ -26,10 +26,10 @@
 //! |---|---|---|
 //! | ABSENT | there is nothing, and nothing was written | Create |
 //! | PRESENT | it is as Cfg says, or as an earlier Cfg said (then `spec` differs) | Update, Remove |
-//! | DRIFTED | somebody changed or removed it, or something else is in its place | Repair, Remove |
+//! | DRIFTED | somebody changed or removed it, or something else is in its place | Repair, Discard |
 //!
-//! Repair is excluded by `onDrift = REPORT`; then the object is stuck until a person brings the file
-//! in order, asks for ABSENT, or lets it be repaired. A file that `path` moves is removed from its
+//! Repair and Discard are excluded by `onDrift = REPORT`; then the object is stuck until a person
+//! brings the file in order or lets it be repaired. A file that `path` moves is removed from its
 //! old place if it is as it was written. Files outlive their Cfg and their node: what is not asked
 //! for any more is left as it is.
 //!
@@ -116,11 +116,13 @@ impl Module for Files {
                     .changes("/files/*/state", "DRIFTED", "PRESENT")
                     .excludes("/files/*/onDrift = REPORT"),
             )
-            .mutation(MutationSpec::new("Remove").changes(
-                "/files/*/state",
-                From::one_of(["PRESENT", "DRIFTED"]),
-                "ABSENT",
-            ))
+            .mutation(MutationSpec::new("Remove").changes("/files/*/state", "PRESENT", "ABSENT"))
+            .mutation(
+                // As Repair: else what is only to be reported could be removed and made anew.
+                MutationSpec::new("Discard")
+                    .changes("/files/*/state", "DRIFTED", "ABSENT")
+                    .excludes("/files/*/onDrift = REPORT"),
+            )
             .mutation(
                 MutationSpec::new("Look")
                     .changes("/files/*/state", From::Unknown, "ABSENT")
@@ -189,7 +191,7 @@ impl Keeper {
     fn carry_out(&self, mutation: &str, name: &Name, cfg: &State) -> Result<(), MutateError> {
         match mutation {
             "Create" | "Update" | "Repair" => self.folder.write(&self.node, name, cfg)?,
-            "Remove" => self.folder.remove(&self.node, name, cfg)?,
+            "Remove" | "Discard" => self.folder.remove(&self.node, name, cfg)?,
             "Look" => {}
             other => {
                 return Err(MutateError::permanent(format!("module file has no mutation {other}")));

@@ -5,6 +5,8 @@ mod asked;
 mod atomic_file;
 mod base;
 mod command;
+#[cfg(test)]
+mod plans;
 
 pub mod exec;
 pub mod file;

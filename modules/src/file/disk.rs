@@ -185,6 +185,12 @@ impl Folder {
     /// Removes a file, whatever it holds.
     pub(super) fn remove(&self, node: &Name, name: &Name, cfg: &State) -> Result<(), Error> {
         let path = place(node, name, cfg, &self.root)?;
+        let drift = self.see(node, name, cfg).drift;
+        if let Some(drift) =
+            drift.filter(|_| only_reports(name, cfg) && fs::symlink_metadata(&path).is_ok())
+        {
+            return Err(Error::OnlyReported { path, drift });
+        }
         match fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if is_nothing(&error) => {}

@@ -142,7 +142,7 @@ fn drift_that_is_only_reported_is_left() {
         world.mutate("Update").await.unwrap();
         fs::write(world.path(), "mine").unwrap();
         assert_eq!(world.look().await, "DRIFTED");
-        for mutation in ["Repair", "Update"] {
+        for mutation in ["Repair", "Update", "Discard"] {
             let error = world.mutate(mutation).await.unwrap_err();
             assert!(error.contains("only to be reported"), "{error}");
         }
@@ -215,7 +215,7 @@ fn mistakes_are_permanent_and_say_what_is_wrong() {
         let mut world = World::new("hello").await;
         fs::create_dir(world.path()).unwrap();
         assert_eq!(world.look().await, "DRIFTED");
-        for mutation in ["Repair", "Remove"] {
+        for mutation in ["Repair", "Discard"] {
             let outcome = world.harness.mutate(mutation, &["motd"], &world.node).await;
             let error = outcome.unwrap_err();
             assert!(error.permanent && error.text.contains("is a folder"), "{error:?}");
