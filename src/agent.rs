@@ -35,7 +35,7 @@ impl Args {
             return Err(Failure::usage("agent.parents is empty: a leaf attaches to a member")
                 .hint("name sync addresses of members: agent.parents = [\"m1:3144\"]"));
         }
-        daemon.run(serve(&daemon, factories))
+        daemon::run(serve(&daemon, factories))
     }
 }
 

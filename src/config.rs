@@ -291,6 +291,19 @@ mod tests {
     }
 
     #[test]
+    fn the_files_for_three_machines_are_sound() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/three_nodes");
+        for (file, founds, parents) in
+            [("m1", true, 0), ("m2", false, 0), ("m3", false, 0), ("leaf", false, 3)]
+        {
+            let file = folder.join(format!("{file}.toml"));
+            let config = load(Some(&file), Overrides::default()).unwrap();
+            assert_eq!(config.cluster.init, founds, "{}", file.display());
+            assert_eq!(config.agent.parents.len(), parents, "{}", file.display());
+        }
+    }
+
+    #[test]
     fn what_is_printed_reads_back_as_the_same() {
         let config: Config = toml::from_str(&uncommented()).unwrap();
         assert_eq!(toml::from_str::<Config>(&config.to_string()).unwrap(), config);

@@ -103,8 +103,13 @@ pub(crate) struct Progress {
 impl Progress {
     /// So many of so many are done; `what` is the line without the numbers.
     pub(crate) fn set(&mut self, what: &str, done: usize, total: usize) {
+        self.detail(what, done, total, "");
+    }
+
+    /// The same with what holds up the rest, for who watches the bar.
+    pub(crate) fn detail(&mut self, what: &str, done: usize, total: usize, detail: &str) {
         let Some(bar) = &self.bar else {
-            let line = format!("{what}: {done} of {total}");
+            let line = format!("{done} of {total} {what}");
             if line != self.last {
                 self.console.note(&line);
                 self.last = line;
@@ -117,7 +122,11 @@ impl Progress {
         }
         bar.set_length(u64::try_from(total).unwrap_or(u64::MAX));
         bar.set_position(u64::try_from(done).unwrap_or(u64::MAX));
-        bar.set_message(what.to_owned());
+        bar.set_message(if detail.is_empty() {
+            what.to_owned()
+        } else {
+            format!("{what}; {detail}")
+        });
     }
 }
 
@@ -179,7 +188,7 @@ pub(crate) mod memory {
         }
         console.note("n1 said something");
         console.print("data").unwrap();
-        let expected = "leaves attached: 0 of 8\nleaves attached: 1 of 8\nn1 said something\n";
+        let expected = "0 of 8 leaves attached\n1 of 8 leaves attached\nn1 said something\n";
         assert_eq!(notes.text(), expected);
         assert_eq!(data.text(), "data\n");
     }

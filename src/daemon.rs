@@ -21,9 +21,9 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{Config, LogFormat, Overrides, load},
+    config::{Config, ConfigError, LogFormat, Overrides, load},
     console::Console,
-    exit::Failure,
+    exit::{Exit, Failure},
 };
 
 /// Other people's crates whose ordinary news are no news, unless `log.level` names them.
@@ -79,10 +79,10 @@ impl Daemon {
             }
         }
         for typed in &args.set {
-            overrides.push_typed("--set", typed).map_err(anyhow::Error::new)?;
+            overrides.push_typed("--set", typed).map_err(misconfigured)?;
         }
-        let mut config = load(args.config.as_deref(), overrides).map_err(anyhow::Error::new)?;
-        let name = config.name().map_err(anyhow::Error::new)?;
+        let mut config = load(args.config.as_deref(), overrides).map_err(misconfigured)?;
+        let name = config.name().map_err(misconfigured)?;
         if args.print_config {
             config.node.name = Some(name);
             console.print(config.to_string())?;
@@ -94,23 +94,25 @@ impl Daemon {
         Ok(Some(Self { config, name, clock, exit_with_parent, _lock: lock }))
     }
 
-    /// Runs a future within an actor system on many threads.
-    pub(crate) fn run<T>(
-        &self,
-        serve: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .thread_name("kraken")
-            .enable_all()
-            .build()
-            .context("cannot start threads")?;
-        actix_rt::System::with_tokio_rt(move || runtime).block_on(serve)
-    }
-
     /// Begins to listen for requests to end.
     pub(crate) fn endings(&self) -> Result<Endings, Failure> {
         Endings::listen(self.exit_with_parent)
     }
+}
+
+/// Runs a future within an actor system on many threads.
+pub(crate) fn run<T>(serve: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("kraken")
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    actix_rt::System::with_tokio_rt(move || runtime).block_on(serve)
+}
+
+/// A mistake of who started this process, like one on the command line.
+fn misconfigured(error: ConfigError) -> Failure {
+    Failure::from(anyhow::Error::new(error)).exiting(Exit::Usage)
 }
 
 /// A variable of the environment, if it is text.
@@ -251,9 +253,10 @@ pub(crate) fn keep_watchdog(node: &Node) {
         let mut beats = interval(beat);
         loop {
             beats.tick().await;
-            match timeout(beat, observe()).await {
-                Ok(_) => tell_systemd(NotifyState::Watchdog),
-                Err(_) => tracing::warn!("the actors do not answer"),
+            if timeout(beat, observe()).await.is_ok() {
+                tell_systemd(NotifyState::Watchdog);
+            } else {
+                tracing::warn!("the actors do not answer");
             }
         }
     });

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where HTTP is served unless something else is said.
-const SERVER: &str = "http://127.0.0.1:3141";
+pub(crate) const SERVER: &str = "http://127.0.0.1:3141";
 
 /// Which servers to ask.
 #[derive(Debug, clap::Args)]
@@ -101,13 +101,18 @@ impl Nodes {
         }
         let missing = kraken_engine::nodeset::fold(missing);
         Err(Failure::failed(format!("there is no {kind} {missing}"))
-            .hint(format!("see what there is: kraken get {kind}")))
+            .hint(format!("see what there is: kraken get {}", typed(kind))))
     }
 }
 
 /// A kind as people write it: the plural of `node` is known.
 pub(crate) fn kind(typed: &str) -> &str {
     if typed == "nodes" { "node" } else { typed }
+}
+
+/// A kind as it is asked for in the plural.
+fn typed(kind: &str) -> &str {
+    if kind == "node" { "nodes" } else { kind }
 }
 
 /// An object as `kind/name` or `kind/namespace/name`.
@@ -190,7 +195,7 @@ mod tests {
         let found = List { revision: 1, items: Vec::new(), r#continue: None };
         let nodes: Nodes = "n[1-3]".parse().unwrap();
         let words = nodes.require("node", &found).unwrap_err().words().unwrap();
-        assert_eq!(words, "there is no node n[1-3]\n  see what there is: kraken get node");
+        assert_eq!(words, "there is no node n[1-3]\n  see what there is: kraken get nodes");
         assert!("@rack".parse::<Nodes>().unwrap().require("node", &found).is_ok());
     }
 }

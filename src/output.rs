@@ -46,6 +46,22 @@ pub(crate) fn yaml(data: &impl Serialize) -> Result<String, Failure> {
     serde_saphyr::to_string(data).map_err(|error| Failure::failed(format!("no YAML: {error}")))
 }
 
+/// Texts as lines, each with its end.
+pub(crate) fn lines<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let mut lines = String::new();
+    for text in texts {
+        lines.push_str(text.as_ref());
+        lines.push('\n');
+    }
+    lines
+}
+
+/// Names and values as lines that line up; what has no value is passed over.
+pub(crate) fn named(values: Vec<(&str, String)>) -> String {
+    let said = values.into_iter().filter(|(_, value)| !value.is_empty());
+    lines(said.map(|(name, value)| format!("{:<10} {value}", format!("{name}:"))))
+}
+
 /// A text in so many characters, cut with an ellipsis.
 pub(crate) fn short(text: &str, chars_max: usize) -> String {
     let line = text.lines().next().unwrap_or_default();

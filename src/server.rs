@@ -46,7 +46,7 @@ impl Args {
     /// Serves until told to end.
     pub(crate) fn run(self, factories: Vec<Factory>, console: &Console) -> Result<(), Failure> {
         let Some(daemon) = Daemon::prepare(self.daemon, console)? else { return Ok(()) };
-        daemon.run(serve(&daemon, factories))
+        daemon::run(serve(&daemon, factories))
     }
 }
 
@@ -177,10 +177,8 @@ async fn come_to_a_cluster(
 ) {
     let cluster = config.cluster;
     while raft.status().member.is_none() && (cluster.init || !cluster.join.is_empty()) {
-        let come = match cluster.init {
-            true => raft.init().await,
-            false => raft.join(cluster.join.clone()).await,
-        };
+        let come =
+            if cluster.init { raft.init().await } else { raft.join(cluster.join.clone()).await };
         match come {
             Ok(member) => tracing::info!(%member, "this is a member of the cluster now"),
             Err(error) if error.is_transient() => {

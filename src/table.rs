@@ -2,6 +2,8 @@
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
+use crate::output::lines;
+
 /// Spaces between two columns.
 const GAP: u16 = 3;
 
@@ -31,7 +33,7 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
         for column in self.0.column_iter_mut() {
             column.set_padding((0, GAP));
         }
-        self.0.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        lines(self.0.lines().map(|line| line.trim_end().to_owned()))
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    child::{Happened, Keeping},
+    child::{Happened, Keeping, RESTART_AFTER},
     layout::{Layout, Node, Role, Wanted},
     stage::Stage,
 };
@@ -222,9 +222,10 @@ impl Processes {
             }
             Happened::Died { node, how } => {
                 let Some(node) = self.nodes.get(node) else { return };
-                let next = match self.keeping.restarts {
-                    true => "it is started again in 3 s".to_owned(),
-                    false => format!("start it with: {}", self.command(node)),
+                let next = if self.keeping.restarts {
+                    format!("it is started again in {} s", RESTART_AFTER.as_secs())
+                } else {
+                    format!("start it with: {}", self.command(node))
                 };
                 self.console.note(format!("{} {how}; {next}", node.name));
             }

@@ -249,7 +249,7 @@ mod tests {
         overrides.push("--name", "node.name", "c");
         overrides.push_typed("--set", "modules.service.grace=5").unwrap();
         let config = read(file, overrides).unwrap();
-        assert_eq!(config.node.name.as_ref().map(|name| name.as_str()), Some("c"));
+        assert_eq!(config.node.name.as_ref().map(kraken_engine::id::Name::as_str), Some("c"));
         assert_eq!(config.node.labels.len(), 2);
         assert_eq!(config.http.listen.port(), 1);
         assert_eq!(config.agent.parents, ["m1:1", "m2:2"]);

@@ -24,7 +24,7 @@ use super::layout::Node;
 use crate::exit::Failure;
 
 /// How long after its death a node is started again.
-const RESTART_AFTER: Duration = Duration::from_secs(3);
+pub(super) const RESTART_AFTER: Duration = Duration::from_secs(3);
 /// How long a node may take to end in good order, its modules' last work included.
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// Variables by which our own starter speaks to us and not to our children.

@@ -1,7 +1,7 @@
 //! The way of a fresh fleet from its first process to the state that is asked for, each step a
 //! condition that is waited for.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use kraken_engine::nodeset;
 use kraken_http::{
@@ -13,7 +13,8 @@ use tokio::time::sleep;
 use crate::{
     console::Console,
     exit::Failure,
-    fleet::{author, is_attached, is_converged},
+    fleet::{SERVER, author, is_attached, is_converged},
+    output::lines,
 };
 
 /// The state that is asked for unless another is given.
@@ -46,12 +47,8 @@ impl Stage {
         let client = Client::with(&self.servers, settings)?;
         let mut progress = console.progress();
         let members = self.servers.len();
-        self.until(
-            members,
-            |done| progress.set("members form a quorum", done, members),
-            || voters(&client),
-        )
-        .await;
+        self.until(members, |done| progress.set("members vote", done, members), || voters(&client))
+            .await;
         let total = self.leaves.len();
         self.until(
             total,
@@ -76,12 +73,12 @@ impl Stage {
         let server = self.servers.first().map_or("", String::as_str);
         let set = nodeset::fold(self.leaves.iter().take(4).map(String::as_str));
         let first = self.leaves.first().map_or("n1", String::as_str);
-        let at = match server {
-            "http://127.0.0.1:3141" => String::new(),
-            server => format!("  export KRAKEN_SERVER={server}\n"),
-        };
+        let elsewhere = Some(server).filter(|server| *server != SERVER);
+        let export = elsewhere.map(|server| format!("  export KRAKEN_SERVER={server}"));
+        let alias = not_on_path().map(|program| format!("  alias kraken={}", program.display()));
+        let ready = lines(alias.into_iter().chain(export));
         format!(
-            "all have converged; now in a second terminal:\n{at}  \
+            "all have converged; now in a second terminal:\n{ready}  \
              kraken get nodes\n  \
              kraken set {set} services/web/state=STOP\n  \
              kraken wait {set} --for converged\n  \
@@ -124,6 +121,15 @@ impl Stage {
         let wanted = ListQuery { names: Some(names), ..ListQuery::default() };
         Ok(client.get_nodes(&wanted).await?.items)
     }
+}
+
+/// This program, where typing `kraken` would not find it.
+fn not_on_path() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_this =
+        |folder: PathBuf| folder.join("kraken").canonicalize().is_ok_and(|p| p == program);
+    (!std::env::split_paths(&path).any(is_this)).then_some(program)
 }
 
 /// How many members vote under a leader.

@@ -51,10 +51,8 @@ async fn end_holder(data: &Path, name: &str, at_once: bool) -> Result<(), Failur
     let begun = Instant::now();
     let mut signalled = None;
     while let Some(pid) = holder(data) {
-        let signal = match at_once || begun.elapsed() > END_WITHIN {
-            true => Signal::SIGKILL,
-            false => Signal::SIGTERM,
-        };
+        let is_late = at_once || begun.elapsed() > END_WITHIN;
+        let signal = if is_late { Signal::SIGKILL } else { Signal::SIGTERM };
         if signalled != Some(signal) {
             // It may have ended meanwhile, which is as good.
             kill(Pid::from_raw(pid), signal).ok();

@@ -9,7 +9,7 @@ use super::{plan, set::report};
 use crate::{
     console::Console,
     exit::{Exit, Failure},
-    output::{Format, Output},
+    output::Output,
 };
 
 /// Creates or updates what a file declares, all of it or nothing
@@ -60,7 +60,7 @@ impl Args {
         let manifests = self.source.read()?;
         if self.plan {
             let planned = client.plan(manifests).await.map_err(|error| self.source.named(error))?;
-            return plan::show(&planned, Output { output: Format::Table }, console);
+            return plan::show(&planned, Output::default(), "kraken apply -f FILE", console);
         }
         let how = WriteQuery { expect: self.source.expect, ..WriteQuery::default() };
         let written =

@@ -6,7 +6,7 @@ use kraken_http::client::{Client, ClusterView};
 use crate::{
     console::Console,
     exit::Failure,
-    output::{Format, Output, json, yaml},
+    output::{Format, Output, json, lines, yaml},
     table,
 };
 
@@ -78,7 +78,7 @@ fn render(quorum: &ClusterView, format: Format, colour: bool) -> Result<String, 
         Format::Json => json(quorum),
         Format::Yaml => yaml(quorum),
         Format::Name => {
-            Ok(quorum.members.iter().map(|member| format!("member/{}\n", member.name)).collect())
+            Ok(lines(quorum.members.iter().map(|member| format!("member/{}", member.name))))
         }
         Format::Table | Format::Wide => Ok(describe(quorum, colour)),
     }

@@ -14,7 +14,7 @@ use crate::{
     exit::Failure,
     fleet::{self, link},
     nodes::Nodes,
-    output::{Format, Output, json, short, yaml},
+    output::{Format, Output, json, named, short, yaml},
     table,
 };
 
@@ -73,10 +73,7 @@ fn describe(object: &ObjectView, now: SystemTime, colour: bool) -> String {
         lines.push(("frozen", format!("by {} ({}), {ago} ago", frozen.by, frozen.scope)));
     }
     lines.extend(object.status.iter().flat_map(|status| status_lines(status, now)));
-    let said = lines.into_iter().filter(|(_, value)| !value.is_empty());
-    let head: String =
-        said.map(|(name, value)| format!("{:<10} {value}\n", format!("{name}:"))).collect();
-    format!("{head}\n{}", paths(object).render(colour))
+    format!("{}\n{}", named(lines), paths(object).render(colour))
 }
 
 fn labels(object: &ObjectView) -> String {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
+use kraken_engine::manifest::NODE_KIND;
 use kraken_http::{
     client::{Client, WatchKind, WatchQuery},
     view::{List, ObjectView},
@@ -13,7 +14,7 @@ use crate::{
     exit::Failure,
     fleet::{self, link, reference},
     nodes::Nodes,
-    output::{Format, Output, json, json_line, short, yaml},
+    output::{Format, Output, json, json_line, lines, short, yaml},
     table,
 };
 
@@ -42,7 +43,7 @@ impl Args {
         let list = client.get_objects(kind, &Nodes::listed(self.names.as_ref())).await?;
         let format = self.output.output;
         if list.items.is_empty() && matches!(format, Format::Table | Format::Wide) {
-            console.note(format!("no {kind} is there"));
+            console.note(nothing(kind));
         } else {
             console.print(render(&list, format, console.has_colour())?)?;
         }
@@ -91,6 +92,18 @@ impl Args {
     }
 }
 
+/// Says that there is nothing, and what may have been meant.
+fn nothing(kind: &str) -> String {
+    match kind {
+        NODE_KIND => "there are no such nodes".to_owned(),
+        kind => {
+            format!(
+                "there are no objects of kind {kind}; a node is shown by `kraken get nodes {kind}`"
+            )
+        }
+    }
+}
+
 /// What was printed of each object last.
 struct Shown {
     format: Format,
@@ -127,9 +140,7 @@ fn render(list: &List<ObjectView>, format: Format, colour: bool) -> Result<Strin
         Format::Wide => Ok(wide(&list.items, now).render(colour)),
         Format::Json => json(list),
         Format::Yaml => yaml(list),
-        Format::Name => {
-            Ok(list.items.iter().map(|object| format!("{}\n", reference(object))).collect())
-        }
+        Format::Name => Ok(lines(list.items.iter().map(reference))),
     }
 }
 
@@ -137,7 +148,7 @@ fn render(list: &List<ObjectView>, format: Format, colour: bool) -> Result<Strin
 fn render_one(object: &ObjectView, format: Format, colour: bool) -> Result<String, Failure> {
     let now = SystemTime::now();
     let items = std::slice::from_ref(object);
-    let row = |table: String| table.lines().skip(1).map(|line| format!("{line}\n")).collect();
+    let row = |table: String| lines(table.lines().skip(1));
     match format {
         Format::Table => Ok(row(narrow(items, now).render(colour))),
         Format::Wide => Ok(row(wide(items, now).render(colour))),

@@ -4,14 +4,18 @@
 use std::{path::PathBuf, time::Duration};
 
 use kraken_engine::manifest::NODE_KIND;
-use kraken_http::{DryRun, Kind, ObjectPlan, client::Client, view::PlanView};
+use kraken_http::{
+    DryRun, Kind, ObjectPlan,
+    client::Client,
+    view::{PlanView, StepView},
+};
 
 use super::apply::Source;
 use crate::{
     age,
     console::Console,
     exit::Failure,
-    output::{Format, Output, json, yaml},
+    output::{Format, Output, json, lines, yaml},
 };
 
 /// Shows what a file would change and run, or what runs next for a node
@@ -40,12 +44,17 @@ impl Args {
         }
         let source = Source { file: self.file.unwrap_or_default(), expect: None };
         let planned = client.plan(source.read()?).await.map_err(|error| source.named(error))?;
-        show(&planned, self.output, console)
+        show(&planned, self.output, "kraken apply -f FILE", console)
     }
 }
 
 /// Shows what a write would do.
-pub(super) fn show(planned: &DryRun, output: Output, console: &Console) -> Result<(), Failure> {
+pub(super) fn show(
+    planned: &DryRun,
+    output: Output,
+    command: &str,
+    console: &Console,
+) -> Result<(), Failure> {
     match output.output {
         Format::Json => console.print(json(planned)?),
         Format::Yaml => console.print(yaml(planned)?),
@@ -53,49 +62,47 @@ pub(super) fn show(planned: &DryRun, output: Output, console: &Console) -> Resul
         Format::Table | Format::Wide => {
             console.print(dry_run(planned))?;
             let revision = planned.revision;
-            console.note(format!("to do exactly this: kraken apply -f FILE --expect {revision}"));
+            console.note(format!("to do exactly this: {command} --expect {revision}"));
             Ok(())
         }
     }
 }
 
 fn dry_run(planned: &DryRun) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     for object in &planned.objects {
-        text += &format!("{} {}\n", word(object.change), object.object);
-        for change in &object.cfg {
+        text.push(format!("{} {}", word(object.change), object.object));
+        text.extend(object.cfg.iter().map(|change| {
             let (from, to) = (shown(&change.from), shown(&change.to));
-            text += &format!("  {}: {from} -> {to}\n", change.path);
-        }
-        text.push_str(&steps(&object.plan));
+            format!("  {}: {from} -> {to}", change.path)
+        }));
+        text.extend(steps(&object.plan));
     }
     let changed = planned.objects.len();
-    text += &format!("{changed} to change from revision {}\n", planned.revision);
-    text
+    text.push(format!("{changed} to change from revision {}", planned.revision));
+    lines(text)
 }
 
 fn object_plan(plan: &ObjectPlan) -> String {
-    let steps = steps(&plan.plan);
-    let steps = if steps.is_empty() { "  nothing to do\n" } else { &steps };
-    format!("{} at revision {}\n{steps}", plan.object, plan.revision)
+    let mut text = vec![format!("{} at revision {}", plan.object, plan.revision)];
+    text.extend(steps(&plan.plan));
+    if text.len() == 1 {
+        text.push("  nothing to do".to_owned());
+    }
+    lines(text)
 }
 
 /// The steps of a plan, one a line, then what stands in its way.
-pub(super) fn steps(plan: &PlanView) -> String {
-    let mut text = String::new();
-    for (number, step) in (1..).zip(&plan.steps) {
+pub(super) fn steps(plan: &PlanView) -> Vec<String> {
+    let step = |(number, step): (usize, &StepView)| {
         let cost = age::span(Duration::from_millis(step.cost_ms).max(Duration::from_secs(1)));
         let disruptive = if step.disruptive { ", disruptive" } else { "" };
-        let (name, context) = (&step.step, &step.context);
-        text += &format!("  {number}. {name} on {context}, about {cost}{disruptive}\n");
-    }
-    for waits_for in &plan.waits_for {
-        text += &format!("  waits for {waits_for}\n");
-    }
-    for blocked in &plan.blocked {
-        text += &format!("  cannot: {}\n", blocked.text);
-    }
-    text
+        format!("  {number}. {} on {}, about {cost}{disruptive}", step.step, step.context)
+    };
+    let steps = (1..).zip(&plan.steps).map(step);
+    let waits = plan.waits_for.iter().map(|waits_for| format!("  waits for {waits_for}"));
+    let blocked = plan.blocked.iter().map(|blocked| format!("  cannot: {}", blocked.text));
+    steps.chain(waits).chain(blocked).collect()
 }
 
 fn word(change: Kind) -> &'static str {

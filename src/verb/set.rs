@@ -64,7 +64,12 @@ impl Args {
         let targets = self.nodes.targets();
         if self.plan {
             let planned = client.plan_patch_nodes(&targets, &patch, &how).await?;
-            return super::plan::show(&planned, Output::default(), console);
+            return super::plan::show(
+                &planned,
+                Output::default(),
+                "the same without --plan, with",
+                console,
+            );
         }
         let written = client.patch_nodes(&targets, &patch, &how).await?;
         console.print(report(&written))

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kraken_engine::manifest::NODE_KIND;
+use kraken_engine::{manifest::NODE_KIND, nodeset};
 use kraken_http::{client::Client, view::ObjectView};
 use tokio::time::{Instant, sleep_until};
 
@@ -95,7 +95,8 @@ impl Args {
             loop {
                 let begun = Instant::now();
                 let now = self.look(client).await?;
-                progress.set(&format!("nodes {}", self.r#for.done()), now.done, now.total);
+                let what = format!("nodes {}", self.r#for.done());
+                progress.detail(&what, now.done, now.total, &now.worst());
                 if now.open.is_empty() {
                     return Ok::<_, Failure>(now.total);
                 }
@@ -106,7 +107,7 @@ impl Args {
         let waited = tokio::time::timeout_at(deadline, waited).await;
         drop(progress);
         match waited {
-            Ok(total) => console.print(format!("{} nodes {}", total?, self.r#for.done())),
+            Ok(total) => console.print(format!("{0} of {0} nodes {1}", total?, self.r#for.done())),
             Err(_) => Err(self.timed_out(standing)),
         }
     }
@@ -126,17 +127,24 @@ impl Args {
             return Failure::new(Exit::TimedOut, format!("no answer within {after}"));
         };
         let words = format!("after {after} only {done} of {total} nodes {}", self.r#for.done());
-        let mut reasons: Vec<(String, Vec<String>)> = open.into_iter().collect();
+        let mut reasons: Vec<(&String, &Vec<String>)> = open.iter().collect();
         reasons.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
-        let lines: Vec<String> = reasons
-            .into_iter()
-            .map(|(reason, names)| {
-                let set = kraken_engine::nodeset::fold(names.iter().map(String::as_str));
-                format!("{set}: {reason}")
-            })
-            .collect();
+        let lines: Vec<String> = reasons.into_iter().map(line).collect();
         Failure::new(Exit::TimedOut, words).hint(lines.join("\n"))
     }
+}
+
+impl Standing {
+    /// What keeps most of those that are not there.
+    fn worst(&self) -> String {
+        self.open.iter().max_by_key(|(_, names)| names.len()).map(line).unwrap_or_default()
+    }
+}
+
+/// A reason with the nodes that it keeps.
+fn line((reason, names): (&String, &Vec<String>)) -> String {
+    let set = nodeset::fold(names.iter().map(String::as_str));
+    format!("{set}: {reason}")
 }
 
 fn stand(condition: Condition, nodes: &[ObjectView]) -> Standing {

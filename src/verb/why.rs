@@ -10,7 +10,7 @@ use crate::{
     console::Console,
     exit::Failure,
     fleet,
-    output::{Format, Output, json, short, yaml},
+    output::{Format, Output, json, lines, named, short, yaml},
     table,
 };
 
@@ -43,21 +43,19 @@ impl Args {
 }
 
 fn explain(why: &WhyView, now: SystemTime, colour: bool) -> String {
-    let mut lines = vec![("object", why.object.clone())];
+    let mut said = vec![("object", why.object.clone())];
     if why.deleting {
-        lines.push(("deleting", "yes".to_owned()));
+        said.push(("deleting", "yes".to_owned()));
     }
     let link = why.link.as_ref().and_then(|link| link.as_str()).unwrap_or_default();
-    lines.push(("link", link.to_owned()));
+    said.push(("link", link.to_owned()));
     if let Some(frozen) = &why.frozen {
         let ago = age::since(&frozen.since, now);
-        lines.push(("frozen", format!("by {} ({}), {ago} ago", frozen.by, frozen.scope)));
+        said.push(("frozen", format!("by {} ({}), {ago} ago", frozen.by, frozen.scope)));
     }
-    lines.extend(why.status.iter().flat_map(|status| status_lines(status, now)));
-    lines.push(("who acts", why.who_must_act.clone()));
-    let said = lines.into_iter().filter(|(_, value)| !value.is_empty());
-    let mut text: String =
-        said.map(|(name, value)| format!("{:<10} {value}\n", format!("{name}:"))).collect();
+    said.extend(why.status.iter().flat_map(|status| status_lines(status, now)));
+    said.push(("who acts", why.who_must_act.clone()));
+    let mut text = named(said);
     if !why.differences.is_empty() {
         let mut rows = table::table(["PATH", "WANTED", "SEEN", ""]);
         for difference in &why.differences {
@@ -71,7 +69,7 @@ fn explain(why: &WhyView, now: SystemTime, colour: bool) -> String {
     let steps = plan::steps(&why.plan);
     if !steps.is_empty() {
         text.push_str("\nplan:\n");
-        text.push_str(&steps);
+        text.push_str(&lines(steps));
     }
     text
 }
