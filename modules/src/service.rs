@@ -17,7 +17,7 @@
 //! | `ready/tcp` | text | yes | | | ready when `host:port` takes connections |
 //! | `ready/http` | text | yes | | | ready when a GET of the URL answers below 400 |
 //! | `ready/timeoutMs` | 1 to 300,000 ms | yes | | 30,000 | how long readiness may take |
-//! | `ready/intervalMs` | 10 to 60,000 ms | yes | | 250 | the wait between two tries |
+//! | `ready/intervalMs` | 10 to 60,000 ms | yes | | 250 | the longest wait between two tries |
 //! | `stop/signal` | a signal | yes | | SIGTERM | the first signal of a stop |
 //! | `stop/graceMs` | 0 to 120,000 ms | yes | | 10,000 | then SIGKILL |
 //! | `log/bytesMax` | 1 KiB to 1 GiB | yes | | 10 MiB | when the output is rotated |

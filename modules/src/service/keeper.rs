@@ -37,6 +37,9 @@ use crate::asked::names;
 /// How long a service without a probe must live to count as running: what fails at once is a
 /// failed start and not a restart.
 const SETTLE: Duration = Duration::from_millis(100);
+/// The wait after the first try of a probe; it doubles up to the interval that Cfg asks for, so that
+/// what is ready soon is found soon.
+const READY_INTERVAL_FIRST: Duration = Duration::from_millis(20);
 /// How long the kernel may take to end what was killed.
 const KILL_MAX: Duration = Duration::from_secs(5);
 /// How often is looked whether all that came of a process has ended.
@@ -63,7 +66,7 @@ impl Keeper {
         let own = || ["/proc/self/exe", SHIM_ARGUMENT].map(str::to_owned).to_vec();
         Ok(Self {
             node: kit.node,
-            data: std::path::absolute(kit.data)?,
+            data: kit.data.canonicalize()?,
             shim: shim.unwrap_or_else(own),
             reporter: kit.reporter,
             uid: Mutex::default(),
@@ -257,12 +260,13 @@ impl Keeper {
                 tokio::time::sleep(SETTLE).await;
             }
             let mut told = String::new();
+            let mut wait = READY_INTERVAL_FIRST.min(ready.interval);
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let Err(why) = probe::attempt(&ready.probe, launch, left).await else {
                     return Ok(());
                 };
-                if Instant::now() + ready.interval >= deadline {
+                if Instant::now() + wait >= deadline {
                     // The last try may have been cut short and then says only that.
                     let why = if told.is_empty() { why } else { told };
                     let text = format!("process {pid} not ready in {:?}: {why}", ready.timeout);
@@ -272,7 +276,8 @@ impl Keeper {
                     ask.reporter.progress(&ask.attempt, format!("not ready yet: {why}")).await;
                     told = why;
                 }
-                tokio::time::sleep(ready.interval).await;
+                tokio::time::sleep(wait).await;
+                wait = wait.saturating_mul(2).min(ready.interval);
             }
         };
         tokio::select! {
@@ -441,5 +446,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The folder of a module's data, for those who have no keeper.
 pub(super) fn folders(data: &Path) -> io::Result<Vec<(Name, Folder)>> {
-    Ok(Folder::all(&std::path::absolute(data)?))
+    Ok(Folder::all(&data.canonicalize()?))
 }

@@ -127,7 +127,7 @@ impl Slot {
 
     /// Whether nothing is left to say of it once its Cfg is gone.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.lock().phase, Phase::Stopped)
+        !matches!(self.lock().phase, Phase::Up(_))
     }
 
     /// Whether the policy forbids to start it again: its last run was of the present spec, has

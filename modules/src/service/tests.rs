@@ -657,6 +657,16 @@ async fn what_nobody_asks_for_any_more_is_forgotten_unless_it_runs() {
 }
 
 #[tokio::test]
+async fn a_failure_that_nobody_asks_about_any_more_is_forgotten() {
+    let mut world = World::script("exit 1");
+    world.mutate("Start").await.unwrap_err();
+    world.state("FAILED").await;
+    world.cfg = State::new();
+    world.poll().await;
+    world.until("nothing", |seen| seen.values.is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_name_that_is_no_name_fails_and_touches_no_folder() {
     let mut world = World::new(&[]);
     world.cfg.set(Path::new("/services/../command").unwrap(), "sh".into()).unwrap();
