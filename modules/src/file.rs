@@ -10,7 +10,7 @@
 //! | `path` | text | yes | | the name | absolute, or below the node's own folder; no `..` |
 //! | `content` | text, at most 1 MiB | yes | | empty | the bytes, as they are |
 //! | `mode` | text of 3 or 4 octal digits | yes | | `0644` | the permissions |
-//! | `owner` | text, `user` or `user:group` | yes | | not looked at | names or numbers; needs root |
+//! | `owner` | text, `user` or `user:group` | yes | | not looked at | name or number; needs root |
 //! | `onDrift` | REPAIR, REPORT | yes | | REPAIR | what to do with a file that was changed |
 //! | `spec` | text | | yes | | digest of `path`, `content`, `mode`, `owner` as written |
 //! | `drift` | text | | yes | | how it differs, while DRIFTED |
@@ -25,8 +25,8 @@
 //! | state | meaning | mutations that leave it |
 //! |---|---|---|
 //! | ABSENT | there is nothing, and nothing was written | Create |
-//! | PRESENT | it is as Cfg says, or as an earlier Cfg said (then `spec` differs) | Update, Remove |
-//! | DRIFTED | somebody changed or removed it, or something else is in its place | Repair, Discard |
+//! | PRESENT | it is as Cfg says, or as one before said (then `spec` differs) | Update, Remove |
+//! | DRIFTED | somebody changed or removed it, or it is something else | Repair, Discard |
 //!
 //! Repair and Discard are excluded by `onDrift = REPORT`; then the object is stuck until a person
 //! brings the file in order or lets it be repaired. A file that `path` moves is removed from its
@@ -34,9 +34,9 @@
 //! for any more is left as it is.
 //!
 //! Files are written beside their place, synced, and renamed over it. What was written is kept on
-//! record in the module's folder, to tell drift from a change of Cfg. Looked at every 5 s. Restarted
-//! by the module host on a panic and on a changed configuration; then only the memory of which drift
-//! was told is lost, and it is told again.
+//! record in the module's folder, to tell drift from a change of Cfg. Looked at every 5 s.
+//! Restarted by the module host on a panic and on a changed configuration; then only the memory of
+//! which drift was told is lost, and it is told again.
 
 mod disk;
 mod sight;

@@ -34,8 +34,8 @@
 //! it has lived for 100 ms. One try of a probe takes at most 10 s.
 //!
 //! `command`, `args`, `env`, `folder`, `user` and the probes may use `${node.name}`,
-//! `${service.name}` and `${service.data}`, the folder that is the service's own. Its environment is
-//! PATH, LANG, HOME (and TZ where the agent has one; USER and LOGNAME where `user` is set), then
+//! `${service.name}` and `${service.data}`, the folder that is the service's own. Its environment
+//! is PATH, LANG, HOME (and TZ where the agent has one; USER and LOGNAME where `user` is set), then
 //! `env`, then KRAKEN_NODE, KRAKEN_SERVICE and KRAKEN_RUN: nothing else of the agent's.
 //!
 //! # States
@@ -65,10 +65,10 @@
 //!
 //! # Processes
 //!
-//! Each has its own session, its output goes straight to a file (see `log`), its record survives the
-//! agent (see `record`). The actor is restarted by the module host on a panic and on a change of its
-//! configuration; nothing is lost by that: what runs is found by its record and adopted, by pid,
-//! start time and boot id. It takes no process down with it: see [`Config::on_shutdown`] and
+//! Each has its own session, its output goes straight to a file (see `log`), its record survives
+//! the agent (see `record`). The actor is restarted by the module host on a panic and on a change
+//! of its configuration; nothing is lost by that: what runs is found by its record and adopted, by
+//! pid, start time and boot id. It takes no process down with it: see [`Config::on_shutdown`] and
 //! [`stop_all`].
 
 mod keeper;
@@ -132,8 +132,8 @@ pub struct Service {
 pub struct Config {
     /// What becomes of the services when the agent is shut down in order; default `leave`.
     pub on_shutdown: OnShutdown,
-    /// The command that calls [`exec_shim`]: a program and its arguments. Default: this program with
-    /// [`SHIM_ARGUMENT`].
+    /// The command that calls [`exec_shim`]: a program and its arguments. Default: this program
+    /// with [`SHIM_ARGUMENT`].
     pub shim: Option<Vec<String>>,
 }
 

@@ -1,8 +1,8 @@
 //! The module `sim`: machines that do not exist, with power, boot and run states, latencies and
 //! faults. For trying states and plans before hardware, and for tests.
 //!
-//! A node is simulated if its Cfg asks for `/physState` or `/runState`; load this module or one that
-//! controls real machines, not both.
+//! A node is simulated if its Cfg asks for `/physState` or `/runState`; load this module or one
+//! that controls real machines, not both.
 //!
 //! # Paths of kind `node`, seen by the parent
 //!
@@ -19,7 +19,7 @@
 //! | LookInside | runState: unknown to INIT, while POWER_ON | | |
 //! | PowerOn | physState: POWER_OFF to POWER_ON; runState to INIT | | PHYS_HANG |
 //! | PowerOff | physState: POWER_ON to POWER_OFF | yes | PHYS_HANG |
-//! | PowerCycle | physState: PHYS_HANG, PHYS_ERROR to POWER_ON; runState to INIT | yes | PHYS_ERROR |
+//! | PowerCycle | physState: PHYS_HANG, PHYS_ERROR to POWER_ON; runState INIT | yes | PHYS_ERROR |
 //! | AwaitCycle | physState: POWER_CYCLE to POWER_ON; runState to INIT | | PHYS_HANG |
 //! | Boot | runState: INIT to SYNC, while POWER_ON | | ERROR |
 //! | Reset | runState: ERROR to INIT, while POWER_ON | yes | |
@@ -27,11 +27,11 @@
 //! # Configuration, `[modules.sim]`
 //!
 //! `world`: the folder that holds the machines, one file each; by default the module's own. Agents
-//! that share it see the same machines, as they would see the same hardware. `seed`: draws latencies
-//! and faults; the n-th try of a mutation on a machine is always the same for a seed. `every`, and
-//! by name `mutations`, give for an attempt: `latency_min_ms` and `latency_max_ms` (at most 600,000;
-//! default 10 and 50), `fail`, `hang` and `lie`: the shares, from 0 to 1, of attempts that end with
-//! an error, that do not end, and that claim success without having done anything.
+//! that share it see the same machines, as they would see the same hardware. `seed`: draws
+//! latencies and faults; the n-th try of a mutation on a machine is always the same for a seed.
+//! `every`, and by name `mutations`, give for an attempt: `latency_min_ms` and `latency_max_ms` (at
+//! most 600,000; default 10 and 50), `fail`, `hang` and `lie`: the shares, from 0 to 1, of attempts
+//! that end with an error, that do not end, and that claim success without having done anything.
 //!
 //! Restarted by the module host on a panic and on a changed configuration; nothing is lost by that.
 

@@ -37,8 +37,8 @@ use crate::asked::names;
 /// How long a service without a probe must live to count as running: what fails at once is a
 /// failed start and not a restart.
 const SETTLE: Duration = Duration::from_millis(100);
-/// The wait after the first try of a probe; it doubles up to the interval that Cfg asks for, so that
-/// what is ready soon is found soon.
+/// The wait after the first try of a probe; it doubles up to the interval that Cfg asks for, so
+/// that what is ready soon is found soon.
 const READY_INTERVAL_FIRST: Duration = Duration::from_millis(20);
 /// How long the kernel may take to end what was killed.
 const KILL_MAX: Duration = Duration::from_secs(5);

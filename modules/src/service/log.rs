@@ -2,8 +2,8 @@
 //! agent's end nor its slowness touches the service.
 //!
 //! The service holds the file open for appending; so it is rotated by copying and cutting, not by
-//! renaming. Lines written between the copy and the cut (microseconds) are lost: the price of a file
-//! that outlives its agent. While the agent runs, a service's files hold at most
+//! renaming. Lines written between the copy and the cut (microseconds) are lost: the price of a
+//! file that outlives its agent. While the agent runs, a service's files hold at most
 //! `bytesMax * (files + 1)` bytes and what is written within [`ROTATE_INTERVAL`].
 
 use std::{

@@ -9,9 +9,9 @@
 //! ```
 //!
 //! Before a process is started, an intent with a fresh nonce is written; the process itself, before
-//! it becomes the service, writes its identity under that nonce, and goes on only if its agent still
-//! lives (see `shim`). Whoever starts looks under the lock first. So no crash, wherever it falls,
-//! leaves a process that nobody knows of, or starts a second one.
+//! it becomes the service, writes its identity under that nonce, and goes on only if its agent
+//! still lives (see `shim`). Whoever starts looks under the lock first. So no crash, wherever it
+//! falls, leaves a process that nobody knows of, or starts a second one.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -190,7 +190,8 @@ impl Folder {
         atomic_file::replace(&path, &bytes, 0o600, |_| Ok(())).map_err(|e| io_at(&path, e))
     }
 
-    /// Changes the record of the run of this nonce, under the lock; a record of another run is left.
+    /// Changes the record of the run of this nonce, under the lock; a record of another run is
+    /// left.
     pub(super) fn amend(&self, nonce: &str, change: impl FnOnce(&mut Record)) -> Result<(), Error> {
         let _lock = self.lock()?;
         match self.read()? {

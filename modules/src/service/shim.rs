@@ -1,9 +1,11 @@
 //! The step between the agent and a service: the agent's own program, started once more, which puts
-//! itself on record and then becomes the service. Its pid stays, so the agent's child is the service.
+//! itself on record and then becomes the service. Its pid stays, so the agent's child is the
+//! service.
 //!
 //! It does what must happen in the new process and what safe code cannot do between fork and exec:
-//! a session of its own, the record, another user, signals as a fresh process has them. Its standard
-//! input is a pipe to the agent: closed by the exec all was well, else it carries the error.
+//! a session of its own, the record, another user, signals as a fresh process has them. Its
+//! standard input is a pipe to the agent: closed by the exec all was well, else it carries the
+//! error.
 
 use std::{
     convert::Infallible,

@@ -1,4 +1,5 @@
-//! What is known of one service, and what is reported of it. No process and no file is touched here.
+//! What is known of one service, and what is reported of it. No process and no file is touched
+//! here.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,

@@ -1,5 +1,5 @@
-//! The first moments of a service's process: the look for another one, the intent, the shim, and the
-//! record that is made of it. See `record` for why the order is as it is.
+//! The first moments of a service's process: the look for another one, the intent, the shim, and
+//! the record that is made of it. See `record` for why the order is as it is.
 
 use std::{
     collections::BTreeMap,

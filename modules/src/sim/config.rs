@@ -1,5 +1,5 @@
-//! How simulated machines behave, and the draw that decides it: the same for the same seed, machine,
-//! mutation and count, whatever else goes on.
+//! How simulated machines behave, and the draw that decides it: the same for the same seed,
+//! machine, mutation and count, whatever else goes on.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn shares_and_latencies_are_kept() {
         let config = config(serde_json::json!({
-            "every": { "latency_min_ms": 5, "latency_max_ms": 9, "fail": 0.2, "hang": 0.1, "lie": 0.1 }
+            "every": { "latency_min_ms": 5, "latency_max_ms": 9,
+                       "fail": 0.2, "hang": 0.1, "lie": 0.1 }
         }));
         let mut counts = [0_u32; 4];
         for count in 0..10_000 {

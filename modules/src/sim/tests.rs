@@ -14,8 +14,8 @@ fn node() -> Arc<ObjectView> {
     fake::asked(&fake::node("n1"), RUN, "SYNC")
 }
 
-/// Starts a module on an empty world and carries these mutations out; gives the last answer and what
-/// is seen then.
+/// Starts a module on an empty world and carries these mutations out; gives the last answer and
+/// what is seen then.
 async fn walk(config: serde_json::Value, mutations: &[&str]) -> (Outcome, [Option<Value>; 2]) {
     let mut harness = Harness::start(Sim::factory(), config).await.unwrap();
     let node = node();
