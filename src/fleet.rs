@@ -1,6 +1,8 @@
 //! The fleet as verbs see it: which servers to ask, what an object says of itself, and what went
 //! wrong in words, with what to do about it.
 
+use std::time::Duration;
+
 use kraken_http::{
     client::{self, Client, ListQuery, Settings, TargetsQuery},
     view::{List, ObjectView},
@@ -15,6 +17,9 @@ use crate::{
 
 /// Where HTTP is served unless something else is said.
 pub(crate) const SERVER: &str = "http://127.0.0.1:3141";
+
+/// How long who follows goes on trying while no server answers: they are started again in less.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Which servers to ask.
 #[derive(Debug, clap::Args)]
@@ -40,6 +45,12 @@ impl Servers {
     }
 }
 
+/// A client that goes on when no server answers for a while: for who follows and has had an answer.
+pub(crate) fn patient(client: &Client) -> Result<Client, Failure> {
+    let settings = Settings { unreachable_patience: PATIENCE, ..client.settings().clone() };
+    Ok(Client::with(&client.servers(), settings)?)
+}
+
 /// Who asks, for the record: the user at this machine.
 pub(crate) fn author() -> Option<String> {
     let user = User::from_uid(Uid::current()).ok().flatten().map(|user| user.name);
@@ -48,14 +59,16 @@ pub(crate) fn author() -> Option<String> {
 
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
-        let code = error.code().unwrap_or_default().to_owned();
-        let is_unreachable = error.is_unreachable();
-        let failure = Self::from(anyhow::Error::new(error));
-        if is_unreachable {
-            return failure.hint(
+        if let client::Error::Exhausted { failures, .. } = &error
+            && error.is_unreachable()
+        {
+            let servers: Vec<&str> = failures.iter().map(|f| f.server.as_str()).collect();
+            return Self::failed(format!("no server answers at {}", servers.join(", "))).hint(
                 "start one with `kraken up`, or name another with --server or KRAKEN_SERVER",
             );
         }
+        let code = error.code().unwrap_or_default().to_owned();
+        let failure = Self::from(anyhow::Error::new(error));
         let exit = match code.as_str() {
             "precondition_failed"
             | "base_moved"
@@ -186,7 +199,8 @@ mod tests {
         };
         let after = std::time::Duration::ZERO;
         let failure = Failure::from(client::Error::Exhausted { failures: vec![failure], after });
-        assert!(failure.words().unwrap().contains("start one with `kraken up`"));
+        let words = failure.words().unwrap();
+        assert!(words.starts_with("no server answers at http://s\n  start one with `kraken up`"));
         assert_eq!(failure.exit(), Exit::Failed);
     }
 

@@ -1,6 +1,8 @@
 //! Tables for people: columns without lines, as wide as they must be, coloured where a person reads.
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets,
+};
 
 use crate::output::lines;
 
@@ -15,6 +17,10 @@ pub(crate) fn table<const COLUMNS: usize>(names: [&str; COLUMNS]) -> Rows<COLUMN
     Rows(table)
 }
 
+/// How wide the columns of tables were.
+#[derive(Debug, Default)]
+pub(crate) struct Widths(Vec<u16>);
+
 /// The rows of a table.
 pub(crate) struct Rows<const COLUMNS: usize>(Table);
 
@@ -25,13 +31,23 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
     }
 
     /// The text of the table, each line without trailing spaces.
-    pub(crate) fn render(mut self, has_colour: bool) -> String {
+    pub(crate) fn render(self, has_colour: bool) -> String {
+        self.render_within(has_colour, &mut Widths::default())
+    }
+
+    /// The same with columns at least as wide as those of tables before, which line up so.
+    pub(crate) fn render_within(mut self, has_colour: bool, widths: &mut Widths) -> String {
         self.0.force_no_tty();
         if has_colour {
             self.0.enforce_styling();
         }
-        for column in self.0.column_iter_mut() {
+        let own = self.0.column_max_content_widths();
+        widths.0.resize(own.len(), 0);
+        for ((column, width), own) in self.0.column_iter_mut().zip(&mut widths.0).zip(own) {
+            *width = own.max(*width);
             column.set_padding((0, GAP));
+            let with_gap = Width::Fixed(width.saturating_add(GAP));
+            column.set_constraint(ColumnConstraint::LowerBoundary(with_gap));
         }
         lines(self.0.lines().map(|line| line.trim_end().to_owned()))
     }
@@ -69,6 +85,19 @@ mod tests {
         n1              Converged
         a-longer-name   -
         ");
+    }
+
+    #[test]
+    fn later_rows_line_up_with_earlier_ones() {
+        let mut widths = Widths::default();
+        for (name, expected) in
+            [("a-longer-name", "a-longer-name   x"), ("n1", "n1              x")]
+        {
+            let mut rows = table(["NAME", "PHASE"]);
+            rows.row([text(name), text("x")]);
+            let rendered = rows.render_within(false, &mut widths);
+            assert_eq!(rendered.lines().last(), Some(expected));
+        }
     }
 
     #[test]

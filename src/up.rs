@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     child::{Happened, Keeping, RESTART_AFTER},
     layout::{Layout, Node, Role, Wanted},
-    stage::Stage,
+    stage::{Stage, State},
 };
 use crate::{console::Console, daemon::Endings, exit::Failure, table};
 
@@ -87,7 +87,7 @@ impl Home {
 impl Args {
     /// Runs until told to end.
     pub(crate) async fn run(self, console: &Console) -> Result<(), Failure> {
-        let state = self.state_text()?;
+        let state = self.state()?;
         let home = Home::open(self.data)?;
         let is_new = !Layout::is_kept_in(home.path());
         let _lock = crate::daemon::lock(home.path())?;
@@ -109,9 +109,11 @@ impl Args {
         Ok(())
     }
 
-    fn state_text(&self) -> Result<Option<String>, Failure> {
+    fn state(&self) -> Result<Option<State>, Failure> {
         let read = |file: &PathBuf| {
-            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+            let text = std::fs::read_to_string(file);
+            let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+            Ok::<_, anyhow::Error>(State { file: file.display().to_string(), text })
         };
         Ok(self.state.as_ref().map(read).transpose()?)
     }

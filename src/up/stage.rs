@@ -31,13 +31,22 @@ pub(super) struct Stage {
     /// The name of each leaf.
     pub(super) leaves: Vec<String>,
     /// The manifests to apply.
-    pub(super) state: Option<String>,
+    pub(super) state: Option<State>,
+}
+
+/// Manifests, and the file that they are from.
+pub(super) struct State {
+    /// The file, or what stands for it.
+    pub(super) file: String,
+    /// YAML or JSON, many documents.
+    pub(super) text: String,
 }
 
 /// The built-in example for these leaves; nothing where there are none.
-pub(super) fn first_run(leaves: &[String]) -> Option<String> {
+pub(super) fn first_run(leaves: &[String]) -> Option<State> {
     let set = nodeset::fold(leaves.iter().map(String::as_str));
-    (!set.is_empty()).then(|| FIRST_RUN.replace(FIRST_RUN_NODES, &set))
+    let text = FIRST_RUN.replace(FIRST_RUN_NODES, &set);
+    (!set.is_empty()).then(|| State { file: "the built-in example".to_owned(), text })
 }
 
 impl Stage {
@@ -57,7 +66,8 @@ impl Stage {
         )
         .await;
         if let Some(state) = &self.state {
-            client.apply(state.clone(), &WriteQuery::default()).await?;
+            let applied = client.apply(state.text.clone(), &WriteQuery::default()).await;
+            applied.map_err(|error| Failure::from(error).within(&state.file))?;
         }
         self.until(
             total,

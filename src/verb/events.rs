@@ -10,7 +10,7 @@ use kraken_http::{
 use crate::{
     console::Console,
     exit::Failure,
-    fleet::reference,
+    fleet::{patient, reference},
     nodes::Nodes,
     output::{Format, Output, json_line, yaml},
 };
@@ -53,7 +53,7 @@ impl Args {
             return Ok(());
         }
         wanted.after = past.items.last().map(|event| event.cursor.clone());
-        let mut stream = client.events(wanted);
+        let mut stream = patient(client)?.events(wanted);
         loop {
             let event = stream.next().await?;
             if is_wanted(&event) {

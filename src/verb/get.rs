@@ -15,7 +15,7 @@ use crate::{
     fleet::{self, link, reference},
     nodes::Nodes,
     output::{Format, Output, json, json_line, lines, short, yaml},
-    table,
+    table::{self, Widths},
 };
 
 /// Characters of a reason in a table.
@@ -42,13 +42,14 @@ impl Args {
         let kind = fleet::kind(&self.kind);
         let list = client.get_objects(kind, &Nodes::listed(self.names.as_ref())).await?;
         let format = self.output.output;
+        let mut shown = Shown::new(format, console.has_colour());
         if list.items.is_empty() && matches!(format, Format::Table | Format::Wide) {
             console.note(nothing(kind));
         } else {
-            console.print(render(&list, format, console.has_colour())?)?;
+            console.print(shown.list(&list)?)?;
         }
         if self.watch {
-            return self.follow(client, list, console).await;
+            return self.follow(client, (shown, list.revision), console).await;
         }
         self.names.as_ref().map_or(Ok(()), |names| names.require(kind, &list))
     }
@@ -57,14 +58,13 @@ impl Args {
     async fn follow(
         &self,
         client: &Client,
-        list: List<ObjectView>,
+        (mut shown, revision): (Shown, u64),
         console: &Console,
     ) -> Result<(), Failure> {
         let (kind, query) = (fleet::kind(&self.kind), Nodes::listed(self.names.as_ref()));
-        let mut shown = Shown { format: self.output.output, rows: BTreeMap::new() };
-        shown.of(&list.items, console)?;
+        let client = fleet::patient(client)?;
         let mut watch = client.watch(WatchQuery {
-            from: Some(list.revision),
+            from: Some(revision),
             kinds: Some(kind.to_owned()),
             names: query.names.clone(),
             ..WatchQuery::default()
@@ -73,11 +73,12 @@ impl Args {
             let line = watch.next().await?;
             match (line.r#type, line.object) {
                 (WatchKind::Connected, _) => {
-                    let now = client.get_objects(kind, &query).await?;
-                    shown.print(&now.items, console)?;
+                    for object in client.get_objects(kind, &query).await?.items {
+                        shown.change(&object)?.map_or(Ok(()), |text| console.print(text))?;
+                    }
                 }
                 (WatchKind::Put, Some(object)) => match client.get(kind, &object.name).await {
-                    Ok(now) => shown.print(&[now], console)?,
+                    Ok(now) => shown.change(&now)?.map_or(Ok(()), |text| console.print(text))?,
                     // It was removed meanwhile, which another line tells.
                     Err(error) if error.code() == Some("no_such_object") => {}
                     Err(error) => return Err(error.into()),
@@ -104,57 +105,64 @@ fn nothing(kind: &str) -> String {
     }
 }
 
-/// What was printed of each object last.
+/// What was printed, so that what changes lines up with it and nothing is printed twice.
 struct Shown {
     format: Format,
-    rows: BTreeMap<String, String>,
+    colour: bool,
+    widths: Widths,
+    /// Of each object what was printed of it, ages left out: they change by themselves.
+    faces: BTreeMap<String, String>,
 }
 
 impl Shown {
-    /// Takes objects as printed.
-    fn of(&mut self, objects: &[ObjectView], console: &Console) -> Result<(), Failure> {
-        for object in objects {
-            let text = render_one(object, self.format, console.has_colour())?;
-            self.rows.insert(object.name.clone(), text);
-        }
-        Ok(())
+    fn new(format: Format, colour: bool) -> Self {
+        Self { format, colour, widths: Widths::default(), faces: BTreeMap::new() }
     }
 
-    /// Prints those of the objects that look otherwise than before.
-    fn print(&mut self, objects: &[ObjectView], console: &Console) -> Result<(), Failure> {
-        for object in objects {
-            let text = render_one(object, self.format, console.has_colour())?;
-            if self.rows.insert(object.name.clone(), text.clone()).as_ref() != Some(&text) {
-                console.print(text)?;
+    /// A list in the form that was asked for.
+    fn list(&mut self, list: &List<ObjectView>) -> Result<String, Failure> {
+        for object in &list.items {
+            self.is_news(object)?;
+        }
+        let now = SystemTime::now();
+        match self.format {
+            Format::Table => {
+                Ok(narrow(&list.items, now).render_within(self.colour, &mut self.widths))
             }
+            Format::Wide => Ok(wide(&list.items, now).render_within(self.colour, &mut self.widths)),
+            Format::Json => json(list),
+            Format::Yaml => yaml(list),
+            Format::Name => Ok(lines(list.items.iter().map(reference))),
         }
-        Ok(())
     }
-}
 
-/// A list in the form that was asked for.
-fn render(list: &List<ObjectView>, format: Format, colour: bool) -> Result<String, Failure> {
-    let now = SystemTime::now();
-    match format {
-        Format::Table => Ok(narrow(&list.items, now).render(colour)),
-        Format::Wide => Ok(wide(&list.items, now).render(colour)),
-        Format::Json => json(list),
-        Format::Yaml => yaml(list),
-        Format::Name => Ok(lines(list.items.iter().map(reference))),
+    /// One object that has changed, a row without the head, a document or a line; nothing where
+    /// what is printed of it has not.
+    fn change(&mut self, object: &ObjectView) -> Result<Option<String>, Failure> {
+        if !self.is_news(object)? {
+            return Ok(None);
+        }
+        let (now, items) = (SystemTime::now(), std::slice::from_ref(object));
+        let row = |table: String| lines(table.lines().skip(1));
+        Ok(Some(match self.format {
+            Format::Table => row(narrow(items, now).render_within(self.colour, &mut self.widths)),
+            Format::Wide => row(wide(items, now).render_within(self.colour, &mut self.widths)),
+            Format::Json => json_line(object)?,
+            Format::Yaml => format!("---\n{}", yaml(object)?),
+            Format::Name => lines([reference(object)]),
+        }))
     }
-}
 
-/// One object that has changed: a row without the head, a document or a line.
-fn render_one(object: &ObjectView, format: Format, colour: bool) -> Result<String, Failure> {
-    let now = SystemTime::now();
-    let items = std::slice::from_ref(object);
-    let row = |table: String| lines(table.lines().skip(1));
-    match format {
-        Format::Table => Ok(row(narrow(items, now).render(colour))),
-        Format::Wide => Ok(row(wide(items, now).render(colour))),
-        Format::Json => json_line(object),
-        Format::Yaml => Ok(format!("---\n{}", yaml(object)?)),
-        Format::Name => Ok(format!("{}\n", reference(object))),
+    fn is_news(&mut self, object: &ObjectView) -> Result<bool, Failure> {
+        let face = match self.format {
+            Format::Table | Format::Wide => {
+                let [phase, _, step, reason] = standing(object, SystemTime::UNIX_EPOCH);
+                [link(object), &phase, &step, &reason, &labels(object)].join("\n")
+            }
+            Format::Json | Format::Yaml => json_line(object)?,
+            Format::Name => String::new(),
+        };
+        Ok(self.faces.insert(object.name.clone(), face.clone()) != Some(face))
     }
 }
 
@@ -181,7 +189,6 @@ fn wide(items: &[ObjectView], now: SystemTime) -> table::Rows<10> {
     let mut rows = table::table(names);
     for object in items {
         let [phase, since, step, reason] = standing(object, now);
-        let labels: Vec<String> = object.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
         let attempts = object.status.as_ref().map(|status| status.attempts).unwrap_or_default();
         rows.row([
             table::text(&object.name),
@@ -189,7 +196,7 @@ fn wide(items: &[ObjectView], now: SystemTime) -> table::Rows<10> {
             table::phase(&phase),
             table::text(since),
             table::text(object.revision),
-            table::text(labels.join(",")),
+            table::text(labels(object)),
             table::text(attempts),
             table::text(step),
             table::text(reason),
@@ -209,6 +216,11 @@ fn standing(object: &ObjectView, now: SystemTime) -> [String; 4] {
         status.step.clone().unwrap_or_default(),
         why.cloned().unwrap_or_default(),
     ]
+}
+
+fn labels(object: &ObjectView) -> String {
+    let labels: Vec<String> = object.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    labels.join(",")
 }
 
 #[cfg(test)]
@@ -234,6 +246,10 @@ mod tests {
         serde_json::from_value(json!({ "revision": 9, "items": items, "continue": null })).unwrap()
     }
 
+    fn render(list: &List<ObjectView>, format: Format, colour: bool) -> Result<String, Failure> {
+        Shown::new(format, colour).list(list)
+    }
+
     #[test]
     fn a_list_has_its_forms() {
         insta::assert_snapshot!(render(&list(), Format::Table, false).unwrap(), @r#"
@@ -257,8 +273,21 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_is_a_row_without_head() {
-        let row = render_one(&list().items[1], Format::Table, false).unwrap();
-        assert_eq!(row, "n2     UP     -       -       -      -\n");
+    fn what_changes_is_one_row_in_line_with_the_list() {
+        let mut list = list();
+        let mut shown = Shown::new(Format::Table, false);
+        shown.list(&list).unwrap();
+        let object = &mut list.items[0];
+        let mut status = object.status.take().unwrap();
+        status.since = "1970-01-01T00:00:00.000Z".to_owned();
+        object.status = Some(status.clone());
+        assert_eq!(shown.change(object).unwrap(), None, "only its age has changed");
+        status.phase = "Stuck".to_owned();
+        status.since = "2999-01-01T00:00:00.000Z".to_owned();
+        object.status = Some(status);
+        let row = "n1     UP     Stuck        0s      service/Start(web)   command \"nginx\" was not \
+                   found\n";
+        assert_eq!(shown.change(object).unwrap().as_deref(), Some(row));
+        assert_eq!(shown.change(object).unwrap(), None);
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::{
     console::Console,
     exit::{Exit, Failure},
-    fleet::{is_attached, is_converged, reference},
+    fleet::{is_attached, is_converged, patient, reference},
     nodes::Nodes,
 };
 
@@ -91,16 +91,19 @@ impl Args {
         let deadline = Instant::now() + self.timeout;
         let mut progress = console.progress();
         let mut standing = None;
+        let mut client = client.clone();
         let waited = async {
             loop {
                 let begun = Instant::now();
-                let now = self.look(client).await?;
+                let now = self.look(&client).await?;
                 let what = format!("nodes {}", self.r#for.done());
                 progress.detail(&what, now.done, now.total, &now.worst());
                 if now.open.is_empty() {
                     return Ok::<_, Failure>(now.total);
                 }
-                standing = Some(now);
+                if standing.replace(now).is_none() {
+                    client = patient(&client)?;
+                }
                 sleep_until(begun + LOOK_INTERVAL).await;
             }
         };
