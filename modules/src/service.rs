@@ -120,7 +120,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 /// What a process is started with, below `/services/*`: the inputs of `spec`.
 const SPEC_INPUTS: [&str; 5] = ["command", "args", "env/*", "folder", "user"];
 
-/// The actor: a mailbox round a [`Keeper`]. Restarted by the module host; loses nothing.
+/// The actor: a mailbox round a `Keeper`. Restarted by the module host; loses nothing.
 pub struct Service {
     keeper: Arc<Keeper>,
     on_shutdown: OnShutdown,
