@@ -201,7 +201,9 @@ async fn until(state: &StateHandle, of: &str, what: &str, holds: impl Fn(&Seen) 
     };
     match timeout(BOUND, looking).await {
         Ok(seen) => seen,
-        Err(elapsed) => panic!("{elapsed}: not within {BOUND:?}: {what}; seen: {:?}", seen(state, of).await),
+        Err(elapsed) => {
+            panic!("{elapsed}: not within {BOUND:?}: {what}; seen: {:?}", seen(state, of).await)
+        }
     }
 }
 
