@@ -171,7 +171,11 @@ impl Simulation {
         tokio::time::sleep(latency).await;
         match fate {
             Fate::Hangs => std::future::pending().await,
-            Fate::Fails => Err(MutateError::transient("the simulated machine did not do it")),
+            Fate::Fails => {
+                let failed = self.world.change(name, |machine| change.fail(machine));
+                failed.map_err(MutateError::transient)?;
+                Err(MutateError::transient("the simulated machine did not do it"))
+            }
             Fate::Lies => Ok(()),
             Fate::Succeeds => {
                 let changed = self.world.change(name, |machine| change.apply(machine));
@@ -212,6 +216,15 @@ impl Change {
             (Self::Boot, Phys::On) => machine.run = Run::Sync,
             (Self::Reset, Phys::On) if machine.run == Run::Error => machine.run = Run::Init,
             (Self::Boot | Self::Reset | Self::Nothing, _) => {}
+        }
+    }
+}
+
+impl Change {
+    /// A system that does not come up says so; power that does not come says nothing.
+    fn fail(self, machine: &mut Machine) {
+        if self == Self::Boot && machine.phys == Phys::On {
+            machine.run = Run::Error;
         }
     }
 }

@@ -67,6 +67,18 @@ fn faults_are_what_the_configuration_says() {
 }
 
 #[test]
+fn a_boot_that_fails_leaves_an_error_that_a_reset_clears() {
+    let config = json!({ "mutations": { "Boot": { "fail": 1.0 } } });
+    for (mutations, run, succeeds) in
+        [(&["PowerOn", "Boot"][..], "ERROR", false), (&["PowerOn", "Boot", "Reset"], "INIT", true)]
+    {
+        let (outcome, seen) = harness::run(Time::Paused, walk(config.clone(), mutations));
+        assert_eq!(outcome.is_ok(), succeeds, "{mutations:?}");
+        assert_eq!(seen[1], Some(run.into()), "{mutations:?}");
+    }
+}
+
+#[test]
 fn a_cycle_is_seen_on_its_way() {
     harness::run(Time::Paused, async {
         let config = json!({ "every": { "latency_min_ms": 1_000, "latency_max_ms": 1_000 } });
