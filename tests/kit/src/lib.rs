@@ -1,1 +1,24 @@
-//! Placeholder of the first build.
+//! Support for tests of the whole system: clusters of real processes of the very binary that ships,
+//! conditions with a bound, readings of the machine's processes, and checks of what was written
+//! against what is read.
+//!
+//! Tests with it take real time, so that [`wait_until`] is the only place that sleeps, and
+//! [`lock::Lock`] lets one cluster run at a time.
+
+pub mod cli;
+pub mod cluster;
+pub mod edge;
+pub mod history;
+pub mod job;
+pub mod lab;
+pub mod lock;
+mod needs;
+pub mod ports;
+pub mod process;
+mod wait;
+pub mod writer;
+
+pub use self::{
+    needs::{is_root, measured, needs},
+    wait::wait_until,
+};

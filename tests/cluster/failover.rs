@@ -1,0 +1,72 @@
+//! The leading member is killed: writes go on through every other one, and nothing is disturbed.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use kraken_testkit::{
+    cluster::{Shape, TestCluster},
+    edge::call,
+    measured, wait_until,
+    writer::{Writers, registers},
+};
+use serde_json::json;
+
+use crate::{
+    KRAKEN,
+    manifests::{CONVERGED_MAX, web},
+};
+
+/// What is promised.
+const FAILOVER_MAX: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_go_on_within_two_seconds_of_the_leaders_death() -> Result<()> {
+    let mut cluster = TestCluster::start(KRAKEN, &Shape::of(3, 2)).await?;
+    cluster.edge()?.apply(&web("n[1-2]")).await?;
+    cluster.converged(&["n1", "n2"], CONVERGED_MAX).await?;
+    let services = cluster.services().await?;
+    assert_eq!(services.len(), 2);
+    let writers = Writers::start(4, |_| cluster.edge())?;
+    writers.progress(50, CONVERGED_MAX).await?;
+
+    let leader = cluster.leader().await?;
+    let others: Vec<String> =
+        cluster.members().into_iter().filter(|member| *member != leader).collect();
+    let since = Instant::now();
+    cluster.kill9(&leader)?;
+    for other in &others {
+        let edge = cluster.edge_of(other)?;
+        let labelled = json!({ "name": format!("after-{other}") });
+        wait_until(&format!("{other} takes a write"), FAILOVER_MAX, async || {
+            let answer = edge.ask(call("POST", "/v1/nodes")?.json(&labelled)).await?;
+            // A try whose answer was lost may have been carried out.
+            ensure!(answer.is_success() || answer.status == 409, "{answer:?}");
+            Ok(())
+        })
+        .await?;
+        ensure!(since.elapsed() < FAILOVER_MAX, "{other} took {:?}", since.elapsed());
+        measured(
+            format!("first write through {other} after kill -9 of the leader"),
+            since.elapsed(),
+        );
+    }
+    assert_ne!(cluster.leader().await?, leader);
+    writers.progress(50, CONVERGED_MAX).await?;
+
+    cluster.start_node(&leader)?;
+    writers.progress(50, CONVERGED_MAX).await?;
+    let history = writers.stop().await?;
+    assert!(history.len() >= 150);
+    history.check(&registers(&cluster.edge()?, "linearizable").await?)?;
+    let back = cluster.edge_of(&leader)?;
+    wait_until("the killed member has caught up", CONVERGED_MAX, async || {
+        history.check(&registers(&back, "stale").await?)
+    })
+    .await?;
+    history.check(&registers(&back, "linearizable").await?)?;
+
+    cluster.ready().await?;
+    cluster.converged(&["n1", "n2"], CONVERGED_MAX).await?;
+    assert_eq!(cluster.services().await?, services, "no managed process was started again");
+    cluster.pass()
+}

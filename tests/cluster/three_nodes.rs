@@ -1,0 +1,1 @@
+//! The deployment for three machines in `examples/three_nodes`.

@@ -1,0 +1,366 @@
+//! A cluster of real processes: members m1, m2, .. and leaves n1, n2, .. of the very binary that
+//! ships, each with a folder and ports of its own that it keeps over its restarts.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use kraken_http::view::ObjectView;
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    cli::Cli,
+    edge::Edge,
+    job::Job,
+    lock::Lock,
+    ports,
+    process::{Process, Sweep},
+    wait_until,
+};
+
+/// How long a cluster may take until all is attached.
+const READY_MAX: Duration = Duration::from_mins(1);
+
+/// What a cluster is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Shape {
+    /// How many members.
+    pub members: usize,
+    /// How many leaves.
+    pub leaves: usize,
+    /// Data folders that are elsewhere, by node.
+    pub data: BTreeMap<String, PathBuf>,
+}
+
+impl Shape {
+    /// So many members and leaves.
+    pub fn of(members: usize, leaves: usize) -> Self {
+        Self { members, leaves, data: BTreeMap::new() }
+    }
+}
+
+/// A cluster. When it is dropped, every process that belongs to its folder is ended, the managed ones
+/// included; unless it [passed](Self::pass), the logs are shown.
+#[derive(Debug)]
+pub struct TestCluster {
+    nodes: BTreeMap<String, Node>,
+    program: PathBuf,
+    passed: bool,
+    // In the order in which they go: the processes, the folder, the right to run at all.
+    _sweep: Sweep,
+    folder: TempDir,
+    _lock: Lock,
+}
+
+#[derive(Debug)]
+struct Node {
+    job: Job,
+    http: Option<SocketAddr>,
+}
+
+/// The addresses of a member.
+#[derive(Debug, Clone, Copy)]
+struct Addresses {
+    http: SocketAddr,
+    raft: SocketAddr,
+    sync: SocketAddr,
+}
+
+impl TestCluster {
+    /// Starts a cluster and waits until all members vote and all leaves are attached.
+    pub async fn start(program: &str, shape: &Shape) -> Result<Self> {
+        let mut cluster = Self::prepare(program, shape)?;
+        for node in cluster.nodes.values_mut() {
+            node.job.start()?;
+        }
+        cluster.ready().await?;
+        Ok(cluster)
+    }
+
+    /// The same, with nothing started yet.
+    pub fn prepare(program: &str, shape: &Shape) -> Result<Self> {
+        let lock = Lock::take()?;
+        let folder = tempfile::Builder::new().prefix("kraken-cluster-").tempdir()?;
+        let addresses = (0..shape.members).map(|_| {
+            Ok(Addresses { http: ports::free()?, raft: ports::free()?, sync: ports::free()? })
+        });
+        let addresses = addresses.collect::<Result<Vec<Addresses>>>()?;
+        let mut cluster = Self {
+            nodes: BTreeMap::new(),
+            program: program.into(),
+            passed: false,
+            _sweep: Sweep::of(folder.path()),
+            folder,
+            _lock: lock,
+        };
+        for (index, member) in addresses.iter().enumerate() {
+            let founder = addresses.first().filter(|_| index > 0);
+            let config = member_config(*member, founder);
+            cluster.add(&format!("m{}", index + 1), "server", &config, shape)?;
+        }
+        for leaf in 1..=shape.leaves {
+            cluster.add(&format!("n{leaf}"), "agent", &leaf_config(&addresses), shape)?;
+        }
+        for (index, member) in addresses.iter().enumerate() {
+            let node = cluster.nodes.get_mut(&format!("m{}", index + 1));
+            node.context("a member")?.http = Some(member.http);
+        }
+        Ok(cluster)
+    }
+
+    fn add(&mut self, name: &str, verb: &str, config: &str, shape: &Shape) -> Result<()> {
+        let folder = self.folder.path().join(name);
+        fs::create_dir(&folder)?;
+        let data = shape.data.get(name).cloned().unwrap_or_else(|| folder.join("data"));
+        let file = folder.join("kraken.toml");
+        let data = data.display();
+        fs::write(&file, format!("[node]\nname = \"{name}\"\ndata = \"{data}\"\n{config}"))?;
+        let job = Job::new(name, &self.program, &folder);
+        let job = job.args([verb, "--exit-with-parent", "--config"]).args([file]);
+        self.nodes.insert(name.to_owned(), Node { job, http: None });
+        Ok(())
+    }
+
+    /// Waits until all members vote and can serve, and all leaves are attached.
+    pub async fn ready(&self) -> Result<()> {
+        let (members, leaves) = (self.members(), self.leaves());
+        let edge = self.edge()?;
+        wait_until("all members vote", READY_MAX, async || {
+            let quorum = edge.cluster().await?;
+            let voters = quorum.members.iter().filter(|member| member.voter).count();
+            ensure!(voters == members.len() && quorum.leader.is_some(), "{quorum:?}");
+            Ok(())
+        })
+        .await?;
+        for member in &members {
+            let edge = self.edge_of(member)?;
+            wait_until(&format!("{member} can serve"), READY_MAX, async || {
+                Ok(edge.client().ready().await?)
+            })
+            .await?;
+        }
+        let leaves: Vec<&str> = leaves.iter().map(String::as_str).collect();
+        self.linked(&leaves, "UP", READY_MAX).await.map(drop)
+    }
+
+    /// The folder of all.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The names of the members.
+    pub fn members(&self) -> Vec<String> {
+        self.names(|node| node.http.is_some())
+    }
+
+    /// The names of the leaves.
+    pub fn leaves(&self) -> Vec<String> {
+        self.names(|node| node.http.is_none())
+    }
+
+    fn names(&self, which: impl Fn(&Node) -> bool) -> Vec<String> {
+        let chosen = self.nodes.iter().filter(|(_, node)| which(node));
+        chosen.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// What a node is run by.
+    pub fn job(&self, name: &str) -> Result<&Job> {
+        Ok(&self.nodes.get(name).with_context(|| format!("there is no {name}"))?.job)
+    }
+
+    fn job_mut(&mut self, name: &str) -> Result<&mut Job> {
+        Ok(&mut self.nodes.get_mut(name).with_context(|| format!("there is no {name}"))?.job)
+    }
+
+    /// The URL of a member.
+    pub fn url(&self, member: &str) -> Result<String> {
+        let http = self.nodes.get(member).and_then(|node| node.http);
+        Ok(format!("http://{}", http.with_context(|| format!("{member} is no member"))?))
+    }
+
+    fn urls(&self) -> Vec<String> {
+        let all = self.nodes.values().filter_map(|node| node.http);
+        all.map(|http| format!("http://{http}")).collect()
+    }
+
+    /// A client of all members, of which any may answer.
+    pub fn edge(&self) -> Result<Edge> {
+        Edge::new(&self.urls())
+    }
+
+    /// A client of one member.
+    pub fn edge_of(&self, member: &str) -> Result<Edge> {
+        Edge::new(&[self.url(member)?])
+    }
+
+    /// The command line of a person at another terminal.
+    pub fn cli(&self) -> Cli {
+        Cli::new(&self.program, &self.urls())
+    }
+
+    /// Starts a node that does not run.
+    pub fn start_node(&mut self, name: &str) -> Result<Process> {
+        self.job_mut(name)?.start()
+    }
+
+    /// Ends a node at once, as a crash does.
+    pub fn kill9(&mut self, name: &str) -> Result<()> {
+        self.job_mut(name)?.kill9()
+    }
+
+    /// Asks a node to end, and waits until it has in good order.
+    pub async fn terminate(&mut self, name: &str, bound: Duration) -> Result<()> {
+        let job = self.job_mut(name)?;
+        job.signal(Signal::SIGTERM)?;
+        let status = job.end_within(bound).await?;
+        ensure!(status.success(), "{name} ended with {status}; {}", job.tail());
+        Ok(())
+    }
+
+    /// Waits until a node has ended by itself, and returns its exit code.
+    pub async fn ended(&mut self, name: &str, bound: Duration) -> Result<Option<i32>> {
+        Ok(self.job_mut(name)?.end_within(bound).await?.code())
+    }
+
+    /// Stops a node where it is, without its knowledge.
+    pub fn pause(&self, name: &str) -> Result<()> {
+        self.job(name)?.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a paused node go on.
+    pub fn resume(&self, name: &str) -> Result<()> {
+        self.job(name)?.signal(Signal::SIGCONT)
+    }
+
+    /// The member that leads now, once it says so itself.
+    pub async fn leader(&self) -> Result<String> {
+        wait_until("a member leads", Duration::from_secs(15), async || {
+            for member in self.members() {
+                let runs = self.job(&member)?.process().is_ok();
+                let edge = self.edge_of(&member)?;
+                if runs && edge.cluster().await.is_ok_and(|quorum| quorum.role == "LEADER") {
+                    return Ok(member);
+                }
+            }
+            bail!("nobody does")
+        })
+        .await
+    }
+
+    /// Waits until the link of nodes is as said; returns how long that took.
+    pub async fn linked(&self, nodes: &[&str], link: &str, bound: Duration) -> Result<Duration> {
+        let (since, edge) = (Instant::now(), self.edge()?);
+        wait_until(&format!("the link of {nodes:?} is {link}"), bound, async || {
+            let seen = edge.nodes().await?;
+            for node in nodes {
+                let now = seen.get(*node).map(|view| text(view, "/link"));
+                ensure!(now.as_deref() == Some(link), "that of {node} is {now:?}");
+            }
+            Ok(since.elapsed())
+        })
+        .await
+    }
+
+    /// Waits until nodes have converged, all that was written to them before included; returns how
+    /// all nodes are then.
+    pub async fn converged(
+        &self,
+        nodes: &[&str],
+        bound: Duration,
+    ) -> Result<BTreeMap<String, ObjectView>> {
+        let edge = self.edge()?;
+        wait_until(&format!("{nodes:?} have converged"), bound, async || {
+            let seen = edge.nodes().await?;
+            for node in nodes {
+                let view = seen.get(*node).with_context(|| format!("there is no {node}"))?;
+                let status = view.status.as_ref();
+                let status = status.with_context(|| format!("nobody decides for {node}"))?;
+                let there = status.phase == "Converged" && status.revision >= view.revision;
+                ensure!(there, "{node} at {}: {status:?}, seen: {:?}", view.revision, view.dsc);
+            }
+            Ok(seen)
+        })
+        .await
+    }
+
+    /// The managed processes, by node and service, of which each that is told as running is read
+    /// from the machine as well.
+    pub async fn services(&self) -> Result<BTreeMap<(String, String), Process>> {
+        services(&self.edge()?.nodes().await?)
+    }
+
+    /// The test has come to its end: there is nothing to show. A defect that a node survived counts
+    /// as a failure all the same.
+    pub fn pass(mut self) -> Result<()> {
+        for node in self.nodes.values() {
+            let errors = node.job.errors();
+            let defect = errors.lines().find(|line| line.contains("panicked at"));
+            ensure!(defect.is_none(), "{}: {defect:?}", node.job.name());
+        }
+        self.passed = true;
+        Ok(())
+    }
+}
+
+/// The managed processes that nodes tell of, by node and service, each read from the machine.
+pub fn services(
+    nodes: &BTreeMap<String, ObjectView>,
+) -> Result<BTreeMap<(String, String), Process>> {
+    let mut found = BTreeMap::new();
+    for (node, view) in nodes {
+        let services = view.dsc.as_ref().and_then(|dsc| dsc.get("services")?.as_object());
+        for (service, seen) in services.into_iter().flatten() {
+            let Some(pid) = seen.get("pid").and_then(serde_json::Value::as_i64) else { continue };
+            let process = Process::of(i32::try_from(pid)?);
+            let process =
+                process.with_context(|| format!("{service} of {node}: no process {pid}"))?;
+            found.insert((node.clone(), service.clone()), process);
+        }
+    }
+    Ok(found)
+}
+
+/// What was seen of a node at a path, as text; empty where it is unknown.
+pub fn text(view: &ObjectView, path: &str) -> String {
+    let seen = view.dsc.as_ref().and_then(|dsc| dsc.pointer(path));
+    match seen {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    }
+}
+
+impl Drop for TestCluster {
+    fn drop(&mut self) {
+        for node in self.nodes.values().filter(|_| !self.passed) {
+            // Nobody to show it to is no other failure.
+            drop(writeln!(io::stderr(), "--- {}", node.job.tail()));
+        }
+        // The processes first: then what they kept, and then the folder.
+        self.nodes.clear();
+    }
+}
+
+fn member_config(own: Addresses, founder: Option<&Addresses>) -> String {
+    let Addresses { http, raft, sync } = own;
+    let cluster = match founder {
+        None => "init = true".to_owned(),
+        Some(founder) => format!("join = [\"{}\"]", founder.raft),
+    };
+    format!(
+        "[http]\nlisten = \"{http}\"\n[raft]\nlisten = \"{raft}\"\n[sync]\nlisten = \"{sync}\"\n\
+         [cluster]\n{cluster}\n"
+    )
+}
+
+fn leaf_config(members: &[Addresses]) -> String {
+    let parents: Vec<String> = members.iter().map(|member| member.sync.to_string()).collect();
+    format!("[agent]\nparents = {parents:?}\n")
+}
