@@ -55,8 +55,17 @@ pub(super) async fn check(
     documents: &[Document],
     defaults: &Defaults,
 ) -> Result<(), Problem> {
-    let catalog = |store: &Store| store.catalog().clone();
-    let catalog = call.read(Consistency::Stale, catalog).await?;
+    let of = |store: &Store| store.catalog().clone();
+    let held = call.read(Consistency::Stale, of).await?;
+    if faults(&held, documents).is_empty() {
+        return Ok(());
+    }
+    // What this member holds may be older than what is declared: nobody is told a fault by it.
+    let catalog = call.read(Consistency::Linearizable, of).await?;
+    if catalog.kinds().next().is_none() {
+        let why = "the members have not declared their modules yet";
+        return Err(Problem::Unavailable(why.to_owned()));
+    }
     let faults = faults(&catalog, documents);
     if faults.is_empty() {
         return Ok(());

@@ -34,7 +34,8 @@ fn health(call: &Call) -> Result<Response, Problem> {
 
 async fn ready(call: Call) -> Result<Response, Problem> {
     let api = &call.shared.api;
-    let revision = call.read(Consistency::Stale, Store::revision).await?;
+    let look = |store: &Store| (store.revision(), store.catalog().kinds().next().is_some());
+    let (revision, is_declared) = call.read(Consistency::Stale, look).await?;
     if api.quorum.status().cluster.is_none() {
         let why = "this member belongs to no cluster yet; found one with cluster init, or join one";
         return Err(Problem::Unavailable(why.to_owned()));
@@ -43,6 +44,10 @@ async fn ready(call: Call) -> Result<Response, Problem> {
     let Some(leader) = leadership.leader else {
         return Err(Problem::Unavailable("no leader is known".to_owned()));
     };
+    if !is_declared {
+        let why = "the members have not declared their modules yet";
+        return Err(Problem::Unavailable(why.to_owned()));
+    }
     if call.shared.shutdown.is_cancelled() {
         return Err(Problem::Unavailable("the server is stopping".to_owned()));
     }
