@@ -21,9 +21,10 @@
 //! Commands are a program and its arguments; for a script write `["sh", "-c", "..."]`. They may use
 //! `${node.name}`, `${exec.name}` and `${exec.data}`, the folder that is the exec's own. Their
 //! environment is PATH, LANG, HOME (and TZ where the agent has one), then `env`, then KRAKEN_NODE
-//! and KRAKEN_EXEC: nothing else of the agent's. They read nothing, and run in a process group that
-//! is killed when their time is over or the attempt is cancelled. What they leave in the background
-//! after a good end is left alone; a process that is to be kept is a service.
+//! and KRAKEN_EXEC, and for `apply` the mark of its run: nothing else of the agent's. They read
+//! nothing, and run in a process group that is killed when their time is over or the attempt is
+//! cancelled. What they leave in the background when they end by themselves is left alone; a process
+//! that is to be kept is a service.
 //!
 //! A node carries out one mutation of its own at a time: while `apply` runs, nothing else is begun
 //! there. What takes long should be started by `apply` and waited for by `check`.
@@ -55,8 +56,9 @@
 //! | one that was cut short: cancelled, or its agent was killed | PENDING |
 //! | something that cannot be read | FAILED until it is removed: it may have been done |
 //!
-//! A run that was cut short is begun anew, after what is left of it has been killed. So `apply` may
-//! be run more than once, but never twice at a time, and never again after it ended with 0.
+//! Before `apply` is run again, what is left of a run that did not end by itself is killed: every
+//! process that carries its mark. So it may be run more than once, but never twice at a time, and
+//! never again after it ended with 0.
 //!
 //! # Mutations
 //!
@@ -103,7 +105,7 @@ const SPEC_INPUTS: [&str; 4] = ["check", "apply", "env/*", "folder"];
 /// The actor: a mailbox round a [`Runner`]. Restarted by the module host; loses what it runs.
 pub struct Exec {
     runner: Arc<Runner>,
-    /// Ends the checks that still run when the actor does.
+    /// Ends what still runs when the actor ends.
     _ending: DropGuard,
 }
 

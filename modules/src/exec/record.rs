@@ -119,9 +119,9 @@ impl Record {
         self.spec == spec && self.end.as_ref().is_some_and(|end| end.failure.is_none())
     }
 
-    /// Whether it was cut short.
-    pub(super) fn is_cut(&self) -> bool {
-        self.end.is_none()
+    /// Whether the command came to an end of its own, and was neither killed nor cut short.
+    pub(super) fn ended_by_itself(&self) -> bool {
+        self.end.as_ref().is_some_and(|end| end.exit_code.is_some())
     }
 }
 
@@ -278,6 +278,9 @@ mod tests {
         ] {
             assert_eq!(record.has_done(spec), done, "{record:?}");
         }
-        assert!(cut.is_cut() && !good.is_cut());
+        let killed = Record { end: Some(End { exit_code: None, failure: None }), ..record() };
+        for (record, by_itself) in [(good, true), (record(), true), (cut, false), (killed, false)] {
+            assert_eq!(record.ended_by_itself(), by_itself, "{record:?}");
+        }
     }
 }

@@ -8,7 +8,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,7 +56,7 @@ pub(super) struct Runner {
     /// By name.
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
     checks: Semaphore,
-    /// Ends the checks of looks.
+    /// Ends what runs.
     ending: CancellationToken,
 }
 
@@ -62,6 +65,8 @@ struct Slot {
     name: Name,
     folder: Folder,
     wish: Mutex<Wish>,
+    /// A look at it waits or runs: another would find no more.
+    is_looked_at: AtomicBool,
     /// Held by whoever runs its commands.
     known: tokio::sync::Mutex<Known>,
 }
@@ -75,6 +80,21 @@ struct Known {
     checked: Option<(String, Checked)>,
     /// The digest of what was last seen to be done.
     done: Option<String>,
+}
+
+/// The one look at an exec, from when it is asked for to its end.
+struct Looking(Arc<Slot>);
+
+impl Looking {
+    fn begin(slot: Arc<Slot>) -> Option<Self> {
+        (!slot.is_looked_at.swap(true, Ordering::AcqRel)).then_some(Self(slot))
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.is_looked_at.store(false, Ordering::Release);
+    }
 }
 
 /// What came of an attempt.
@@ -93,7 +113,7 @@ impl Runner {
         })
     }
 
-    /// Ends the checks of looks once it fires.
+    /// Ends what runs once it fires.
     pub(super) fn ending(&self) -> CancellationToken {
         self.ending.clone()
     }
@@ -106,8 +126,11 @@ impl Runner {
         for name in &asked {
             match Name::new(name) {
                 Ok(name) => {
-                    let (runner, slot) = (self.clone(), self.slot(&name, object));
-                    looks.push(tokio::spawn(async move { runner.look(&slot, uid).await }));
+                    let looking = Looking::begin(self.slot(&name, object));
+                    looks.extend(looking.map(|looking| {
+                        let runner = self.clone();
+                        tokio::spawn(async move { runner.look(&looking.0, uid).await })
+                    }));
                 }
                 Err(error) => self.report_misnamed(uid, name, &error.to_string()).await,
             }
@@ -139,6 +162,8 @@ impl Runner {
             biased;
             outcome = self.apply(&slot, &wish, &mut known, ask) => outcome,
             () = ask.cancel.cancelled() => Err(MutateError::Cancelled),
+            // Another actor follows, and is the one to tell.
+            () = self.ending.cancelled() => return Err(MutateError::Cancelled),
         };
         self.report(&slot, ask.object.uid, &wish, &mut known).await;
         outcome
@@ -267,6 +292,7 @@ impl Runner {
             name: name.clone(),
             folder,
             wish: Mutex::new(wish),
+            is_looked_at: AtomicBool::new(false),
             known: tokio::sync::Mutex::new(known),
         });
         slots.insert(name.to_string(), slot.clone());
@@ -321,9 +347,11 @@ async fn run_check(slot: &Slot, command: Command, limit: Duration) -> Checked {
     }
 }
 
-/// Kills what is left of a run that was cut short.
+/// Kills what is left of a run that did not end by itself.
 async fn end_leftovers(slot: &Slot, past: &Past) -> Outcome {
-    let Some(record) = past.record().filter(|record| record.is_cut()) else { return Ok(()) };
+    let Some(record) = past.record().filter(|record| !record.ended_by_itself()) else {
+        return Ok(());
+    };
     orphan::end_all(&slot.folder.run(&record.nonce)).await.map_err(|left| {
         MutateError::transient(format!("{left} processes of an earlier run do not end"))
     })

@@ -110,6 +110,14 @@ fn is_alive(pid: &str) -> bool {
     stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
 
+async fn until_dead(pid: &str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while is_alive(pid) {
+        assert!(tokio::time::Instant::now() < deadline, "{pid} still runs");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Waits until a file holds something, while the module works.
 async fn until_written(world: &mut World, name: &str) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
@@ -321,11 +329,7 @@ fn a_cancelled_run_is_killed_with_all_it_started_and_begun_anew() {
         assert_eq!(conduct, Conduct::Answered);
         assert!(outcome.is_err());
         assert_eq!(world.seen("state"), "PENDING");
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-        while is_alive(&world.text("pid")) {
-            assert!(tokio::time::Instant::now() < deadline, "it still runs");
-            tokio::task::yield_now().await;
-        }
+        until_dead(&world.text("pid")).await;
         fs::write(world.file("quick"), "").unwrap();
         world.apply().await.unwrap();
         world.check("DONE").await;
@@ -334,6 +338,40 @@ fn a_cancelled_run_is_killed_with_all_it_started_and_begun_anew() {
         assert!(is_alive(&world.text("pid")));
         let pid = world.text("pid").trim().parse().unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL).unwrap();
+    });
+}
+
+#[test]
+fn a_module_that_ends_takes_its_command_with_it() {
+    run(async {
+        let mut world = World::new(None, "test -e quick || { echo $$ > pid; sleep 600; }").await;
+        for crash in [true, false] {
+            let begun = world.exec.begin("Apply", &["tune"], &world.node);
+            until_written(&mut world, "pid").await;
+            let again = if crash { world.exec.crash().await } else { world.exec.restart().await };
+            again.unwrap();
+            assert!(world.exec.end(begun).await.0.is_err());
+            until_dead(&world.text("pid")).await;
+            fs::remove_file(world.file("pid")).unwrap();
+            world.check("PENDING").await;
+        }
+        fs::write(world.file("quick"), "").unwrap();
+        world.apply().await.unwrap();
+        world.check("DONE").await;
+    });
+}
+
+#[test]
+fn what_escapes_a_run_that_took_too_long_is_ended_before_the_next() {
+    run(async {
+        let escape = "test -e quick && exit; setsid sleep 600 & echo $! > pid; sleep 600";
+        let mut world = World::new(None, escape).await;
+        world.set("timeoutMs", 500);
+        world.apply().await.unwrap_err();
+        assert!(is_alive(&world.text("pid")));
+        fs::write(world.file("quick"), "").unwrap();
+        world.apply().await.unwrap();
+        until_dead(&world.text("pid")).await;
     });
 }
 
