@@ -3,11 +3,12 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use kraken_actors::quorum::{Commit, Consistency, Quorum, read};
-use kraken_engine::id::Revision;
+use kraken_engine::{id::Revision, store::Store};
 use tokio::sync::{
     broadcast::{Receiver, error::RecvError},
     watch,
@@ -23,8 +24,12 @@ pub(crate) const WATCH_CHANGES_MAX: usize = 100_000;
 #[derive(Clone)]
 pub(crate) struct Hub {
     ring: Arc<Mutex<Ring>>,
-    moved: watch::Receiver<u64>,
+    /// The revision up to which commits have come.
+    moved: watch::Receiver<Revision>,
 }
+
+/// How long a watcher waits for the commits that its server has applied already.
+const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
 /// Where a watcher is: the number of the next commit that it wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +77,7 @@ impl Hub {
             commits_max: commits_max.max(1),
         };
         let ring = Arc::new(Mutex::new(ring));
-        let (moving, moved) = watch::channel(0);
+        let (moving, moved) = watch::channel(quorum.status().revision);
         tokio::spawn(shutdown.run_until_cancelled_owned(keep(
             quorum,
             commits,
@@ -83,7 +88,7 @@ impl Hub {
     }
 
     fn ring<R>(&self, look: impl FnOnce(&Ring) -> R) -> R {
-        look(&self.ring.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&locked(&self.ring))
     }
 
     /// The position after all commits that were kept so far.
@@ -113,9 +118,19 @@ impl Hub {
         })
     }
 
-    /// Changes when commits come.
-    pub(crate) fn moved(&self) -> watch::Receiver<u64> {
+    /// The revision up to which commits have come; is told anew whenever some come.
+    pub(crate) fn moved(&self) -> watch::Receiver<Revision> {
         self.moved.clone()
+    }
+
+    /// Waits until the commits up to a revision have come. Where they take too long, a watcher that
+    /// starts all the same is told later if it has missed something.
+    pub(crate) async fn reached(&self, revision: Revision) {
+        let mut moved = self.moved();
+        let come = moved.wait_for(|reached| *reached >= revision);
+        if tokio::time::timeout(CATCH_UP_MAX, come).await.is_err() {
+            tracing::debug!(%revision, "commits are late");
+        }
     }
 }
 
@@ -151,28 +166,30 @@ async fn keep(
     quorum: Arc<dyn Quorum>,
     mut commits: Receiver<Arc<Commit>>,
     ring: Arc<Mutex<Ring>>,
-    moving: watch::Sender<u64>,
+    moving: watch::Sender<Revision>,
 ) {
-    let change = |change: &dyn Fn(&mut Ring)| {
-        change(&mut ring.lock().unwrap_or_else(PoisonError::into_inner));
-        moving.send_modify(|count| *count += 1);
-    };
     loop {
-        match commits.recv().await {
-            Ok(commit) => change(&|ring| ring.push(commit.clone())),
+        let reached = match commits.recv().await {
+            Ok(commit) => {
+                let reached = commit.revision;
+                locked(&ring).push(commit);
+                reached
+            }
             Err(RecvError::Lagged(missed)) => {
                 tracing::warn!(missed, "watchers must list again: commits came too fast");
-                let revision = read(
-                    quorum.as_ref(),
-                    Consistency::Stale,
-                    kraken_engine::store::Store::revision,
-                );
-                let floor = revision.await.unwrap_or_default();
-                change(&|ring| ring.forget(floor));
+                let read = read(quorum.as_ref(), Consistency::Stale, Store::revision);
+                let floor = read.await.unwrap_or_default();
+                locked(&ring).forget(floor);
+                floor
             }
             Err(RecvError::Closed) => return,
-        }
+        };
+        moving.send_modify(|moved| *moved = reached.max(*moved));
     }
+}
+
+fn locked(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
+    ring.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -201,7 +218,7 @@ mod tests {
             changes: 0,
             commits_max,
         };
-        Hub { ring: Arc::new(Mutex::new(ring)), moved: watch::channel(0).1 }
+        Hub { ring: Arc::new(Mutex::new(ring)), moved: watch::channel(Revision::new(10)).1 }
     }
 
     fn push(hub: &Hub, commit: Arc<Commit>) {

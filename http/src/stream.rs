@@ -3,7 +3,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -19,8 +19,10 @@ use warp::{
 
 use crate::{api::Shared, metrics::Alive, problem::Problem};
 
-/// Most lines that wait for one client.
-pub(crate) const STREAM_LINES_MAX: usize = 64;
+/// Lines are gathered until they are so many bytes, or until there is no other.
+pub(crate) const STREAM_CHUNK_BYTES: usize = 64 << 10;
+/// Most chunks that wait for one client. A chunk is at most one line over its size.
+pub(crate) const STREAM_CHUNKS_MAX: usize = 4;
 
 /// How lines are framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,7 @@ enum Framing {
 /// The writing end of a stream.
 pub(crate) struct Lines {
     sender: mpsc::Sender<Bytes>,
+    gathered: BytesMut,
     framing: Framing,
     _permit: OwnedSemaphorePermit,
     _alive: Alive,
@@ -56,31 +59,47 @@ pub(crate) fn open(
     } else {
         (Framing::Ndjson, "application/x-ndjson")
     };
-    let (sender, receiver) = mpsc::channel(STREAM_LINES_MAX);
+    let (sender, receiver) = mpsc::channel(STREAM_CHUNKS_MAX);
     let body = ReceiverStream::new(receiver).map(Ok::<Bytes, Infallible>);
     let mut response = warp::reply::stream(body).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let alive = Alive::new("kraken_http_streams");
-    Ok((Lines { sender, framing, _permit: permit, _alive: alive }, response))
+    let gathered = BytesMut::new();
+    Ok((Lines { sender, gathered, framing, _permit: permit, _alive: alive }, response))
 }
 
 impl Lines {
-    /// Writes a line; waits while the client is slow. `position` is what a client that comes back
-    /// says to go on from there.
+    /// Writes a line, which leaves with the next flush at the latest; waits while the client is slow.
+    /// `position` is what a client that comes back says to go on from there.
     pub(crate) async fn write(
-        &self,
+        &mut self,
         position: Option<&str>,
         line: &impl Serialize,
     ) -> Result<(), Gone> {
         let json = serde_json::to_string(line).map_err(|_| Gone)?;
-        let framed = match (self.framing, position) {
-            (Framing::Ndjson, _) => format!("{json}\n"),
-            (Framing::Sse, Some(position)) => format!("id: {position}\ndata: {json}\n\n"),
-            (Framing::Sse, None) => format!("data: {json}\n\n"),
-        };
-        self.sender.send(framed.into()).await.map_err(|_| Gone)
+        match (self.framing, position) {
+            (Framing::Ndjson, _) => self.gather(&[&json, "\n"]),
+            (Framing::Sse, Some(at)) => self.gather(&["id: ", at, "\ndata: ", &json, "\n\n"]),
+            (Framing::Sse, None) => self.gather(&["data: ", &json, "\n\n"]),
+        }
+        if self.gathered.len() < STREAM_CHUNK_BYTES { Ok(()) } else { self.flush().await }
+    }
+
+    fn gather(&mut self, texts: &[&str]) {
+        for text in texts {
+            self.gathered.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// Sends what was gathered; waits while the client is slow.
+    pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let chunk = self.gathered.split().freeze();
+        self.sender.send(chunk).await.map_err(|_| Gone)
     }
 
     /// Ends when the client has gone.

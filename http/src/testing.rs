@@ -268,9 +268,14 @@ impl Fixture {
 
     /// A member `m1` that is not founded, with limits of its own.
     pub async fn start_with(limits: Limits) -> Result<Self, ServeError> {
+        Self::start_named("m1", limits).await
+    }
+
+    /// A member that is not founded, with a name and limits of its own.
+    pub async fn start_named(name: &str, limits: Limits) -> Result<Self, ServeError> {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let refused = |why: &str| ServeError::Bind { listen, source: std::io::Error::other(why) };
-        let name = Name::new("m1").map_err(|_| refused("m1 is a name"))?;
+        let name = Name::new(name).map_err(|_| refused("that is no name"))?;
         let quorum = Arc::new(MemoryQuorum::new(name.clone()));
         let clock = Clock::new();
         let (state, stop) =

@@ -203,7 +203,7 @@ struct Follower {
 impl Follower {
     /// Writes events as they come until the client has gone. Without a position it starts with the
     /// newest `limit`.
-    async fn run(self, after: Option<u64>, limit: usize) {
+    async fn run(mut self, after: Option<u64>, limit: usize) {
         let mut arrivals = self.shared.api.state.arrivals();
         let Ok(mut after) = self.start(after, limit).await else { return };
         loop {
@@ -221,7 +221,8 @@ impl Follower {
                 }
                 () = tokio::time::sleep(self.shared.limits.heartbeat) => {
                     let line = json!({ "type": "BOOKMARK" });
-                    if self.lines.write(None, &line).await.is_err() {
+                    let written = self.lines.write(None, &line).await;
+                    if written.is_err() || self.lines.flush().await.is_err() {
                         return;
                     }
                 }
@@ -241,7 +242,7 @@ impl Follower {
     }
 
     /// Writes what has arrived after a number; returns the last number that was looked at.
-    async fn write_since(&self, mut after: u64) -> Result<u64, Gone> {
+    async fn write_since(&mut self, mut after: u64) -> Result<u64, Gone> {
         loop {
             let state = &self.shared.api.state;
             let page = state.events_since(after, EVENTS_PAGE_MAX).await.map_err(|_| Gone)?;
@@ -253,7 +254,7 @@ impl Follower {
             }
             match page.last() {
                 Some((last, _)) => after = *last,
-                None => return Ok(after),
+                None => return self.lines.flush().await.map(|()| after),
             }
         }
     }

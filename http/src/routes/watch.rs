@@ -117,13 +117,15 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     let state = &call.shared.api.state;
     let dirty = if wanted.dsc { state.watch_objects().await } else { Dirty::new() };
     let hub = &call.shared.hub;
+    let now = call.shared.api.quorum.status().revision;
+    hub.reached(from.map_or(now, |from| from.min(now))).await;
     let position = match from {
         None => hub.now(),
         Some(from) => hub
             .after(from)
             .map_err(|too_old| Problem::Gone { from: from.get(), oldest: too_old.oldest.get() })?,
     };
-    let revision = from.unwrap_or(call.shared.api.quorum.status().revision);
+    let revision = from.unwrap_or(now);
     let (lines, response) = open(&call.shared, &call.headers)?;
     let shared = call.shared.clone();
     let shutdown = shared.shutdown.clone();
@@ -152,7 +154,7 @@ impl Watcher {
         }
         loop {
             moved.mark_unchanged();
-            if self.write_commits().await.is_err() || self.write_dsc().await.is_err() {
+            if self.catch_up().await.is_err() {
                 return;
             }
             tokio::select! {
@@ -172,18 +174,26 @@ impl Watcher {
         }
     }
 
+    /// Writes all that has changed.
+    async fn catch_up(&mut self) -> Result<(), Gone> {
+        self.write_commits().await?;
+        self.write_dsc().await?;
+        self.lines.flush().await
+    }
+
     /// Waits until something was seen, and a little more for what comes with it.
     async fn marked(&self) {
         self.dirty.marked().await;
         tokio::time::sleep(COALESCE).await;
     }
 
-    async fn bookmark(&self) -> Result<(), Gone> {
-        self.write(Type::Bookmark, None, None).await
+    async fn bookmark(&mut self) -> Result<(), Gone> {
+        self.write(Type::Bookmark, None, None).await?;
+        self.lines.flush().await
     }
 
     async fn write(
-        &self,
+        &mut self,
         r#type: Type,
         state: Option<&'static str>,
         object: Option<&ObjectView>,
@@ -199,6 +209,7 @@ impl Watcher {
             match self.shared.hub.since(self.position, COMMITS_BATCH_MAX) {
                 Next::Lagged => {
                     self.write(Type::Lagged, None, None).await?;
+                    self.lines.flush().await?;
                     return Err(Gone);
                 }
                 Next::Commits(commits, _) if commits.is_empty() => return Ok(()),
@@ -260,7 +271,7 @@ impl Watcher {
     }
 
     /// Writes what the marked objects look like now.
-    async fn write_dsc(&self) -> Result<(), Gone> {
+    async fn write_dsc(&mut self) -> Result<(), Gone> {
         let marked: Vec<Uid> = self.dirty.take().into_iter().collect();
         for some in marked.chunks(OBJECTS_BATCH_MAX) {
             let some = some.to_vec();
@@ -273,7 +284,10 @@ impl Watcher {
             let (catalog, seen) = self.shared.api.state.read(look).await.map_err(|_| Gone)?;
             let now = self.shared.api.clock.wall();
             let setting = Setting { catalog: &catalog, shown: Shown::Dsc, now };
-            for (object, dsc) in seen.iter().filter(|(object, _)| self.wanted.takes(object)) {
+            for (object, dsc) in &seen {
+                if !self.wanted.takes(object) {
+                    continue;
+                }
                 let view = ObjectView::of(object, None, dsc, setting);
                 self.write(Type::Put, Some("dsc"), Some(&view)).await?;
             }

@@ -1,10 +1,14 @@
 //! The client: servers that are gone, servers that find no leader, answers that get lost.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use kraken_actors::quorum::QuorumError;
 use serde_json::json;
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::kit::{BOUND, fleet, manifests};
 use crate::{
@@ -12,10 +16,33 @@ use crate::{
     testing::Fixture,
 };
 
-/// An address where nobody listens.
-async fn nobody() -> String {
+/// An address where nobody listens, as long as the socket is held.
+fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    (socket, url)
+}
+
+/// A way to a server that can be cut: then connections are closed, and new ones at once.
+async fn road(to: SocketAddr) -> (String, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let cut = CancellationToken::new();
+    let is_cut = cut.clone();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let is_cut = is_cut.clone();
+            tokio::spawn(async move {
+                let carry = async {
+                    let mut far = TcpStream::connect(to).await?;
+                    tokio::io::copy_bidirectional(&mut near, &mut far).await
+                };
+                is_cut.run_until_cancelled(carry).await;
+            });
+        }
+    });
+    (url, cut)
 }
 
 fn hasty() -> Settings {
@@ -28,7 +55,8 @@ async fn servers_that_cannot_serve_are_passed_over() {
     let leaderless = Fixture::start(manifests()).await.unwrap();
     let fault = QuorumError::Unavailable("no leader is known".to_owned());
     leaderless.quorum.set_fault(Some(fault));
-    let servers = [nobody().await, leaderless.url(), fixture.url()];
+    let (_held, nobody) = nobody();
+    let servers = [nobody, leaderless.url(), fixture.url()];
     let client = Client::new(&servers).unwrap();
     assert_eq!(client.get_nodes(&ListQuery::default()).await.unwrap().items.len(), 4);
     let patched = client.patch("node", "n1", &json!({ "slots": 1 }), &WriteQuery::default()).await;
@@ -40,12 +68,13 @@ async fn patience_ends_and_says_what_every_server_said() {
     let (fixture, _) = fleet().await;
     let fault = QuorumError::Unavailable("no leader is known".to_owned());
     fixture.quorum.set_fault(Some(fault));
-    let client = Client::with(&[nobody().await, fixture.url()], hasty()).unwrap();
+    let (_held, nobody) = nobody();
+    let client = Client::with(&[nobody.clone(), fixture.url()], hasty()).unwrap();
     let error = client.get("node", "n1").await.unwrap_err();
     assert_eq!((error.code(), error.is_transient()), (Some("unavailable"), true));
     let text = error.to_string();
     assert!(text.contains("cannot be reached") && text.contains("no leader is known"), "{text}");
-    let client = Client::new(&[nobody().await]).unwrap();
+    let client = Client::new(&[nobody]).unwrap();
     let error = client.get("node", "n1").await.unwrap_err();
     assert!(error.is_unreachable(), "{error}");
     assert!(Client::new::<&str>(&[]).is_err());
@@ -88,8 +117,8 @@ async fn request_ids_are_all_different() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_go_on_at_another_server_and_none_is_shown_twice() {
     use kraken_engine::event::{EventKind, Happening};
-    let [first, second] =
-        [Fixture::start(manifests()).await.unwrap(), Fixture::start(manifests()).await.unwrap()];
+    let first = Fixture::start_named("m1", <_>::default()).await.unwrap();
+    let second = Fixture::start_named("m2", <_>::default()).await.unwrap();
     let happening = |text: &str| Happening {
         kind: EventKind::Module,
         uid: None,
@@ -101,11 +130,11 @@ async fn events_go_on_at_another_server_and_none_is_shown_twice() {
     // The other member has heard of it too.
     let known = first.state.newest_events(9).await.unwrap();
     second.state.keep(known.iter().map(|(_, event)| (**event).clone()).collect()).await;
-    let client = Client::new(&[first.url(), second.url()]).unwrap();
+    let (url, cut) = road(first.address).await;
+    let client = Client::new(&[url, second.url()]).unwrap();
     let mut events = client.events(EventsQuery::default());
     assert_eq!(timeout(BOUND, events.next()).await.unwrap().unwrap().text, "one");
-    first.shutdown.cancel();
-    timeout(BOUND, first.server.task).await.expect("stops").unwrap();
+    cut.cancel();
     second.state.record(happening("two")).await;
     assert_eq!(timeout(BOUND, events.next()).await.unwrap().unwrap().text, "two");
 }

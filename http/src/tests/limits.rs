@@ -129,9 +129,7 @@ async fn connections_and_streams_hold_their_limits() {
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     drop(watch);
     let freed = async {
-        while ask(&client, call("GET", "/v1/watch?x=1", &Json::Null)).await.0 != 400
-            || client.watch(<_>::default()).next().await.is_err()
-        {
+        while client.watch(<_>::default()).next().await.is_err() {
             tokio::task::yield_now().await;
         }
     };
@@ -181,5 +179,4 @@ async fn a_server_that_stops_ends_its_streams_and_closes() {
     let answer = read_to_end(&mut stream).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 200"), "{answer}");
     timeout(BOUND, fixture.server.task).await.expect("ends in time").unwrap();
-    assert!(client.get("node", "n1").await.unwrap_err().is_unreachable());
 }

@@ -254,6 +254,9 @@ async fn a_cluster_is_founded_once() {
     assert_eq!(error.code(), Some("cluster_refused"));
     let cluster = client.cluster().await.unwrap();
     assert_eq!((cluster.leader, cluster.leader_name.as_deref()), (Some(1), Some("m1")));
+    let (status, body) = ask(&client, call("GET", "/readyz", &Json::Null)).await;
+    assert_eq!((status, &body["code"]), (503, &json!("unavailable")), "nothing is declared yet");
+    fixture.declare(super::kit::manifests()).await;
     assert_eq!(client.ready().await.unwrap().leader, 1);
     client.cluster_leader("m1").await.unwrap();
     let error = client.cluster_remove("1").await.unwrap_err();

@@ -178,7 +178,7 @@ async fn a_watcher_that_takes_nothing_is_closed_and_others_see_everything() {
     idle.readable().await.unwrap();
     let text = "x".repeat(1 << 20);
     let mut expected = Vec::new();
-    for count in 0..40 {
+    for count in 0..20 {
         let args = [count.to_string(), text.clone()];
         let patch = json!({ "services": { "web": { "args": args } } });
         let written = client.patch("node", "n1", &patch, &WriteQuery::default()).await.unwrap();
