@@ -65,6 +65,8 @@ pub struct Fleet {
     /// Of the removed, oldest first.
     removals: VecDeque<Uid>,
     refused: u64,
+    /// The stamp of this life's beginning: what was seen before it counts as seen then.
+    born: Option<Stamp>,
     /// Nodes attached here: this node speaks for what they wrote.
     attached: BTreeSet<Name>,
 }
@@ -89,6 +91,7 @@ impl Fleet {
             removed: BTreeSet::new(),
             removals: VecDeque::new(),
             refused: 0,
+            born: None,
             attached: BTreeSet::new(),
         }
     }
@@ -195,8 +198,14 @@ impl Fleet {
         let Some(object) = self.objects.get(&uid) else { return touched };
         let schema = self.catalog.kind(&object.key.kind).map(|kind| &kind.schema);
         let dsc = Arc::make_mut(self.dsc.entry(uid).or_default());
+        let born = self.born.as_ref().filter(|born| stamp < *born);
+        let stamp = born.unwrap_or(stamp);
         for (path, value) in values {
             let held = dsc.get(path.as_str());
+            // A look that began before this life did, says nothing of what was seen in it.
+            if born.is_some_and(|born| held.is_some_and(|held| held.stamp >= *born)) {
+                continue;
+            }
             if held.is_some_and(|held| held.value == value && held.stamp.writer == self.me) {
                 dsc.confirm(&path, now);
                 continue;
@@ -250,9 +259,11 @@ impl Fleet {
         self.refused
     }
 
-    /// What this node has seen so far counts as seen at `stamp`: its clock was moved there, beyond what
-    /// it had stamped in an earlier life, which would win over what it sees in this one.
+    /// What this node has seen so far counts as seen at `stamp`, and so does what a look shows that has
+    /// begun: its clock was moved there, beyond what it had stamped in an earlier life, which would
+    /// win over what it sees in this one.
     pub fn restamp(&mut self, stamp: &Stamp) -> Touched {
+        self.born = Some(stamp.clone());
         let mut touched = Touched::default();
         for (uid, held) in &mut self.dsc {
             let own = |(path, observed): (&Path, &Observed)| {

@@ -20,7 +20,10 @@ mod site;
 mod tests;
 mod work;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use self::{
     chance::Chance, host::Faults, leader::Leader, leaf::Uplink, reality::Reality, site::Site,
@@ -166,6 +169,8 @@ struct World {
     term: Term,
     index: Revision,
     reality: Reality,
+    /// When lives began, by their own clocks.
+    births: BTreeSet<(Place, u64)>,
     links: u64,
     /// The latest moment at which a frame arrives, by link and direction: streams keep their order.
     arrivals: BTreeMap<(u64, bool), u64>,
@@ -192,6 +197,7 @@ impl World {
             term: Term::new(1),
             index: Revision::default(),
             reality: Reality::default(),
+            births: BTreeSet::new(),
             links: 0,
             arrivals: BTreeMap::new(),
             trace: Trace::new(),
@@ -330,9 +336,8 @@ impl World {
         if self.sites[place].is_up {
             return;
         }
-        let behind = self.chance.between(0, 20_000);
-        let skew = 8_000_i64.saturating_sub_unsigned(behind);
         let now = self.now;
+        let skew = self.skew(place);
         let catalog = self.store.catalog().clone();
         self.sites[place].start(now, skew, catalog);
         if place == LEADER {
@@ -343,6 +348,18 @@ impl World {
         let at = self.chance.between(0, TICK_MS);
         self.later(at, place, Event::Tick);
         self.later(0, place, Event::Poll);
+    }
+
+    /// By how much the clock of a node that starts now is wrong. Two lives never start at the same
+    /// moment of their clocks: attempt ids rest on that.
+    fn skew(&mut self, place: Place) -> i64 {
+        loop {
+            let behind = self.chance.between(0, 20_000);
+            let skew = 8_000_i64.saturating_sub_unsigned(behind);
+            if self.births.insert((place, self.now.saturating_add_signed(skew))) {
+                return skew;
+            }
+        }
     }
 
     /// Whether nothing has gone on for a while; asked now and then.

@@ -170,6 +170,17 @@ fn a_node_that_lived_before_stamps_anew_what_it_sees_in_this_life() {
 }
 
 #[test]
+fn a_look_that_began_before_this_life_counts_as_its_beginning() {
+    let mut fleet = fleet();
+    see(&mut fleet, "/power", "ON", 10);
+    fleet.restamp(&stamp(901, "n1"));
+    assert!(see(&mut fleet, "/power", "OFF", 20).is_empty(), "what was seen since then stands");
+    assert_eq!(see(&mut fleet, "/run", "UP", 20), ["/run"]);
+    assert_eq!(held(&fleet, "/run").unwrap().stamp, stamp(901, "n1"));
+    assert_eq!(see(&mut fleet, "/power", "OFF", 902), ["/power", "/run"]);
+}
+
+#[test]
 fn a_session_that_stands_confirms_what_its_node_wrote() {
     let mut fleet = fleet();
     fleet.merge(uid(1), vec![sighting("/power", "ON", 10, "n1")], Millis::new(10));

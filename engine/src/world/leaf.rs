@@ -1,11 +1,13 @@
 //! A leaf's way up: it dials, and dials again; and the links on which frames travel.
 
+use std::sync::Arc;
+
 use super::{Event, LEADER, Place, World, recorder};
 use crate::{
     event::{Event as Record, EventId, Happening},
     id::{ClusterId, Name},
     invariants::What,
-    object::Labels,
+    object::{Labels, Object},
     sync::{
         self, EVENTS_PENDING_MAX,
         child::{Child, Effect, Identity},
@@ -18,6 +20,8 @@ use crate::{
 pub(super) struct Uplink {
     name: Name,
     pub(super) child: Child,
+    /// The Cfg that outlives it.
+    disk: Vec<Arc<Object>>,
     /// The link that it holds; it may be broken without its knowing.
     pub(super) link: Option<u64>,
     dial_at: u64,
@@ -28,16 +32,35 @@ pub(super) struct Uplink {
 
 impl Uplink {
     pub(super) fn new(name: Name) -> Self {
-        let identity = Identity { node: name.clone(), role: Role::Leaf, labels: Labels::new() };
-        let child = Child::new(identity, ClusterId::default(), Vec::new());
-        Self { name, child, link: None, dial_at: 0, welcomed: false, events: 0 }
+        let child = Child::new(identity(&name), ClusterId::default(), Vec::new());
+        let disk = Vec::new();
+        Self { name, child, disk, link: None, dial_at: 0, welcomed: false, events: 0 }
     }
 }
 
+fn identity(name: &Name) -> Identity {
+    Identity { node: name.clone(), role: Role::Leaf, labels: Labels::new() }
+}
+
 impl World {
+    /// A leaf starts: with nothing, or with the Cfg that its last life left on its disk.
     pub(super) fn start_leaf(&mut self, place: Place) {
-        let name = self.uplinks[place].name.clone();
-        self.uplinks[place] = Uplink::new(name);
+        let last = &self.uplinks[place];
+        let (cluster, revision) = (last.child.cluster(), last.child.revision());
+        let objects = last.disk.clone();
+        self.uplinks[place] = Uplink::new(last.name.clone());
+        if objects.is_empty() || self.chance.percent(50) {
+            return;
+        }
+        for object in &objects {
+            self.sites[place].fleet.set_object(object.clone());
+            self.sites[place].dirty.insert(object.uid);
+        }
+        let uplink = &mut self.uplinks[place];
+        let identity = identity(&uplink.name);
+        uplink.child = Child::new(identity, cluster, objects.clone()).at_revision(revision);
+        uplink.disk = objects;
+        self.holds(place);
     }
 
     pub(super) fn tick_leaf(&mut self, place: Place) {
@@ -98,6 +121,7 @@ impl World {
     fn holds(&mut self, place: Place) {
         let site = &self.sites[place];
         let digest = site.fleet.node(&site.name).map(|object| recorder::digest_of(object));
+        self.uplinks[place].disk = site.fleet.objects().cloned().collect();
         let revision = self.uplinks[place].child.revision();
         self.record(place, What::Holds { revision, digest });
     }
