@@ -1,5 +1,5 @@
-//! The last commits, kept once for all watchers. A watcher holds a position and no data: one that is
-//! slow falls off the end and is told so, and holds up nobody.
+//! The last commits, kept once for all watchers. A watcher holds a position and no data: one that
+//! is slow falls off the end and is told so, and holds up nobody.
 
 use std::{
     collections::VecDeque,
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Most commits that are kept.
 pub(crate) const WATCH_HISTORY_MAX: usize = 1_024;
-/// Most changed objects of all commits that are kept, so that a few large ones do not hold too much.
+/// Most changed objects of all commits that are kept: a few large ones shall not hold too much.
 pub(crate) const WATCH_CHANGES_MAX: usize = 100_000;
 
 /// The last commits. Cheap to clone.

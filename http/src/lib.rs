@@ -33,6 +33,7 @@ pub use self::{
     reply::Written,
     routes::ObjectPlan,
     server::{
-        BODY_BYTES_MAX, DRAIN_TIMEOUT, Limits, Options, ServeError, Server, serve, serve_with,
+        BODY_BYTES_MAX, DRAIN_TIMEOUT, Limits, Options, ServeError, Server, serve, serve_on,
+        serve_with,
     },
 };

@@ -1,5 +1,5 @@
-//! Metrics: counted through the `metrics` facade by whoever has something to count, rendered here in
-//! Prometheus's text form.
+//! Metrics: counted through the `metrics` facade by whoever has something to count, rendered here
+//! in Prometheus's text form.
 
 use std::{sync::OnceLock, time::Duration};
 

@@ -298,18 +298,15 @@ impl Problem {
         body.insert("status".to_owned(), self.status().as_u16().into());
         body.insert("code".to_owned(), self.code().into());
         body.insert("detail".to_owned(), self.to_string().into());
-        match self {
-            Self::BadBody(faults) | Self::Invalid(faults) => {
-                let told = faults.iter().take(FAULTS_MAX).collect::<Vec<_>>();
-                body.insert("faults".to_owned(), json!(told));
-            }
-            Self::Exists(objects) => {
-                body.insert("exists".to_owned(), json!(objects));
-            }
-            Self::Gone { oldest, .. } => {
-                body.insert("oldest".to_owned(), (*oldest).into());
-            }
-            _ => {}
+        if let Self::BadBody(faults) | Self::Invalid(faults) = self {
+            let told = faults.iter().take(FAULTS_MAX).collect::<Vec<_>>();
+            body.insert("faults".to_owned(), json!(told));
+        }
+        if let Self::Exists(objects) = self {
+            body.insert("exists".to_owned(), json!(objects));
+        }
+        if let Self::Gone { oldest, .. } = self {
+            body.insert("oldest".to_owned(), (*oldest).into());
         }
         Value::Object(body)
     }

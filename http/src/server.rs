@@ -140,7 +140,18 @@ pub async fn serve_with(options: Options, limits: Limits) -> Result<Server, Serv
     let Options { listen, api, shutdown } = options;
     let bind = |source| ServeError::Bind { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(bind)?;
-    let local_addr = listener.local_addr().map_err(bind)?;
+    serve_on(listener, api, shutdown, limits)
+}
+
+/// Starts a server on a listener that is bound already.
+pub fn serve_on(
+    listener: TcpListener,
+    api: Api,
+    shutdown: CancellationToken,
+    limits: Limits,
+) -> Result<Server, ServeError> {
+    let unbound = |source| ServeError::Bind { listen: SocketAddr::from(([0; 4], 0)), source };
+    let local_addr = listener.local_addr().map_err(unbound)?;
     let shared = Arc::new(Shared {
         hub: Hub::start(api.quorum.clone(), limits.watch_history_max, shutdown.clone()),
         metrics: metrics::recorder(),

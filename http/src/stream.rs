@@ -71,7 +71,7 @@ pub(crate) fn open(
 }
 
 impl Lines {
-    /// Writes a line, which leaves with the next flush at the latest; waits while the client is slow.
+    /// Writes a line, which leaves with the next flush at the latest; waits for a slow client.
     /// `position` is what a client that comes back says to go on from there.
     pub(crate) async fn write(
         &mut self,

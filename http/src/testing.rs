@@ -1,5 +1,5 @@
-//! A member in memory: the port of the quorum over a store, and a state actor beside it, so that the
-//! edge can be tried without a network, a disk or a vote.
+//! A member in memory: the port of the quorum over a store, and a state actor beside it, so that
+//! the edge can be tried without a network, a disk or a vote.
 
 use std::{
     net::SocketAddr,
@@ -98,10 +98,8 @@ impl MemoryQuorum {
         let before = store.revision();
         let applied = store.apply(Revision::new(index), Term::new(1), proposal);
         if store.revision() > before {
-            let note = match &proposal.command {
-                Command::Txn(txn) => txn.note.clone(),
-                _ => None,
-            };
+            let note =
+                if let Command::Txn(txn) = &proposal.command { txn.note.clone() } else { None };
             // Without watchers nobody has to know.
             drop(self.commits.send(Arc::new(Commit {
                 revision: store.revision(),

@@ -49,7 +49,8 @@ fn of_phase(status: &Status, plan: &PlanView) -> String {
             None => "nobody yet: its decider is about to look".to_owned(),
         },
         PhaseName::Quarantined => format!(
-            "an operator: mend what makes {step} fail, then ask for a retry, or ask for something else"
+            "an operator: mend what makes {step} fail, then ask for a retry, or ask for something \
+             else"
         ),
         PhaseName::Stuck => {
             let missing = plan.blocked.first().map(|blocked| blocked.text.as_str());

@@ -181,7 +181,8 @@ fn somebody_must_act() {
         ),
         (
             with("Quarantined", &[]),
-            "an operator: mend what makes m/Start fail, then ask for a retry, or ask for something else",
+            "an operator: mend what makes m/Start fail, then ask for a retry, or ask for \
+             something else",
         ),
         (
             with("Stuck", &[("n1", "/engine/self/reason", "why not")]),

@@ -34,7 +34,7 @@ use crate::{
 
 /// Most events of one answer, and of one look while following.
 pub(crate) const EVENTS_PAGE_MAX: usize = 1_000;
-/// How far before a position of another server the stream goes on: the clocks of members may differ.
+/// How far before a position of another server the stream goes on: clocks of members may differ.
 const OVERLAP: Duration = Duration::from_secs(30);
 
 pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
