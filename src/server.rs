@@ -112,14 +112,13 @@ impl Edge {
         quorum: Arc<RaftQuorum>,
         reserved: TcpListener,
     ) -> Result<Self, Failure> {
-        let observe = node.observer();
         let api = Api {
             node: daemon.name.clone(),
             version: env!("CARGO_PKG_VERSION"),
             quorum,
             state: node.state().clone(),
             clock: daemon.clock,
-            observe: Arc::new(move || observe()),
+            observe: node.observer(),
         };
         let listen = address(&reserved)?;
         let shutdown = CancellationToken::new();

@@ -1,6 +1,6 @@
-//! What a member does for its node with the quorum: feeds committed Cfg into the state, declares the
-//! manifests it was built with while it leads, registers its own node, and keeps an uplink to every
-//! other member.
+//! What a member does for its node with the quorum: feeds committed Cfg into the state, declares
+//! the manifests it was built with while it leads, registers its own node, and keeps an uplink to
+//! every other member.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -83,7 +83,8 @@ async fn apply(options: &FeedOptions, commit: &Commit) {
     }
 }
 
-/// Reads the whole store. What was committed meanwhile comes again as a commit, and changes nothing.
+/// Reads the whole store. What was committed meanwhile comes again as a commit, and changes
+/// nothing.
 async fn reread(options: &FeedOptions) {
     let all = read(&*options.quorum, Consistency::Stale, |store| {
         (store.catalog().clone(), store.objects().cloned().collect::<Vec<Arc<Object>>>())

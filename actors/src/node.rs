@@ -5,6 +5,7 @@ mod tests;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use kraken_engine::{
     catalog::{Catalog, Problem},
     event::{EventKind, Happening},
@@ -36,6 +37,9 @@ use crate::{
 pub const ENDS_MAX: usize = 1_024;
 /// How long modules may take for their last work when the node stops.
 pub const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// Shows all actors of a node as they are.
+pub type Observer = Arc<dyn Fn() -> BoxFuture<'static, serde_json::Value> + Send + Sync>;
 
 /// What a node is made of.
 pub struct NodeOptions {
@@ -162,12 +166,9 @@ impl Node {
     }
 
     /// A function that shows all actors as they are, for `/v1/debug` and tests.
-    pub fn observer(
-        &self,
-    ) -> impl Fn() -> futures_util::future::BoxFuture<'static, serde_json::Value> + Send + Sync + use<>
-    {
+    pub fn observer(&self) -> Observer {
         let handles = self.handles.clone();
-        move || Box::pin(observe(handles.clone()))
+        Arc::new(move || Box::pin(observe(handles.clone())))
     }
 
     /// Ends sessions and modules. What modules leave running goes on.

@@ -157,8 +157,8 @@ pub enum QuorumError {
     /// No leader, no majority, or not founded: nothing was done; trying again may help.
     #[error("the quorum is not available: {0}")]
     Unavailable(String),
-    /// The answer did not come in time: whether it was done is not known. Repeating the same request
-    /// id is safe.
+    /// The answer did not come in time: whether it was done is not known. Repeating the same
+    /// request id is safe.
     #[error("the quorum did not answer in time; whether the write was done is not known")]
     Timeout,
     /// Too many requests wait; trying again later helps.

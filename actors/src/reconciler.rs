@@ -1,11 +1,12 @@
-//! The reconciler: drives the engine's machines. One on every node: it decides the node's own lane for
-//! the object that the node hosts and, while this member leads, the quorum's lane for the fleet.
+//! The reconciler: drives the engine's machines. One on every node: it decides the node's own lane
+//! for the object that the node hosts and, while this member leads, the quorum's lane for the
+//! fleet.
 //!
-//! Two halves. The actor holds the deciders; its handlers are synchronous and ask nobody. The driver
-//! ([`driver`]) reads what they need, sends it, and carries out the effects that come back.
+//! Two halves. The actor holds the deciders; its handlers are synchronous and ask nobody. The
+//! driver ([`driver`]) reads what they need, sends it, and carries out the effects that come back.
 //!
-//! Restarted by: nobody; a panic in it is a defect that ends the node. Attempts in hand end with the
-//! node's modules, and everything is decided anew from what is seen.
+//! Restarted by: nobody; a panic in it is a defect that ends the node. Attempts in hand end with
+//! the node's modules, and everything is decided anew from what is seen.
 
 mod driver;
 pub mod messages;

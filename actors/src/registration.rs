@@ -1,4 +1,5 @@
-//! Registers a node that nobody has written into Cfg yet, so that it can be seen and asked for things.
+//! Registers a node that nobody has written into Cfg yet, so that it can be seen and asked for
+//! things.
 
 use kraken_engine::{
     command::{Command, Condition, Op, Outcome, Precondition, Proposal, Refusal, Txn},

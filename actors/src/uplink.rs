@@ -1,11 +1,12 @@
-//! Sync up: attaches this node to a parent, takes its Cfg from there, sends there what is seen here.
+//! Sync up: attaches this node to a parent, takes its Cfg from there, sends there what is seen
+//! here.
 //!
-//! A leaf has one uplink and several addresses to try; a member has one uplink to every other member,
-//! over which it tells what entered here. The protocol is [`Child`], the connection is dialled anew
-//! with jittered backoff whenever it ends.
+//! A leaf has one uplink and several addresses to try; a member has one uplink to every other
+//! member, over which it tells what entered here. The protocol is [`Child`], the connection is
+//! dialled anew with jittered backoff whenever it ends.
 //!
-//! The actor holds the [`Child`]; its driver task owns the connection. Restarted by: nobody; a panic
-//! in it is a defect that ends the node.
+//! The actor holds the [`Child`]; its driver task owns the connection. Restarted by: nobody; a
+//! panic in it is a defect that ends the node.
 
 mod driver;
 pub mod messages;
@@ -31,7 +32,8 @@ pub struct UplinkOptions {
     pub parents: Vec<String>,
     /// What the node knows.
     pub state: StateHandle,
-    /// Told when the node's object is removed; `None` on a member, which learns of it from the quorum.
+    /// Told when the node's object is removed; `None` on a member, which learns of it from the
+    /// quorum.
     pub reconciler: Option<ReconcilerHandle>,
     /// The node's clock.
     pub clock: Clock,

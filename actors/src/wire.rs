@@ -10,8 +10,8 @@ use tokio::{
 };
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-/// Frames that wait to be written to one connection. The protocol bounds what is on the way, so that
-/// a full queue means that the other side has stopped reading.
+/// Frames that wait to be written to one connection. The protocol bounds what is on the way, so
+/// that a full queue means that the other side has stopped reading.
 pub(crate) const WRITE_QUEUE_FRAMES: usize = 64;
 
 /// The reading half of a connection.

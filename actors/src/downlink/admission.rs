@@ -59,8 +59,8 @@ pub(super) async fn admit(hello: &Hello, options: &DownlinkOptions) -> Result<Ad
     Ok(Admitted { uid, welcome: Welcome { cluster, uid: uid_told, hybrid_ms } })
 }
 
-/// A session must be newer than the last one that was heard of, wherever that was. Those of a member
-/// are counted by each of its parents.
+/// A session must be newer than the last one that was heard of, wherever that was. Those of a
+/// member are counted by each of its parents.
 fn check_epoch(hello: &Hello, held: SessionEpoch) -> Result<(), Rejected> {
     if hello.role == Role::Member || hello.epoch > held {
         return Ok(());

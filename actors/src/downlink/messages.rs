@@ -1,5 +1,5 @@
-//! The messages of the register of children. All but [`Observe`] come from sessions and from the task
-//! that watches Cfg; they fail only when the node stops.
+//! The messages of the register of children. All but [`Observe`] come from sessions and from the
+//! task that watches Cfg; they fail only when the node stops.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dirty::Dirty;
 
-/// A child was accepted. An older session of it is closed; answered with false where there is no room,
-/// or a newer one.
+/// A child was accepted. An older session of it is closed; answered with false where there is no
+/// room, or a newer one.
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(super) struct Register {

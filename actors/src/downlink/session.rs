@@ -1,5 +1,5 @@
-//! One child's session: moves frames between its connection and the protocol, and tells the node what
-//! came. A task of its own; everything it waits for is its own child's.
+//! One child's session: moves frames between its connection and the protocol, and tells the node
+//! what came. A task of its own; everything it waits for is its own child's.
 
 use std::{net::SocketAddr, time::Duration};
 

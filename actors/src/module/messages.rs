@@ -80,7 +80,8 @@ pub struct ObjectView {
     pub dsc: BTreeMap<Path, Value>,
 }
 
-/// For whom a node looks at an object. A module is asked to look only where its paths are to be seen.
+/// For whom a node looks at an object. A module is asked to look only where its paths are to be
+/// seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Looker {
     /// The node hosts the object: paths that the host sees.

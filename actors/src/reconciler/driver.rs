@@ -1,7 +1,7 @@
 //! The driver of the reconciler: reads what a decision needs, and carries out what was decided.
 //!
-//! A loop over wake-ups: objects that changed, timers, ended attempts, answers, and leadership. None
-//! carries a state; each makes the driver read anew.
+//! A loop over wake-ups: objects that changed, timers, ended attempts, answers, and leadership.
+//! None carries a state; each makes the driver read anew.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -237,7 +237,9 @@ impl Driver {
     }
 
     async fn record(&self, happening: Happening) {
-        tracing::info!(object = ?happening.uid, attempt = ?happening.attempt, "{}", happening.text);
+        let object = happening.uid.map(|uid| uid.to_string());
+        let attempt = happening.attempt.as_ref().map(ToString::to_string);
+        tracing::info!(object, attempt, "{}", happening.text);
         self.state.record(happening).await;
     }
 

@@ -1,5 +1,5 @@
-//! The messages of the reconciler. All but [`Observe`], [`ObjectOf`] and [`Release`] come only from its
-//! driver, which waits for each answer; they fail only when the node stops.
+//! The messages of the reconciler. All but [`Observe`], [`ObjectOf`] and [`Release`] come only from
+//! its driver, which waits for each answer; they fail only when the node stops.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! What the driver reads of an object for a decision: shared, so that reading ten thousand is cheap.
+//! What the driver reads of an object for a decision: shared, so that reading ten thousand is
+//! cheap.
 
 use std::{collections::BTreeMap, sync::Arc};
 

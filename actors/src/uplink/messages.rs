@@ -1,5 +1,5 @@
-//! The messages of an uplink. All but [`Observe`] come from its driver, which waits for each answer;
-//! they fail only when the node stops.
+//! The messages of an uplink. All but [`Observe`] come from its driver, which waits for each
+//! answer; they fail only when the node stops.
 
 use actix::Message;
 use kraken_engine::{

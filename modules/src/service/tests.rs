@@ -724,7 +724,7 @@ fn the_module_keeps_the_rules_of_modules() {
     for mutation in ["Start", "Stop", "Look"] {
         let case = Case::new(Service::factory(), asked_to_run(), mutation)
             .bindings(&["web"])
-            .config(serde_json::json!({ "shim": shim() }));
+            .config(serde_json::json!({ "shim": shim(), "on_shutdown": "stop" }));
         let violations = harness::run(Time::Real, conformance::check(&case));
         assert_eq!(violations, [], "{mutation}");
     }
