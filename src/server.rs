@@ -167,8 +167,8 @@ async fn start_raft(daemon: &Daemon, listeners: &Listeners) -> Result<Handle, Fa
     Ok(Handle::start(options).await.context("cannot start the quorum's part")?)
 }
 
-/// Founds or joins as the configuration says, unless this is a member already. Tells a refusal; what
-/// may succeed later is tried until it does.
+/// Founds or joins as the configuration says, unless this is a member already. Tells a refusal;
+/// what may succeed later is tried until it does.
 async fn come_to_a_cluster(
     config: Config,
     raft: Handle,

@@ -1,4 +1,5 @@
-//! Tables for people: columns without lines, as wide as they must be, coloured where a person reads.
+//! Tables for people: columns without lines, as wide as they must be, and coloured where a person
+//! reads them.
 
 use comfy_table::{
     Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets,

@@ -1,4 +1,4 @@
-//! The verbs that speak to a fleet, one file each. They are thin: a request, and its answer put into
+//! The verbs that speak to a fleet, one file each. They are thin: a request, and its answer in
 //! words.
 
 mod apply;

@@ -83,11 +83,6 @@ impl Decider {
         self.with(subject, now, |machine, scope| machine.look(subject, scope))
     }
 
-    /// Somebody asked to try an object again.
-    pub fn retry(&mut self, subject: Subject<'_>, now: Millis) -> Vec<Effect> {
-        self.with(subject, now, |machine, scope| machine.retry(subject, scope))
-    }
-
     /// Something happened to an attempt of an object. An attempt that is nobody's any more is not
     /// listened to; an intent that opens for it is closed.
     pub fn attempted(

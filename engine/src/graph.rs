@@ -10,7 +10,7 @@ mod tests;
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub use self::{
@@ -61,6 +61,7 @@ pub struct Edge {
     /// `module/Name`, with what its stars stand for.
     pub mutation: String,
     /// Where it runs.
+    #[serde(serialize_with = "as_word")]
     pub context: Context,
     /// The expected time, in milliseconds.
     pub cost_ms: u64,
@@ -162,6 +163,11 @@ impl Node {
 }
 
 /// Writing to a text cannot fail.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn as_word<S: Serializer>(context: &Context, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(context.as_str())
+}
+
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{content}");
 }

@@ -16,6 +16,7 @@ pub mod invariants;
 pub mod machine;
 pub mod manifest;
 pub mod mutation;
+pub mod nearest;
 pub mod nodeset;
 pub mod object;
 pub mod path;

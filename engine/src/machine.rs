@@ -24,7 +24,7 @@
 //! | InFlight | the deadline passes before the attempt ends | cancelled; InFlight 2 s more |
 //! | InFlight | no acknowledgement for 2 s, still right | dispatched again under the same id |
 //! | InFlight | no host, or a full one | Waiting for the service |
-//! | Quarantined | look: Cfg changed, or a path that the step changes; retry asked | look again |
+//! | Quarantined | look: Cfg changed, a retry was asked, or news of a changed path | look again |
 //!
 //! *The step* is the first of the plan; where that cannot go, the next that commutes with all before
 //! it, so that one failing service does not hold up the others. Where none can go, the phase is that
@@ -263,12 +263,6 @@ impl Machine {
             | Phase::Stuck { .. }
             | Phase::Frozen { .. } => self.wake,
         }
-    }
-
-    /// Somebody asked to try again: failures are forgotten.
-    pub fn retry(&mut self, subject: Subject<'_>, scope: &mut Scope<'_>) {
-        self.counts.clear();
-        self.look(subject, scope);
     }
 
     /// Something may have changed, or time has passed: read everything and decide.

@@ -171,6 +171,18 @@ pub enum Context {
     Control,
 }
 
+impl Context {
+    /// As people and JSON say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Itself => "self",
+            Self::Node => "node",
+            Self::Parent => "parent",
+            Self::Control => "control",
+        }
+    }
+}
+
 /// One thing that a module can change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -121,7 +121,8 @@ fn parse_test(text: &str) -> Option<Test> {
     }
     if let Some(set) = text.strip_prefix("in") {
         let inner = set.trim().strip_prefix('{')?.strip_suffix('}')?;
-        let values: BTreeSet<Value> = inner.split(',').map(str::trim).map(Value::from_text).collect();
+        let values: BTreeSet<Value> =
+            inner.split(',').map(str::trim).map(Value::from_text).collect();
         return (!inner.trim().is_empty()).then_some(Test::In(values));
     }
     let split = text.find(|c: char| !matches!(c, '=' | '!' | '<' | '>'))?;
@@ -194,7 +195,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "/x", "x = 1", "/x ~ 1", "/x in {}", "/x in A", "/t < hot", "@who /x = 1"] {
+        for text in ["", "/x", "x = 1", "/x ~ 1", "/x in {}", "/x in A", "/t < hot", "@who /x = 1"]
+        {
             assert!(text.parse::<Predicate>().is_err(), "{text}");
         }
     }

@@ -16,6 +16,7 @@ use crate::{
     id::Name,
     manifest::{SeenBy, SetBy, Type},
     mutation::Lane,
+    nearest::{nearest, nearest_or_longer},
     path::{Bindings, Path, Pattern},
     state::State,
     value::Value,
@@ -134,12 +135,21 @@ impl Schema {
         }
     }
 
+    /// Says what may have been meant, or else what could be set instead.
     fn unknown_path(&self, path: &Path) -> String {
-        let siblings: Vec<&str> = match self.rules.get(head(path.as_str())) {
-            Some(rules) => rules.iter().map(|rule| rule.pattern.as_str()).collect(),
-            None => self.rules.keys().map(String::as_str).collect(),
-        };
-        format!("no extension declares this path; known here: {}", siblings.join(", "))
+        let settable = |rule: &&PathRule| matches!(rule.set_by, SetBy::User);
+        let rules = self.rules.values().flatten().filter(settable);
+        let near: Vec<String> = rules.map(|rule| rule.like(path)).collect();
+        if let Some(near) = nearest(path.as_str(), near.iter().map(String::as_str)) {
+            return format!("no extension declares this path (did you mean {near}?)");
+        }
+        let here = self.rules.get(head(path.as_str())).into_iter().flatten().filter(settable);
+        let mut known: Vec<&str> = here.map(|rule| rule.pattern.as_str()).collect();
+        if known.is_empty() {
+            let roots = self.rules.iter().filter(|(_, rules)| rules.iter().any(|r| settable(&r)));
+            known = roots.map(|(root, _)| root.as_str()).collect();
+        }
+        format!("no extension declares this path; what can be set here: {}", known.join(", "))
     }
 
     /// What a Cfg asks for. Paths that nothing discovers and nothing changes are inputs, not goals.
@@ -261,6 +271,17 @@ impl PathRule {
     pub fn is_goal(&self) -> bool {
         self.discovered || self.changed_from.is_some()
     }
+
+    /// The pattern with the segments of a path in the place of its stars.
+    fn like(&self, path: &Path) -> String {
+        let own = self.pattern.as_str().split('/').skip(1);
+        let theirs = path.segments().map(Some).chain(std::iter::repeat(None));
+        let segments = own.zip(theirs).map(|(own, theirs)| match (own, theirs) {
+            ("*", Some(theirs)) => format!("/{theirs}"),
+            _ => format!("/{own}"),
+        });
+        segments.collect()
+    }
 }
 
 impl Type {
@@ -294,17 +315,11 @@ impl Type {
     }
 }
 
-/// "; did you mean X?" where one of the allowed texts is close to what was given.
+/// " (did you mean X?)" where one of the allowed texts is close to what was given.
 fn suggest(allowed: &[String], given: &Value) -> String {
-    let plain = |text: &str| text.to_ascii_uppercase().replace(['-', '_', ' '], "");
-    let Some(given) = given.as_str().map(plain).filter(|given| !given.is_empty()) else {
-        return String::new();
-    };
-    let close = allowed.iter().find(|value| {
-        let value = plain(value);
-        value == given || value.contains(&given) || given.contains(&value)
-    });
-    close.map_or_else(String::new, |value| format!("; did you mean {value}?"))
+    let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+    let near = given.as_str().and_then(|given| nearest_or_longer(given, &allowed));
+    near.map_or_else(String::new, |near| format!(" (did you mean {near}?)"))
 }
 
 /// The digest of the Cfg values under patterns, for one choice of the leading stars.

@@ -54,9 +54,8 @@ impl FromStr for Selector {
 }
 
 fn requirement(part: &str) -> Result<Requirement, InvalidSelector> {
-    let name = |text: &str| {
-        Name::new(text.trim()).map_err(|_| InvalidSelector { part: part.to_owned() })
-    };
+    let name =
+        |text: &str| Name::new(text.trim()).map_err(|_| InvalidSelector { part: part.to_owned() });
     if let Some((label, value)) = part.split_once("!=") {
         Ok(Requirement::IsNot(name(label)?, value.trim().to_owned()))
     } else if let Some((label, value)) = part.split_once('=') {
@@ -105,8 +104,9 @@ mod tests {
 
     #[test]
     fn a_selector_selects_what_it_says() {
-        let labels: Labels =
-            [("rack", "r1"), ("role", "web")].map(|(k, v)| (Name::new(k).unwrap(), v.into())).into();
+        let labels: Labels = [("rack", "r1"), ("role", "web")]
+            .map(|(k, v)| (Name::new(k).unwrap(), v.into()))
+            .into();
         for (text, expected) in [
             ("rack=r1", true),
             ("rack==r1", true),

@@ -243,7 +243,9 @@ impl<'de> de::Visitor<'de> for ValueVisitor {
         let mut items = Vec::new();
         while let Some(item) = seq.next_element()? {
             if items.len() == LIST_ITEMS_MAX {
-                return Err(de::Error::custom(format!("a list is limited to {LIST_ITEMS_MAX} items")));
+                return Err(de::Error::custom(format!(
+                    "a list is limited to {LIST_ITEMS_MAX} items"
+                )));
             }
             items.push(item);
         }

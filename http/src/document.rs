@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use kraken_engine::{
     id::Name,
     manifest::NODE_KIND,
+    nearest::nearest,
     nodeset,
     object::{Labels, ObjectRef},
     path::Path,
@@ -112,7 +113,7 @@ impl Place {
     }
 }
 
-/// Reads manifests. JSON is read as JSON, and once more as YAML where there is a fault to be placed.
+/// Reads manifests. JSON is read as JSON, and again as YAML where there is a fault to be placed.
 pub(crate) fn read(body: &[u8], defaults: &Defaults) -> Result<Vec<Document>, Problem> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Problem::body(format!("the body is not UTF-8: {error}")))?;
@@ -164,10 +165,10 @@ fn manifests(trees: Vec<Tree>) -> Vec<Tree> {
                 let items = entries.into_iter().find(|(key, _)| key.text == "items");
                 all.extend(items.into_iter().flat_map(|(_, items)| match items.node {
                     Node::List(items) => items,
-                    _ => vec![items],
+                    Node::Null | Node::Scalar(_) | Node::Map(_) => vec![items],
                 }));
             }
-            _ => all.push(tree),
+            Node::Scalar(_) | Node::Map(_) => all.push(tree),
         }
     }
     all
@@ -177,6 +178,14 @@ fn manifests(trees: Vec<Tree>) -> Vec<Tree> {
 struct Reader<'a> {
     index: usize,
     faults: &'a mut Vec<Fault>,
+}
+
+/// Says of a key that is not known what may have been meant.
+fn unknown(key: &str) -> String {
+    match nearest(key, KEYS) {
+        Some(near) => format!("this key is not known (did you mean {near}?)"),
+        None => format!("this key is not known; known are {}", KEYS.join(", ")),
+    }
 }
 
 impl Reader<'_> {
@@ -195,8 +204,7 @@ impl Reader<'_> {
             if KEYS.contains(&key.text.as_str()) {
                 found.insert(key.text, (key.place, value));
             } else if !READ_ONLY_KEYS.contains(&key.text.as_str()) {
-                let why = format!("this key is not known; known are {}", KEYS.join(", "));
-                self.fault(key.place, &key.text, why);
+                self.fault(key.place, &key.text, unknown(&key.text));
             }
         }
         let kind = self.name(found.remove("kind"), "kind", defaults.kind.as_ref());
@@ -389,8 +397,9 @@ mod tests {
     #[test]
     fn yaml_and_json_say_the_same() {
         let yaml = "kind: node\nname: n[1-2]\nlabels: {rack: 1}\nowner: rack/r1\n\
-                    cfg:\n  physState: OFF\n  slots: 4\n  load: 0.5\n  ok: true\n  args: [a, 'b']\n";
-        let json = r#"{"kind": "node", "name": "n[1-2]", "labels": {"rack": "1"}, "owner": "rack/r1",
+                    cfg:\n  physState: OFF\n  slots: 4\n  load: 0.5\n  ok: true\n  args: [a, b]\n";
+        let json = r#"{"kind": "node", "name": "n[1-2]", "owner": "rack/r1",
+            "labels": {"rack": "1"},
             "cfg": {"physState": "OFF", "slots": 4, "load": 0.5, "ok": true, "args": ["a", "b"]}}"#;
         let from_yaml = read(yaml.as_bytes(), &Defaults::default()).unwrap();
         let from_json = read(json.as_bytes(), &Defaults::default()).unwrap();
@@ -403,7 +412,7 @@ mod tests {
             |documents: &[Document]| documents[0].places.get("/slots").map(|place| place.line);
         assert_eq!(
             (line(&from_yaml), line(&from_json), line(&placed)),
-            (Some(7), Some(0), Some(2))
+            (Some(7), Some(0), Some(3))
         );
     }
 
@@ -416,7 +425,7 @@ mod tests {
             ),
             (
                 "kind: node\n",
-                "document 1, line 1, column 1, name: it is missing; write for example `name: n[1-8]`",
+                "document 1, line 1, column 1, name: it is missing; write for example",
             ),
             (
                 "kind: node\nname: n[1\n",

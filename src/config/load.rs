@@ -43,8 +43,8 @@ pub(super) struct Fault {
 }
 
 impl Overrides {
-    /// Those of the environment: `KRAKEN_HTTP_LISTEN` is `http.listen`. What does not begin with the
-    /// name of a table of ours is somebody else's.
+    /// Those of the environment: `KRAKEN_HTTP_LISTEN` is `http.listen`. What does not begin with
+    /// the name of a table of ours is somebody else's.
     pub(crate) fn from_environment(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let tables = Table::try_from(Config::default()).unwrap_or_default();
         let split = |name: &str| {

@@ -1,5 +1,5 @@
-//! What is left to end when the children have: nodes that somebody started by hand in the place of a
-//! dead one, and processes that dead leaves had kept.
+//! What is left to end when the children have: nodes that somebody started by hand in the place of
+//! a dead one, and processes that dead leaves had kept.
 
 use std::{
     path::Path,

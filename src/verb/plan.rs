@@ -1,5 +1,5 @@
-//! `kraken plan`: which mutations a change would run, where and in what order, before anything runs;
-//! or which ones run next for a node.
+//! `kraken plan`: which mutations a change would run, where and in what order, before anything
+//! runs; or which ones run next for a node.
 
 use std::{path::PathBuf, time::Duration};
 

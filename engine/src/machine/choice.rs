@@ -21,14 +21,16 @@ impl Machine {
     pub(super) fn choose(&mut self, plan: &Plan, subject: Subject<'_>, scope: &mut Scope<'_>) {
         let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return };
         let mut obstacles: Vec<(Phase, Millis)> = Vec::new();
-        for (place, step) in plan.steps.iter().enumerate() {
-            if !plan.steps[..place].iter().all(|before| commute(&kind.schema, before, step)) {
-                continue;
+        let mut before = Footprint::default();
+        for step in &plan.steps {
+            let own = Footprint::of(&kind.schema, step);
+            if before.commutes_with(&own) {
+                match self.obstacle(&step.instance, plan, subject, scope) {
+                    None => return self.go(step, subject, scope),
+                    Some(obstacle) => obstacles.push(obstacle),
+                }
             }
-            match self.obstacle(&step.instance, plan, subject, scope) {
-                None => return self.go(step, subject, scope),
-                Some(obstacle) => obstacles.push(obstacle),
-            }
+            before.add(own);
         }
         let blocked = plan.blocked.iter().map(|no_plan| {
             let phase = Phase::Stuck { reason: no_plan.to_string() };
@@ -115,13 +117,18 @@ impl Machine {
         let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return false };
         let Some(view) = View::new(subject, &self.presumed) else { return false };
         let Ok(plan) = super::plan(view, subject, scope.planner) else { return false };
-        let place = plan.steps.iter().position(|step| flight.is(step));
-        place.is_some_and(|place| {
-            let step = &plan.steps[place];
-            plan.steps[..place].iter().all(|before| commute(&kind.schema, before, step))
-                && unmet(&step.instance, &plan, subject).is_none()
-                && unseen(&step.instance, subject).is_none()
-        })
+        let mut before = Footprint::default();
+        for step in &plan.steps {
+            let own = Footprint::of(&kind.schema, step);
+            if flight.is(step) {
+                return before.commutes_with(&own)
+                    && unmet(&step.instance, &plan, subject).is_none()
+                    && (!step.instance.mutation.disruptive
+                        || unseen(&step.instance, subject).is_none());
+            }
+            before.add(own);
+        }
+        false
     }
 
     fn go(&mut self, step: &Step, subject: Subject<'_>, scope: &mut Scope<'_>) {
@@ -158,31 +165,42 @@ impl Phase {
     }
 }
 
-/// Whether two steps may be taken in either order: neither changes what the other reads or changes.
-fn commute(schema: &Schema, a: &Step, b: &Step) -> bool {
-    let (a_writes, b_writes) = (writes(a), writes(b));
-    a_writes.is_disjoint(&b_writes)
-        && a_writes.is_disjoint(&reads(schema, b))
-        && b_writes.is_disjoint(&reads(schema, a))
+/// The paths that steps change, and those that they only read.
+#[derive(Default)]
+struct Footprint {
+    writes: BTreeSet<Path>,
+    reads: BTreeSet<Path>,
 }
 
-fn writes(step: &Step) -> BTreeSet<Path> {
-    let changed = step.instance.changes().map(|(path, _)| path);
-    changed.chain(step.changes.iter().map(|change| change.path.clone())).collect()
-}
-
-/// What a step needs: its guards, and what keeps that known which it changes.
-fn reads(schema: &Schema, step: &Step) -> BTreeSet<Path> {
-    let instance = &step.instance;
-    let guards = instance.mutation.requires.iter().chain(&instance.mutation.excludes);
-    let guards = guards.filter(|guard| guard.on == On::Itself);
-    let mut reads: BTreeSet<Path> =
-        guards.filter_map(|guard| guard.path(&instance.bindings)).collect();
-    for (path, _) in instance.changes() {
-        let Some((rule, bindings)) = schema.rule(&path) else { continue };
-        reads.extend(rule.known_while.iter().filter_map(|c| c.pattern.bind(&bindings)));
+impl Footprint {
+    /// What a step changes, and what it needs: its guards, and what keeps known what it changes.
+    fn of(schema: &Schema, step: &Step) -> Self {
+        let instance = &step.instance;
+        let changed: Vec<Path> = instance.changes().map(|(path, _)| path).collect();
+        let guards = instance.mutation.requires.iter().chain(&instance.mutation.excludes);
+        let guards = guards.filter(|guard| guard.on == On::Itself);
+        let mut reads: BTreeSet<Path> =
+            guards.filter_map(|guard| guard.path(&instance.bindings)).collect();
+        for path in &changed {
+            let Some((rule, bindings)) = schema.rule(path) else { continue };
+            reads.extend(rule.known_while.iter().filter_map(|c| c.pattern.bind(&bindings)));
+        }
+        let led = step.changes.iter().map(|change| change.path.clone());
+        Self { writes: changed.into_iter().chain(led).collect(), reads }
     }
-    reads
+
+    /// Whether these steps and another may be taken in either order: neither changes what the other
+    /// reads or changes.
+    fn commutes_with(&self, other: &Self) -> bool {
+        let touches = |path: &&Path| self.writes.contains(*path) || self.reads.contains(*path);
+        !other.writes.iter().any(|path| touches(&path))
+            && !other.reads.iter().any(|path| self.writes.contains(path))
+    }
+
+    fn add(&mut self, other: Self) {
+        self.writes.extend(other.writes);
+        self.reads.extend(other.reads);
+    }
 }
 
 /// What the instance needs of other objects and does not find there.

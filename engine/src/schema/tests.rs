@@ -126,15 +126,25 @@ fn errors_say_what_would_be_right() {
         (
             "/service/a/state",
             Value::from("RUN"),
-            "no extension declares this path; known here: image, note, services",
+            "no extension declares this path (did you mean /services/a/state?)",
         ),
         (
             "/services/a/status",
             "RUN".into(),
-            "no extension declares this path; known here: /services/*/state, \
-             /services/*/command, /services/*/env/*, /services/*/spec, /services/*/pid",
+            "no extension declares this path (did you mean /services/a/state?)",
         ),
-        ("/services/a/state", "run".into(), "run is not one of STOP, RUN; did you mean RUN?"),
+        (
+            "/services/a",
+            "RUN".into(),
+            "no extension declares this path; what can be set here: /services/*/state, \
+             /services/*/command, /services/*/env/*",
+        ),
+        (
+            "/colour",
+            "RED".into(),
+            "no extension declares this path; what can be set here: image, note, services",
+        ),
+        ("/services/a/state", "run".into(), "run is not one of STOP, RUN (did you mean RUN?)"),
         ("/services/a/state", "x".into(), "x is not one of STOP, RUN"),
         ("/services/a/state", 7.into(), "7 is not one of STOP, RUN"),
         ("/services/a/pid", 7.into(), "it is only discovered and cannot be set"),

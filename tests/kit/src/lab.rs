@@ -22,31 +22,44 @@ pub struct Host {
     /// Its address on the bridge.
     pub address: Ipv4Addr,
     space: String,
+    port: String,
 }
 
 impl Lab {
     /// Makes a host for each name and address, and gives this side of the bridge `gateway`. All are
     /// of one network of 24 bits. What an earlier lab left is removed first.
     pub fn new(gateway: Ipv4Addr, hosts: &[(&str, Ipv4Addr)]) -> Result<Self> {
-        let hosts = hosts.iter().map(|(name, address)| Host {
+        let hosts = hosts.iter().zip(1..).map(|((name, address), number)| Host {
             name: (*name).to_owned(),
             address: *address,
             space: format!("{BRIDGE}-{name}"),
+            port: format!("{BRIDGE}{number}"),
         });
         let lab = Self { hosts: hosts.collect() };
         lab.remove();
         ip(&format!("link add {BRIDGE} type bridge"))?;
         ip(&format!("address add {gateway}/24 dev {BRIDGE}"))?;
         ip(&format!("link set {BRIDGE} up"))?;
-        for (host, number) in lab.hosts.iter().zip(1..) {
-            host.plug_in(number)?;
+        for host in &lab.hosts {
+            host.plug_in()?;
         }
         Ok(lab)
     }
 
-    /// The hosts, in the order in which they were asked for.
-    pub fn hosts(&self) -> &[Host] {
-        &self.hosts
+    /// A host by name.
+    pub fn host(&self, name: &str) -> Result<&Host> {
+        let found = self.hosts.iter().find(|host| host.name == name);
+        found.with_context(|| format!("there is no host {name}"))
+    }
+
+    /// Pulls the cable of a host out of the bridge.
+    pub fn unplug(&self, name: &str) -> Result<()> {
+        ip(&format!("link set {} down", self.host(name)?.port))
+    }
+
+    /// Puts it back.
+    pub fn plug_back(&self, name: &str) -> Result<()> {
+        ip(&format!("link set {} up", self.host(name)?.port))
     }
 
     fn remove(&self) {
@@ -71,9 +84,8 @@ impl Host {
         vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", self.space)]
     }
 
-    fn plug_in(&self, number: usize) -> Result<()> {
-        let Self { space, address, .. } = self;
-        let port = format!("{BRIDGE}{number}");
+    fn plug_in(&self) -> Result<()> {
+        let Self { space, port, address, .. } = self;
         ip(&format!("netns add {space}"))?;
         ip(&format!("link add {port} type veth peer name eth0 netns {space}"))?;
         ip(&format!("link set {port} master {BRIDGE} up"))?;

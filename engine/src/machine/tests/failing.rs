@@ -91,8 +91,6 @@ fn quarantine_is_left_by_a_change_of_cfg() {
 #[test]
 fn quarantine_is_left_when_a_retry_is_asked() {
     let mut bench = quarantined();
-    assert_eq!(dispatched(&bench.retry()), ["lamp/SwitchOff(a)"]);
-    let mut bench = quarantined();
     bench.retry_asked();
     assert_eq!(dispatched(&bench.look()), ["lamp/SwitchOff(a)"]);
 }

@@ -278,10 +278,6 @@ impl Bench {
         self.look()
     }
 
-    pub(super) fn retry(&mut self) -> Vec<Effect> {
-        self.with(Decider::retry)
-    }
-
     /// Something becomes of the last attempt.
     pub(super) fn said(&mut self, what: Attempted) -> Vec<Effect> {
         let attempt = self.attempt.clone().unwrap();

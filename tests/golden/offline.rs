@@ -1,0 +1,126 @@
+//! What needs no fleet: help, the configuration of what serves, and a fleet that is not there.
+
+use std::fs;
+
+use anyhow::Result;
+use kraken_testkit::ports;
+use tempfile::TempDir;
+
+use crate::{
+    steady::Steady,
+    transcript::{Book, cli},
+};
+
+/// A configuration with a mistake in line 5.
+const MISTAKEN: &str = "[node]\nname = \"m1\"\n\n[http]\nlisen = \"127.0.0.1:3141\"\n";
+/// One that says little.
+const SMALL: &str = "[node]\nname = \"n1\"\n[agent]\nparents = [\"m1:3144\", \"m2:3144\"]\n";
+
+fn folder() -> Result<(TempDir, Steady)> {
+    let folder = tempfile::tempdir()?;
+    let steady = Steady::new()?.also(folder.path().display().to_string(), "<folder>");
+    Ok((folder, steady))
+}
+
+/// A server that does not run.
+fn nobody() -> Result<String> {
+    Ok(format!("http://{}", ports::free()?))
+}
+
+#[tokio::test]
+async fn help() -> Result<()> {
+    let (folder, steady) = folder()?;
+    let (cli, mut book) = (cli(folder.path(), &nobody()?)?, Book::new(steady));
+    let help = book.ends(&cli, "help", "--help", 0).await?;
+    book.ends(&cli, "help", "", 2).await?;
+    book.ends(&cli, "help", "--version", 0).await?;
+    let verbs = help.out.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for verb in verbs.map_while(|line| line.split_whitespace().next()) {
+        if !matches!(verb, "help" | "cluster") {
+            book.ends(&cli, "help", &format!("{verb} --help"), 0).await?;
+        }
+    }
+    book.ends(&cli, "help", "cluster --help", 0).await?;
+    for verb in ["status", "init", "join", "remove", "leader"] {
+        book.ends(&cli, "help", &format!("cluster {verb} --help"), 0).await?;
+    }
+    book.close()
+}
+
+#[tokio::test]
+async fn server_and_agent() -> Result<()> {
+    let (folder, steady) = folder()?;
+    fs::write(folder.path().join("mistaken.toml"), MISTAKEN)?;
+    fs::write(folder.path().join("small.toml"), SMALL)?;
+    let (cli, mut book) = (cli(folder.path(), &nobody()?)?, Book::new(steady));
+    for (line, code) in [
+        ("--help", 0),
+        ("--name m1 --print-config", 0),
+        ("--config small.toml --set log.format=json --data data --print-config", 0),
+        ("--config mistaken.toml", 2),
+        ("--config nowhere.toml", 2),
+        ("--set http.listen=nowhere", 2),
+        ("--set http.listen=0.0.0.0:3141", 2),
+        ("--set cluster", 2),
+        ("--name a/b", 2),
+        ("--port 3141", 2),
+    ] {
+        book.ends(&cli, "server", &format!("server {line}"), code).await?;
+    }
+    for (line, code) in [
+        ("--help", 0),
+        ("--config small.toml --print-config", 0),
+        ("--name n1 --data data", 2),
+        ("--config mistaken.toml", 2),
+        ("--config small.toml --set agent.parents=m1", 2),
+    ] {
+        book.ends(&cli, "agent", &format!("agent {line}"), code).await?;
+    }
+    book.close()
+}
+
+#[tokio::test]
+async fn nobody_there() -> Result<()> {
+    let (folder, steady) = folder()?;
+    let (server, mut book) = (nobody()?, Book::new(steady));
+    let cli = cli(folder.path(), &server)?;
+    let two = format!("get nodes --server {server},{}", nobody()?);
+    for (line, code) in [
+        ("get nodes", 1),
+        (two.as_str(), 1),
+        ("cluster status", 1),
+        ("get nodes --server nonsense.invalid", 1),
+        ("get nodes --server https://127.0.0.1:3141", 2),
+        ("frobnicate", 2),
+        ("gte nodes", 2),
+        ("get nodes --wide", 2),
+        ("get nodes -o jsn", 2),
+        ("get nodes n[1-", 2),
+        ("get nodes n[4-1]", 2),
+        ("get nodes @=r1", 2),
+        ("get @rack=r1", 2),
+        ("why n[1-2]", 2),
+        ("plan n[1-2]", 2),
+        ("plan", 2),
+        ("set n1", 2),
+        ("set n1 services/web/state", 2),
+        ("set n1 a/b=1 a=2", 2),
+        ("label n1 rack", 2),
+        ("apply", 2),
+        ("apply -f nowhere.yaml", 2),
+        ("freeze", 2),
+        ("freeze --all n1", 2),
+        ("wait n1 --for ready", 2),
+        ("wait n1 --timeout soon", 2),
+        ("events --limit 0", 2),
+        ("graph -o svg", 2),
+        ("cluster", 2),
+        ("cluster join", 2),
+        ("up --http 0.0.0.0:0", 2),
+        ("up --leaves 5000", 2),
+        ("up --state nowhere.yaml", 2),
+    ] {
+        book.ends(&cli, "mistakes", line, code).await?;
+    }
+    book.close()
+}

@@ -1,0 +1,91 @@
+//! A cluster as it is founded by hand: a first member, a second one, and its way out again.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Result, ensure};
+use kraken_testkit::{
+    cli::Cli, edge::Edge, job::Job, lock::Lock, ports, process::Sweep, wait_until,
+};
+
+use crate::{
+    KRAKEN,
+    steady::Steady,
+    transcript::{Book, cli},
+};
+
+/// How long anything may take on a busy machine.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// A server that belongs to no cluster, and who speaks to it.
+struct Server {
+    _job: Job,
+    edge: Edge,
+    cli: Cli,
+    raft: String,
+}
+
+impl Server {
+    async fn start(name: &str, folder: &Path) -> Result<Self> {
+        let [http, raft, sync] = [ports::free()?, ports::free()?, ports::free()?];
+        let folder = folder.join(name);
+        fs::create_dir(&folder)?;
+        let (config, data) = (folder.join("kraken.toml"), folder.join("data"));
+        let node = format!("[node]\nname = \"{name}\"\ndata = \"{}\"\n", data.display());
+        let listeners = [("http", http), ("raft", raft), ("sync", sync)];
+        let listeners = listeners.map(|(table, at)| format!("[{table}]\nlisten = \"{at}\"\n"));
+        fs::write(&config, node + &listeners.concat())?;
+        let job = Job::new(name, KRAKEN, &folder);
+        let mut job = job.args(["server", "--exit-with-parent", "--config"]).args([config]);
+        job.start()?;
+        let url = format!("http://{http}");
+        let server = Self {
+            _job: job,
+            edge: Edge::new(&[url.clone()])?,
+            cli: cli(&folder, &url)?,
+            raft: raft.to_string(),
+        };
+        wait_until("it answers", BOUND, async || Ok(server.edge.cluster().await?)).await?;
+        Ok(server)
+    }
+
+    async fn sees(&self, voters: usize) -> Result<()> {
+        wait_until(&format!("{voters} vote"), BOUND, async || {
+            let quorum = self.edge.cluster().await?;
+            let voting = quorum.members.iter().filter(|member| member.voter).count();
+            ensure!(voting == voters && quorum.leader.is_some(), "{quorum:?}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_by_hand() -> Result<()> {
+    let _lock = Lock::take()?;
+    let folder = tempfile::Builder::new().prefix("kraken-golden-").tempdir()?;
+    let _sweep = Sweep::of(folder.path());
+    let mut book = Book::new(Steady::new()?.also(folder.path().display().to_string(), "<folder>"));
+    let first = Server::start("a", folder.path()).await?;
+    let second = Server::start("b", folder.path()).await?;
+
+    book.ends(&first.cli, "cluster_init", "cluster status", 0).await?;
+    book.ends(&first.cli, "cluster_init", "cluster init", 0).await?;
+    book.ends(&first.cli, "cluster_init", "cluster init", 4).await?;
+    first.sees(1).await?;
+    book.ends(&first.cli, "cluster_init", "cluster status", 0).await?;
+
+    book.ends(&second.cli, "cluster_join", "get nodes", 1).await?;
+    let join = format!("cluster join {}", first.raft);
+    book.ends(&second.cli, "cluster_join", &join, 0).await?;
+    second.sees(2).await?;
+    book.ends(&second.cli, "cluster_join", &join, 4).await?;
+    book.ends(&first.cli, "cluster_join", "cluster status", 0).await?;
+    book.ends(&first.cli, "cluster_join", "cluster status -o json", 0).await?;
+
+    book.ends(&first.cli, "cluster_remove", "cluster remove b", 0).await?;
+    first.sees(1).await?;
+    book.ends(&first.cli, "cluster_remove", "cluster status", 0).await?;
+    book.ends(&first.cli, "cluster_remove", "cluster remove b", 1).await?;
+    book.ends(&first.cli, "cluster_remove", "cluster remove a", 4).await?;
+    book.close()
+}
