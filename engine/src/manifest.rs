@@ -1,6 +1,7 @@
 //! Manifests: what a module declares that it can discover and change. Plain data, written in Rust
-//! with the builders here or in YAML; checked as a whole when a [`Catalog`](crate::catalog::Catalog)
-//! is built of them, so that every error names module, mutation and path.
+//! with the builders here or in YAML; checked as a whole when a
+//! [`Catalog`](crate::catalog::Catalog) is built of them, so that every error names module,
+//! mutation and path.
 
 mod builder;
 

@@ -116,7 +116,8 @@ impl Day {
         self.cli.run(&words).await.map(drop)
     }
 
-    /// Starts a line that goes on until it is interrupted, and waits until it has printed something.
+    /// Starts a line that goes on until it is interrupted, and waits until it has printed
+    /// something.
     async fn begins(&self, name: &str, line: &str) -> Result<Job> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let mut job = self.cli.job(name, self.cluster.folder(), &words);

@@ -1,8 +1,8 @@
 //! What the program says to people, word for word: for each verb a transcript of command lines with
 //! their standard output, standard error and exit code, made with real processes.
 //!
-//! The transcripts stand in `transcripts/`, one file a verb; `INSTA_UPDATE=always` rewrites them. What
-//! differs from run to run, such as a pid or a port, stands there as a placeholder.
+//! The transcripts stand in `transcripts/`, one file a verb; `INSTA_UPDATE=always` rewrites them.
+//! What differs from run to run, such as a pid or a port, stands there as a placeholder.
 
 mod fleet;
 mod offline;

@@ -86,9 +86,8 @@ impl Steady {
 }
 
 fn ruled(text: &str) -> String {
-    let rule = |text: String, (rule, with): &(Regex, &str)| {
-        rule.replace_all(&text, *with).into_owned()
-    };
+    let rule =
+        |text: String, (rule, with): &(Regex, &str)| rule.replace_all(&text, *with).into_owned();
     COMPILED.iter().fold(text.to_owned(), rule)
 }
 

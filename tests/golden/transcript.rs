@@ -1,5 +1,5 @@
-//! Transcripts: what is typed, what it prints and how it ends, gathered by page and compared with the
-//! files under `transcripts/`.
+//! Transcripts: what is typed, what it prints and how it ends, gathered by page and compared with
+//! the files under `transcripts/`.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +19,8 @@ pub(crate) struct Book {
     pages: BTreeMap<&'static str, String>,
 }
 
-/// The program as it is typed in a folder, against a server; neither a terminal nor our own variables
-/// have a say in what it prints.
+/// The program as it is typed in a folder, against a server; neither a terminal nor our own
+/// variables have a say in what it prints.
 pub(crate) fn cli(folder: &Path, server: &str) -> Result<Cli> {
     let folder = folder.to_str().context("a folder whose name is no text")?;
     let prefix = ["env", "-u", "NO_COLOR", "-C", folder, "COLUMNS=100"];
@@ -75,8 +75,8 @@ impl Book {
         self.steady.text(text)
     }
 
-    /// What was printed to one stream, which is text for people without colour and without spaces at
-    /// the ends of its lines.
+    /// What was printed to one stream, which is text for people without colour and without spaces
+    /// at the ends of its lines.
     fn stream(&self, line: &str, text: &str) -> Result<String> {
         ensure!(!text.contains('\u{1b}'), "kraken {line} prints colour: {text:?}");
         ensure!(text.is_empty() || text.ends_with('\n'), "kraken {line}: no line end: {text:?}");
