@@ -21,26 +21,36 @@ pub(crate) const SERVER: &str = "http://127.0.0.1:3141";
 /// How long who follows goes on trying while no server answers: they are started again in less.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The variable that names the servers.
+const VARIABLE: &str = "KRAKEN_SERVER";
+/// The place of what all verbs have in their help, below what each has of its own.
+const LAST: usize = 100;
+
 /// Which servers to ask.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Servers {
-    /// Members to ask, separated by commas; the first that answers will do
+    /// Members to ask, separated by commas; the first that answers will do [env: KRAKEN_SERVER]
+    /// [default: http://127.0.0.1:3141]
+    // Read by hand: a variable that is set would count as typed, and stand in each usage line.
     #[arg(
         long = "server",
         global = true,
-        env = "KRAKEN_SERVER",
         value_name = "URL",
         value_delimiter = ',',
-        default_value = SERVER
+        display_order = LAST
     )]
-    servers: Vec<String>,
+    servers: Option<Vec<String>>,
 }
 
 impl Servers {
     /// A client of them.
     pub(crate) fn connect(&self) -> Result<Client, Failure> {
         let settings = Settings { author: author(), ..Settings::default() };
-        Client::with(&self.servers, settings)
+        let variable = std::env::var(VARIABLE).ok().filter(|urls| !urls.is_empty());
+        let split = |urls: String| urls.split(',').map(str::to_owned).collect();
+        let servers = self.servers.clone().or_else(|| variable.map(split));
+        let servers: Vec<String> = servers.unwrap_or_else(|| vec![SERVER.to_owned()]);
+        Client::with(&servers, settings)
             .map_err(|error| Failure::from(error).exiting(Exit::Usage))
     }
 }

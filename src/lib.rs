@@ -13,6 +13,7 @@ mod nodes;
 mod output;
 mod quorum;
 mod server;
+mod standing;
 mod table;
 mod up;
 mod verb;

@@ -45,6 +45,14 @@ impl fmt::Display for Nodes {
 }
 
 impl Nodes {
+    /// How many were asked for by name; `None` where by label.
+    pub(crate) fn named(&self) -> Option<usize> {
+        match self {
+            Self::Names(names) => Some(names.len()),
+            Self::Selector(_) => None,
+        }
+    }
+
     /// Of the names that were asked for, those that `there` does not hold.
     pub(crate) fn missing<'a>(&self, there: impl IntoIterator<Item = &'a str>) -> Vec<&Name> {
         let there: std::collections::BTreeSet<&str> = there.into_iter().collect();

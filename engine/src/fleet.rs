@@ -185,8 +185,9 @@ impl Fleet {
         self.attached.iter()
     }
 
-    /// This node saw values of an object, in a look that began at `stamp`. The same value seen again
-    /// moves only `seen_at`, unless somebody else had written it: then this node takes it over.
+    /// This node saw values of an object, in a look that began at `stamp`. The same value seen
+    /// again moves only `seen_at`, unless somebody else had written it: then this node takes it
+    /// over.
     pub fn see(
         &mut self,
         uid: Uid,
@@ -224,8 +225,8 @@ impl Fleet {
         touched
     }
 
-    /// Others saw something; what wins over what is held is taken. Of an object that is not known yet
-    /// it is kept until it is.
+    /// Others saw something; what wins over what is held is taken. Of an object that is not known
+    /// yet it is kept until it is.
     pub fn merge(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Touched {
         let mut touched = Touched::default();
         let known = self.objects.contains_key(&uid);
@@ -259,9 +260,9 @@ impl Fleet {
         self.refused
     }
 
-    /// What this node has seen so far counts as seen at `stamp`, and so does what a look shows that has
-    /// begun: its clock was moved there, beyond what it had stamped in an earlier life, which would
-    /// win over what it sees in this one.
+    /// What this node has seen so far counts as seen at `stamp`, and so does what a look shows that
+    /// has begun: its clock was moved there, beyond what it had stamped in an earlier life, which
+    /// would win over what it sees in this one.
     pub fn restamp(&mut self, stamp: &Stamp) -> Touched {
         self.born = Some(stamp.clone());
         let mut touched = Touched::default();
@@ -295,8 +296,8 @@ impl Fleet {
         }
     }
 
-    /// The link of a node changed. Ordered by session epoch, DOWN after UP, and not by time: what is
-    /// said of an older session never beats what is said of a newer one, wherever it comes from.
+    /// The link of a node changed. Ordered by session epoch, DOWN after UP, and not by time: what
+    /// is said of an older session never beats what is said of a newer one, wherever it comes from.
     pub fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link, now: Millis) -> Touched {
         let Ok(path) = Path::new(LINK_PATH) else { return Touched::default() };
         let counter = u32::from(link == Link::Down);

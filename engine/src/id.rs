@@ -117,8 +117,8 @@ impl Uid {
     /// The uid of the `ordinal`-th object created by the entry at `revision` of `cluster`.
     /// Pure, so that every replica gives the object the same one; unique because a revision is.
     pub fn derive(cluster: ClusterId, revision: Revision, ordinal: u32) -> Self {
-        // RFC 9562 version 8: 48 bits of the cluster, the version, 12 high bits of the revision, the
-        // variant, its 30 low bits, 32 bits of the ordinal.
+        // RFC 9562 version 8: 48 bits of the cluster, the version, 12 high bits of the revision,
+        // the variant, its 30 low bits, 32 bits of the ordinal.
         let high = u128::from(revision.0 >> 30 & 0xFFF);
         let low = u128::from(revision.0 & 0x3FFF_FFFF);
         let cluster = u128::from(cluster.0 & 0xFFFF_FFFF_FFFF);

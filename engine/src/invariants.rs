@@ -17,8 +17,8 @@
 //! | 10 | a peer speaks only for what is its own | [`peers_speak_for_their_own`] |
 //!
 //! Stated elsewhere: that a host checks requirements again at start, of 2, where hosts are; that a
-//! writer is told at the bound, of 8, by the tests of each bound; 1 across members that disagree, and
-//! "across leaders" of 3, by the tests of the quorum.
+//! writer is told at the bound, of 8, by the tests of each bound; 1 across members that disagree,
+//! and "across leaders" of 3, by the tests of the quorum.
 
 #[cfg(test)]
 mod tests;
@@ -248,7 +248,8 @@ pub fn dispatches_are_justified(trace: &Trace) -> Result<(), Broken<'_>> {
     Ok(())
 }
 
-/// 3. At most one attempt runs an object and lane, and one that disrupts an object; none starts twice.
+/// 3. At most one attempt runs an object and lane, and one that disrupts an object; none starts
+/// twice.
 pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
     let mut started = BTreeSet::new();
     let mut running: BTreeMap<&AttemptId, (Uid, Lane, bool)> = BTreeMap::new();

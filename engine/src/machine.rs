@@ -26,13 +26,13 @@
 //! | InFlight | no host, or a full one | Waiting for the service |
 //! | Quarantined | look: Cfg changed, a retry was asked, or news of a changed path | look again |
 //!
-//! *The step* is the first of the plan; where that cannot go, the next that commutes with all before
-//! it, so that one failing service does not hold up the others. Where none can go, the phase is that
-//! of the one that most needs help.
+//! *The step* is the first of the plan; where that cannot go, the next that commutes with all
+//! before it, so that one failing service does not hold up the others. Where none can go, the phase
+//! is that of the one that most needs help.
 //!
-//! An attempt holds its lane until it has ended, at the latest 2 s after its deadline, so that no two
-//! attempts of a lane ever run at once. Level-triggered: a look reads the present and nothing else,
-//! so that a lost or doubled wake-up costs time and never correctness.
+//! An attempt holds its lane until it has ended, at the latest 2 s after its deadline, so that no
+//! two attempts of a lane ever run at once. Level-triggered: a look reads the present and nothing
+//! else, so that a lost or doubled wake-up costs time and never correctness.
 
 mod choice;
 mod counts;
@@ -139,8 +139,8 @@ pub struct Scope<'a> {
     pub effects: &'a mut Vec<Effect>,
 }
 
-/// Gives out attempt ids. Those of the two lanes of one node are odd and even, so that deciders that
-/// start within one millisecond give out none twice.
+/// Gives out attempt ids. Those of the two lanes of one node are odd and even, so that deciders
+/// that start within one millisecond give out none twice.
 #[derive(Debug)]
 pub struct AttemptIds {
     decider: Name,

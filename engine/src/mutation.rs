@@ -1,4 +1,5 @@
-//! Mutations as the engine uses them: compiled from a manifest, with patterns and predicates parsed.
+//! Mutations as the engine uses them: compiled from a manifest, with patterns and predicates
+//! parsed.
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,9 +1,9 @@
 //! Predicates: what must hold of an object, or of one related to it, before a mutation may run.
 //!
 //! Written as text in manifests: `/physState = POWER_ON`, `/slots != 0`, `/x in {A, B}`,
-//! `/temperature < 80`, `/x known`; of a related object with `@parent`, `@owner` or `@/path/to/name`
-//! (a path of this object whose value names a node) before the path: `@parent /physState =
-//! POWER_ON`.
+//! `/temperature < 80`, `/x known`; of a related object with `@parent`, `@owner` or
+//! `@/path/to/name` (a path of this object whose value names a node) before the path: `@parent
+//! /physState = POWER_ON`.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 

@@ -155,8 +155,8 @@ impl Status {
     /// What both lanes together say of an object: the word of the lane that is not done, of two
     /// such the one that asks for more attention. It speaks for the older of both revisions.
     ///
-    /// The leader sees everything and a node only what is its own: where the leader says that all is
-    /// reached, a node that waits, or sees no way, merely does not see that.
+    /// The leader sees everything and a node only what is its own: where the leader says that all
+    /// is reached, a node that waits, or sees no way, merely does not see that.
     fn said(dsc: &Dsc) -> Option<Self> {
         let own = Self::of_lane(dsc, Lane::Itself);
         let quorum = Self::of_lane(dsc, Lane::Quorum);

@@ -1,9 +1,10 @@
-//! The sync protocol between a child and its parent, sans-IO: Cfg flows down, Dsc and events flow up.
+//! The sync protocol between a child and its parent, sans-IO: Cfg flows down, Dsc and events flow
+//! up.
 //!
-//! [`child::Child`] and [`parent::Session`] are the two ends. Both take frames and the time, and say
-//! what to send and what has become known; `kraken_actors` moves the bytes. Any frame may be lost
-//! with its connection: what matters is sent again after the next Hello, and digests in heartbeats
-//! find what nobody noticed.
+//! [`child::Child`] and [`parent::Session`] are the two ends. Both take frames and the time, and
+//! say what to send and what has become known; `kraken_actors` moves the bytes. Any frame may be
+//! lost with its connection: what matters is sent again after the next Hello, and digests in
+//! heartbeats find what nobody noticed.
 
 pub mod child;
 pub mod delta;
@@ -30,14 +31,15 @@ pub const HEARTBEAT_MS: u64 = 1_000;
 pub const DEAD_AFTER_MS: u64 = 3 * HEARTBEAT_MS;
 /// Delta frames that a child may have on the way unacknowledged.
 pub const WINDOW_FRAMES: u64 = 4;
-/// How long a delta may stay unacknowledged before the child tries another session, in milliseconds:
-/// the parent may have fallen behind.
+/// How long a delta may stay unacknowledged before the child tries another session, in
+/// milliseconds: the parent may have fallen behind.
 pub const STALLED_AFTER_MS: u64 = 10_000;
 /// Most changed paths in one frame.
 pub const DELTA_PATHS_MAX: usize = 8_192;
 /// Bytes of observations after which a frame takes no more of them.
 pub const DELTA_BYTES_MAX: usize = 1 << 20;
-/// Largest observation that travels, in bytes; a larger one stays where it was made, and that is told.
+/// Largest observation that travels, in bytes; a larger one stays where it was made, and that is
+/// told.
 pub const SIGHTING_BYTES_MAX: usize = 8 << 20;
 /// Events that wait for a parent; the oldest go first, and their number is told.
 pub const EVENTS_PENDING_MAX: usize = 10_000;

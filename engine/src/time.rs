@@ -1,4 +1,5 @@
-//! Time as the engine sees it: milliseconds that its caller passes in. The engine never asks a clock.
+//! Time as the engine sees it: milliseconds that its caller passes in. The engine never asks a
+//! clock.
 
 use std::{fmt, time::Duration};
 

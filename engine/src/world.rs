@@ -1,6 +1,6 @@
 //! A world: the real engine of a leader and its leaves, with simulated modules, on a network that
-//! loses, delays and reorders, with clocks that are wrong, nodes that crash, and a person who changes
-//! her mind. The same seed makes the same world, event by event.
+//! loses, delays and reorders, with clocks that are wrong, nodes that crash, and a person who
+//! changes her mind. The same seed makes the same world, event by event.
 //!
 //! First everything may go wrong; then nothing does any more, and every object must settle. What
 //! happens is recorded, and the [invariants](crate::invariants) are held against the record.

@@ -23,8 +23,8 @@
 //! environment is PATH, LANG, HOME (and TZ where the agent has one), then `env`, then KRAKEN_NODE
 //! and KRAKEN_EXEC, and for `apply` the mark of its run: nothing else of the agent's. They read
 //! nothing, and run in a process group that is killed when their time is over or the attempt is
-//! cancelled. What they leave in the background when they end by themselves is left alone; a process
-//! that is to be kept is a service.
+//! cancelled. What they leave in the background when they end by themselves is left alone; a
+//! process that is to be kept is a service.
 //!
 //! A node carries out one mutation of its own at a time: while `apply` runs, nothing else is begun
 //! there. What takes long should be started by `apply` and waited for by `check`.

@@ -114,7 +114,7 @@ fn in_file(file: &str, text: &str, error: &toml::de::Error) -> ConfigError {
 
 /// The table with one key set, in the first of the ways to read its value that fits the key.
 fn lay_over(table: &Table, item: &Override) -> Result<(Config, Table), ConfigError> {
-    let mut first_error = None;
+    let mut errors = Vec::new();
     for value in readings(&item.text) {
         let mut changed = table.clone();
         let read = set(&mut changed, &item.key, value).and_then(|()| {
@@ -122,10 +122,12 @@ fn lay_over(table: &Table, item: &Override) -> Result<(Config, Table), ConfigErr
         });
         match read {
             Ok(config) => return Ok((config, changed)),
-            Err(why) => _ = first_error.get_or_insert(why),
+            Err(why) => errors.push(why),
         }
     }
-    let why = first_error.unwrap_or_default();
+    // A reading of another type than the key's says nothing of what was typed.
+    let of_type = errors.iter().position(|why| !why.starts_with("invalid type"));
+    let why = errors.swap_remove(of_type.unwrap_or_default());
     Err(ConfigError::Invalid { place: item.from.clone(), why })
 }
 

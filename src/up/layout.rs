@@ -152,7 +152,7 @@ impl Layout {
         let mut members = Vec::new();
         for index in 0..MEMBERS {
             let http = match (index, wanted.http) {
-                (0, Some(http)) if http.port() != 0 => checked(http)?,
+                (0, Some(http)) if on_loopback(http)?.port() != 0 => checked(http)?,
                 (0, None) => checked(([127, 0, 0, 1], HTTP_PORT).into())?,
                 _ => next()?,
             };
@@ -165,7 +165,7 @@ impl Layout {
         self.leaves = wanted.leaves.unwrap_or(self.leaves);
         for (index, member) in self.members.iter_mut().enumerate() {
             if let (0, Some(http)) = (index, wanted.http) {
-                member.http = match http.port() {
+                member.http = match on_loopback(http)?.port() {
                     0 => Ports::new().next().ok_or_else(|| Failure::failed("no free port"))?,
                     _ => http,
                 };
@@ -248,17 +248,22 @@ impl MemberAddresses {
 
 /// The address, if it can be listened at.
 fn checked(address: SocketAddr) -> Result<SocketAddr, Failure> {
-    if !address.ip().is_loopback() {
-        let words = format!("{address} is not loopback; `up` is for one machine");
-        return Err(Failure::usage(words).hint("for several machines see examples/three_nodes"));
-    }
-    match TcpListener::bind(address) {
+    match TcpListener::bind(on_loopback(address)?) {
         Ok(_) => Ok(address),
         Err(error) => Err(Failure::failed(format!("cannot listen on {address}: {error}")).hint(
             "is another `kraken up` running? end it, or take any free port: kraken up --http \
              127.0.0.1:0",
         )),
     }
+}
+
+/// The address, if it is on this machine alone.
+fn on_loopback(address: SocketAddr) -> Result<SocketAddr, Failure> {
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    let words = format!("{address} is not loopback; `up` is for one machine");
+    Err(Failure::usage(words).hint("for several machines see examples/three_nodes"))
 }
 
 #[cfg(test)]
@@ -310,6 +315,7 @@ mod tests {
         for (http, expected) in [
             (taken.local_addr().unwrap(), "cannot listen on "),
             (([0, 0, 0, 0], 1).into(), "0.0.0.0:1 is not loopback; `up` is for one machine"),
+            (([0, 0, 0, 0], 0).into(), "0.0.0.0:0 is not loopback; `up` is for one machine"),
         ] {
             let wanted = Wanted { http: Some(http), ..Wanted::default() };
             let words = Layout::resolve(folder.path(), &wanted).unwrap_err().words().unwrap();

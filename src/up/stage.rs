@@ -8,13 +8,14 @@ use kraken_http::{
     client::{Client, ListQuery, Settings, WriteQuery},
     view::ObjectView,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    console::Console,
+    console::{Console, Progress},
     exit::Failure,
     fleet::{SERVER, author, is_attached, is_converged},
     output::lines,
+    standing::Standing,
 };
 
 /// The state that is asked for unless another is given.
@@ -23,6 +24,11 @@ const FIRST_RUN: &str = include_str!("../../examples/first-run.yaml");
 const FIRST_RUN_NODES: &str = "n[1-8]";
 /// How often is looked.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long all nodes may rest where they are not asked to be before that is the news.
+const REST_MAX: Duration = Duration::from_secs(5);
+/// How long nothing may move before that is the news.
+const STANDSTILL_MAX: Duration = Duration::from_secs(60);
 
 /// Where a fleet is to come.
 pub(super) struct Stage {
@@ -69,13 +75,34 @@ impl Stage {
             let applied = client.apply(state.text.clone(), &WriteQuery::default()).await;
             applied.map_err(|error| Failure::from(error).within(&state.file))?;
         }
-        self.until(
-            total,
-            |done| progress.set("nodes have converged", done, total),
-            || self.converged(&client),
-        )
-        .await;
+        let standing = self.converge(&client, &mut progress).await;
+        drop(progress);
+        if standing.is_done() {
+            console.note("all have converged");
+        } else {
+            console.note(format!("not all have converged:\n  {}", standing.reasons().join("\n  ")));
+        }
         Ok(())
+    }
+
+    /// Looks until all have converged, or until nothing moves any more.
+    async fn converge(&self, client: &Client, progress: &mut Progress) -> Standing {
+        let (mut last, mut moved) = (Standing::default(), Instant::now());
+        loop {
+            if let Ok(nodes) = self.views(client).await {
+                let now = Standing::of(&nodes, is_converged);
+                progress.detail("nodes have converged", now.done, now.total, &now.worst());
+                if now != last {
+                    (last, moved) = (now, Instant::now());
+                }
+                let all_rest = last.done + last.resting == last.total;
+                let patience = if all_rest { REST_MAX } else { STANDSTILL_MAX };
+                if last.is_done() || moved.elapsed() > patience {
+                    return last;
+                }
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// What to try next.
@@ -88,7 +115,7 @@ impl Stage {
         let alias = not_on_path().map(|program| format!("  alias kraken={}", program.display()));
         let ready = lines(alias.into_iter().chain(export));
         format!(
-            "all have converged; now in a second terminal:\n{ready}  \
+            "now in a second terminal:\n{ready}  \
              kraken get nodes\n  \
              kraken set {set} services/web/state=STOP\n  \
              kraken wait {set} --for converged\n  \
@@ -117,10 +144,6 @@ impl Stage {
 
     async fn attached(&self, client: &Client) -> Result<usize, Failure> {
         Ok(self.views(client).await?.iter().filter(|node| is_attached(node)).count())
-    }
-
-    async fn converged(&self, client: &Client) -> Result<usize, Failure> {
-        Ok(self.views(client).await?.iter().filter(|node| is_converged(node)).count())
     }
 
     async fn views(&self, client: &Client) -> Result<Vec<ObjectView>, Failure> {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Most events of one answer.
-const EVENTS_MAX: usize = 1_000;
+const EVENTS_MAX: u64 = 1_000;
 
 /// Shows what happened; with -f also what happens from now on
 #[derive(Debug, clap::Args)]
@@ -27,10 +27,15 @@ pub(crate) struct Args {
     #[arg(short, long)]
     follow: bool,
     /// How many of the past
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = counts())]
     limit: usize,
     #[command(flatten)]
     output: Output,
+}
+
+/// Reads how many events are wanted.
+fn counts() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=EVENTS_MAX)
 }
 
 impl Args {

@@ -43,8 +43,12 @@ impl Args {
         let list = client.get_objects(kind, &Nodes::listed(self.names.as_ref())).await?;
         let format = self.output.output;
         let mut shown = Shown::new(format, console.has_colour());
-        if list.items.is_empty() && matches!(format, Format::Table | Format::Wide) {
-            console.note(nothing(kind));
+        let is_for_people = matches!(format, Format::Table | Format::Wide);
+        if list.items.is_empty() && is_for_people {
+            // Of what was named it is told below that it is missing.
+            if self.watch || !matches!(self.names, Some(Nodes::Names(_))) {
+                console.note(nothing(kind));
+            }
         } else {
             console.print(shown.list(&list)?)?;
         }

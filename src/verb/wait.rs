@@ -1,17 +1,18 @@
 //! `kraken wait`: until nodes are where they are asked to be. A node counts only once its decider
 //! speaks for the write that is waited for, so that what was true before the write does not count.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use kraken_engine::{manifest::NODE_KIND, nodeset};
+use kraken_engine::manifest::NODE_KIND;
 use kraken_http::{client::Client, view::ObjectView};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
     console::Console,
     exit::{Exit, Failure},
-    fleet::{is_attached, is_converged, patient, reference},
+    fleet::{is_attached, is_converged, patient},
     nodes::Nodes,
+    standing::Standing,
 };
 
 /// How often is looked at least, whatever the watch says.
@@ -74,17 +75,6 @@ impl Condition {
     }
 }
 
-/// How far the nodes are.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Standing {
-    /// How many are there.
-    done: usize,
-    /// How many are waited for.
-    total: usize,
-    /// Those that are not there, by what keeps them.
-    open: BTreeMap<String, Vec<String>>,
-}
-
 impl Args {
     /// Waits.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
@@ -95,10 +85,11 @@ impl Args {
         let waited = async {
             loop {
                 let begun = Instant::now();
-                let now = self.look(&client).await?;
+                let total = standing.as_ref().map_or(0, |before: &Standing| before.total);
+                let now = self.look(&client, total).await?;
                 let what = format!("nodes {}", self.r#for.done());
                 progress.detail(&what, now.done, now.total, &now.worst());
-                if now.open.is_empty() {
+                if now.is_done() {
                     return Ok::<_, Failure>(now.total);
                 }
                 if standing.replace(now).is_none() {
@@ -115,66 +106,28 @@ impl Args {
         }
     }
 
-    async fn look(&self, client: &Client) -> Result<Standing, Failure> {
+    /// Looks how far the nodes are; before there were so many.
+    async fn look(&self, client: &Client, before: usize) -> Result<Standing, Failure> {
         let found = client.get_nodes(&Nodes::listed(Some(&self.nodes))).await?;
-        if self.r#for != Condition::Deleted {
+        let mut standing = Standing::of(&found.items, |node| self.r#for.holds(node));
+        if self.r#for == Condition::Deleted {
+            standing.gone(self.nodes.named().unwrap_or(before));
+        } else {
             self.nodes.require(NODE_KIND, &found)?;
         }
-        Ok(stand(self.r#for, &found.items))
+        Ok(standing)
     }
 
     /// Says how many are not there and why, most first.
     fn timed_out(&self, standing: Option<Standing>) -> Failure {
         let after = crate::age::span(self.timeout);
-        let Some(Standing { done, total, open }) = standing else {
+        let Some(standing) = standing else {
             return Failure::new(Exit::TimedOut, format!("no answer within {after}"));
         };
+        let (done, total) = (standing.done, standing.total);
         let words = format!("after {after} only {done} of {total} nodes {}", self.r#for.done());
-        let mut reasons: Vec<(&String, &Vec<String>)> = open.iter().collect();
-        reasons.sort_by_key(|(_, names)| std::cmp::Reverse(names.len()));
-        let lines: Vec<String> = reasons.into_iter().map(line).collect();
-        Failure::new(Exit::TimedOut, words).hint(lines.join("\n"))
+        Failure::new(Exit::TimedOut, words).hint(standing.reasons().join("\n"))
     }
-}
-
-impl Standing {
-    /// What keeps most of those that are not there.
-    fn worst(&self) -> String {
-        self.open.iter().max_by_key(|(_, names)| names.len()).map(line).unwrap_or_default()
-    }
-}
-
-/// A reason with the nodes that it keeps.
-fn line((reason, names): (&String, &Vec<String>)) -> String {
-    let set = nodeset::fold(names.iter().map(String::as_str));
-    format!("{set}: {reason}")
-}
-
-fn stand(condition: Condition, nodes: &[ObjectView]) -> Standing {
-    let mut standing = Standing { total: nodes.len(), ..Standing::default() };
-    for node in nodes {
-        if condition.holds(node) {
-            standing.done += 1;
-        } else {
-            standing.open.entry(keeps(node)).or_default().push(node.name.clone());
-        }
-    }
-    standing
-}
-
-/// What keeps a node from being where it is asked to be.
-fn keeps(node: &ObjectView) -> String {
-    let Some(status) = &node.status else {
-        return format!("{} was never attached, nobody decides for it", reference(node));
-    };
-    if status.revision < node.revision && status.phase == "Converged" {
-        let link = if is_attached(node) { "" } else { "; it is not attached" };
-        return format!("it has not seen the last change yet{link}");
-    }
-    let why = status.last_error.as_ref().or(status.waits_for.as_ref()).or(status.reason.as_ref());
-    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-    let step = status.step.as_ref().map(|step| format!(" at {step}")).unwrap_or_default();
-    format!("{}{step}{why}", status.phase)
 }
 
 #[cfg(test)]
@@ -208,7 +161,8 @@ mod tests {
             node("n4", 5, status("BackingOff", 5, Some("no such file"))),
             node("n5", 5, Json::Null),
         ];
-        let standing = stand(Condition::Converged, &nodes);
+        let standing = Standing::of(&nodes, |node| Condition::Converged.holds(node));
+        assert_eq!(standing.resting, 0);
         assert_eq!((standing.done, standing.total), (1, 5));
         let args = Args {
             nodes: "n[1-5]".parse().unwrap(),
@@ -227,10 +181,9 @@ mod tests {
 
     #[test]
     fn attached_and_deleted_are_conditions_of_their_own() {
-        let nodes = [node("n1", 5, Json::Null)];
-        assert_eq!(stand(Condition::Attached, &nodes).done, 1);
-        assert_eq!(stand(Condition::Deleted, &nodes).done, 0);
-        assert!(stand(Condition::Deleted, &[]).open.is_empty());
+        let node = node("n1", 5, Json::Null);
+        assert!(Condition::Attached.holds(&node));
+        assert!(!Condition::Deleted.holds(&node));
     }
 
     #[test]

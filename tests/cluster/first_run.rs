@@ -37,6 +37,8 @@ struct Row {
 struct Up {
     job: Job,
     rows: BTreeMap<String, Row>,
+    /// How long it took from its start to its table.
+    took: Duration,
     _sweep: Sweep,
     place: TempDir,
     _lock: Lock,
@@ -52,14 +54,22 @@ impl Up {
         let job = Job::new("up", KRAKEN, place.path()).args(["up", "--http", "127.0.0.1:0"]);
         let job = job.args(args).env("TMPDIR", &temporary);
         let sweep = Sweep::of(place.path());
-        let mut up = Self { job, rows: BTreeMap::new(), _sweep: sweep, place, _lock: lock };
+        let mut up = Self {
+            job,
+            rows: BTreeMap::new(),
+            took: Duration::ZERO,
+            _sweep: sweep,
+            place,
+            _lock: lock,
+        };
         up.again().await?;
         Ok(up)
     }
 
     /// Starts it (again), and returns when it has printed its table.
     async fn again(&mut self) -> Result<()> {
-        let (before, process) = (self.job.output().len(), self.job.start()?);
+        let (before, since) = (self.job.output().len(), Instant::now());
+        let process = self.job.start()?;
         self.rows = wait_until("everything has converged", UP_MAX, async || {
             ensure!(process.is_alive(), "up has ended");
             let table = self.job.output().split_off(before);
@@ -68,6 +78,7 @@ impl Up {
         })
         .await
         .with_context(|| self.job.tail())?;
+        self.took = since.elapsed();
         Ok(())
     }
 
@@ -104,9 +115,8 @@ fn entries(folder: &Path) -> Result<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn first_run_converges_and_leaves_nothing_behind() -> Result<()> {
-    let since = Instant::now();
     let mut up = Up::start(&[]).await?;
-    measured("first run, 3 members and 8 leaves, until converged", since.elapsed());
+    measured("first run, 3 members and 8 leaves, until converged", up.took);
 
     let roles = |role: &str| up.rows.values().filter(|row| row.role == role).count();
     assert_eq!((roles("member"), roles("leaf")), (3, 8), "{:#?}", up.rows);

@@ -83,8 +83,8 @@ async fn oversized_body_is_refused_and_the_member_lives() -> Result<()> {
     cluster.pass()
 }
 
-/// Sends a request in chunks of 64 KiB, as far as the other side takes it; returns the first line of
-/// the answer.
+/// Sends a request in chunks of 64 KiB, as far as the other side takes it; returns the first line
+/// of the answer.
 async fn send_in_chunks(url: &str, head: &str, body: &[u8]) -> Result<String> {
     let mut stream = TcpStream::connect(url.trim_start_matches("http://")).await?;
     let mut sent = stream.write_all(head.as_bytes()).await;

@@ -1,8 +1,8 @@
 //! The whole system as real processes of the very binary that ships: what it does when all is well,
 //! and what when processes are killed, disks fill up and clients misbehave.
 //!
-//! One cluster runs at a time. What a test measures it tells as `measured: ..`; what it cannot do on
-//! this machine as `skipped: ..`, unless `KRAKEN_REQUIRE=all` forbids that.
+//! One cluster runs at a time. What a test measures it tells as `measured: ..`; what it cannot do
+//! on this machine as `skipped: ..`, unless `KRAKEN_REQUIRE=all` forbids that.
 
 mod disk;
 mod failover;

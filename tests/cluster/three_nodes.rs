@@ -1,5 +1,5 @@
-//! The deployment for three machines in `examples/three_nodes`: its units as systemd reads them, and
-//! its configuration files on machines with the addresses that stand in them.
+//! The deployment for three machines in `examples/three_nodes`: its units as systemd reads them,
+//! and its configuration files on machines with the addresses that stand in them.
 
 use std::{
     collections::BTreeMap,

@@ -50,8 +50,8 @@ fn sighting(at: &str, value: &str, ms: u64, writer: &str) -> Sighting {
     (path(at), Observed { value, stamp: stamp(ms, writer), seen_at: Millis::ZERO })
 }
 
-/// The fleet of `n1`, which knows itself; `/run` is known while `/power` is on, `/step` while `/run`
-/// is up.
+/// The fleet of `n1`, which knows itself; `/run` is known while `/power` is on, `/step` while
+/// `/run` is up.
 fn fleet() -> Fleet {
     let extension = Extension::new("machine")
         .path(PathSpec::new("/power", Type::Text))

@@ -64,8 +64,8 @@ impl Counts {
         self.0.get(step)
     }
 
-    /// Takes over what a decider before this one has said, but for waits that only a clock that runs
-    /// ahead could have named.
+    /// Takes over what a decider before this one has said, but for waits that only a clock that
+    /// runs ahead could have named.
     pub(super) fn resume(&mut self, said: Option<&Status>, now: Millis) {
         let Some(said) = said else { return };
         let Some(step) = said.step.clone().filter(|_| said.attempts > 0) else { return };

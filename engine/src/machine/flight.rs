@@ -65,7 +65,8 @@ struct Leg {
 }
 
 impl Leg {
-    /// A path has arrived when it shows what the step leads to; a discovery, when it shows anything.
+    /// A path has arrived when it shows what the step leads to; a discovery, when it shows
+    /// anything.
     fn has_arrived(&self, seen: Option<&Value>) -> bool {
         if self.discovery { seen.is_some() } else { seen == self.to.as_ref() }
     }

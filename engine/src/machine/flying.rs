@@ -189,7 +189,8 @@ impl Machine {
         scope: &mut Scope<'_>,
     ) {
         match what {
-            // Between asking and commit the world may have moved: only what is still right goes out.
+            // Between asking and commit the world may have moved: only what is still right goes
+            // out.
             Attempted::IntentOpened if self.may_go(&flight, subject, scope) => {
                 self.take_off(flight, scope);
             }

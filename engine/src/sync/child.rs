@@ -102,7 +102,8 @@ impl Child {
         }
     }
 
-    /// The same child, which is known to have held Cfg up to this revision: it takes none from before.
+    /// The same child, which is known to have held Cfg up to this revision: it takes none from
+    /// before.
     #[must_use]
     pub fn at_revision(self, revision: Revision) -> Self {
         Self { revision: self.revision.max(revision), ..self }
@@ -182,8 +183,8 @@ impl Child {
         self.flush(now)
     }
 
-    /// An object is no longer of this child: what waits to be said of it is not. What was sent counts
-    /// on, here as with the parent.
+    /// An object is no longer of this child: what waits to be said of it is not. What was sent
+    /// counts on, here as with the parent.
     pub fn withdraw(&mut self, uid: Uid) {
         self.outbox.withdraw(uid);
     }
@@ -236,7 +237,8 @@ impl Child {
         match refused.reason {
             RefusedReason::Epoch(floor) => self.epoch = self.epoch.max(floor),
             RefusedReason::Gone => {
-                // It goes on saying the uid that was removed, so that it is not taken for a new node.
+                // It goes on saying the uid that was removed, so that it is not taken for a new
+                // node.
                 let uids = std::mem::take(&mut self.objects).into_keys().collect();
                 effects.extend([Effect::DropCfg(uids), Effect::Gone]);
             }
@@ -299,7 +301,8 @@ impl Child {
         effects
     }
 
-    /// What deltas make of what is held: objects as they are now, and those that are no longer here.
+    /// What deltas make of what is held: objects as they are now, and those that are no longer
+    /// here.
     fn read(&self, deltas: Vec<ObjectDelta>) -> Result<(Vec<Arc<Object>>, Vec<Uid>), DeltaError> {
         let (mut set, mut gone) = (Vec::new(), Vec::new());
         for delta in deltas {

@@ -1,5 +1,5 @@
-//! The frames of the sync protocol: plain data, encoded with named fields so that later versions may
-//! add to them.
+//! The frames of the sync protocol: plain data, encoded with named fields so that later versions
+//! may add to them.
 
 use serde::{Deserialize, Serialize};
 
@@ -128,7 +128,8 @@ pub struct DscDelta {
     /// The answer to a Resync: digests count from this delta on.
     #[serde(default, skip_serializing_if = "is_false")]
     pub afresh: bool,
-    /// What the child could not keep or send since its last delta: events and too large observations.
+    /// What the child could not keep or send since its last delta: events and too large
+    /// observations.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dropped: u64,
     /// Observations by object.
@@ -155,7 +156,7 @@ pub struct Heartbeat {
     pub sent_ms: u64,
     /// The last delta sent before this.
     pub seq: u64,
-    /// Digest of all observations sent since the session began, or since the last Resync was answered;
-    /// of each path the last.
+    /// Digest of all observations sent since the session began, or since the last Resync was
+    /// answered; of each path the last.
     pub digest: u64,
 }

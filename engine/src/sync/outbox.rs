@@ -1,5 +1,5 @@
-//! What a child has to send: observations that replace each other until they are sent, events that do
-//! not, and the digest by which its parent finds out that something is amiss.
+//! What a child has to send: observations that replace each other until they are sent, events that
+//! do not, and the digest by which its parent finds out that something is amiss.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -54,8 +54,8 @@ impl Outbox {
         self.afresh = false;
     }
 
-    /// The parent asks for everything: digests count from the next delta on. What is on its way stays
-    /// so, and its acknowledgements still come.
+    /// The parent asks for everything: digests count from the next delta on. What is on its way
+    /// stays so, and its acknowledgements still come.
     pub(super) fn count_afresh(&mut self) {
         self.digests.clear();
         self.digest = 0;

@@ -1,4 +1,5 @@
-//! What leader and leaves have in common: a fleet, a decider, modules, and a clock that may be wrong.
+//! What leader and leaves have in common: a fleet, a decider, modules, and a clock that may be
+//! wrong.
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! What an exec's folder holds: the record of the last run of `apply`, which survives the agent, and
-//! the working folder.
+//! What an exec's folder holds: the record of the last run of `apply`, which survives the agent,
+//! and the working folder.
 //!
 //! ```text
 //! <module's data>/<exec>/record.json   the record, mode 0600, replaced as a whole

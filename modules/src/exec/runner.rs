@@ -1,8 +1,8 @@
 //! Runs the execs of a node: looks whether they are done, and does them.
 //!
 //! A plain struct behind the actor. Whatever runs commands of one exec holds what is known of it,
-//! so that nothing is ever run beside itself. A check that is slow goes on after the look that began
-//! it was answered, and reports when it has ended.
+//! so that nothing is ever run beside itself. A check that is slow goes on after the look that
+//! began it was answered, and reports when it has ended.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -46,8 +46,8 @@ pub(super) fn shown_int(shown: &Shown, key: &str) -> Option<i64> {
     shown.get(path_of(key).ok()?.as_str())?.as_int()
 }
 
-/// What is to be shown from now on, and the report that says so: what was found, and as unknown what
-/// was shown before and was not found any more.
+/// What is to be shown from now on, and the report that says so: what was found, and as unknown
+/// what was shown before and was not found any more.
 pub(super) fn compare(shown: &Shown, mut facts: Facts) -> (Shown, Report) {
     let skipped = facts.skipped;
     facts.put("skipped", Some(skipped));

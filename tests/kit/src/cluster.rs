@@ -46,8 +46,8 @@ impl Shape {
     }
 }
 
-/// A cluster. When it is dropped, every process that belongs to its folder is ended, the managed ones
-/// included; unless it [passed](Self::pass), the logs are shown.
+/// A cluster. When it is dropped, every process that belongs to its folder is ended, the managed
+/// ones included; unless it [passed](Self::pass), the logs are shown.
 #[derive(Debug)]
 pub struct TestCluster {
     nodes: BTreeMap<String, Node>,

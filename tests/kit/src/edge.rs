@@ -58,8 +58,8 @@ impl Edge {
         &self.client
     }
 
-    /// Sends a request. An error means that nobody answered it: what it asked for may have been done
-    /// or not.
+    /// Sends a request. An error means that nobody answered it: what it asked for may have been
+    /// done or not.
     pub async fn ask(&self, call: Call) -> Result<Answer> {
         match self.client.send(call).await {
             Ok(answer) => {

@@ -1,8 +1,9 @@
 //! What was answered to writers, held against what is read later.
 //!
 //! A writer counts up a register of its own, each write under the precondition that the register is
-//! as the writer left it. Nobody else writes there, so that a write that was lost shows as a gap, and
-//! one that was carried out twice as a refusal of the second or as a revision that nobody was told.
+//! as the writer left it. Nobody else writes there, so that a write that was lost shows as a gap,
+//! and one that was carried out twice as a refusal of the second or as a revision that nobody was
+//! told.
 
 use std::collections::BTreeMap;
 

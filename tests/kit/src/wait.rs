@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// How long after a look the next one follows.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Looks until `look` succeeds and returns what it found. Its error says how things are instead; the
-/// last one is told when `bound` has passed. A look that hangs is cut off by the bound.
+/// Looks until `look` succeeds and returns what it found. Its error says how things are instead;
+/// the last one is told when `bound` has passed. A look that hangs is cut off by the bound.
 pub async fn wait_until<T>(
     what: &str,
     bound: Duration,

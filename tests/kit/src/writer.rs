@@ -1,4 +1,5 @@
-//! Writers that count up a register each, as fast as they are answered, and note what they were told.
+//! Writers that count up a register each, as fast as they are answered, and note what they were
+//! told.
 //!
 //! A register is a variable in the Cfg of a node that nobody runs: it means nothing to any module.
 
@@ -117,9 +118,10 @@ impl Writer {
         Ok(history)
     }
 
-    /// Writes the next count, until it is known that it is written. Where an answer was lost and the
-    /// next try is refused it is looked up: nobody else writes here. A refusal without a lost answer
-    /// before it is a defect: either this write was carried out twice, or the one before was lost.
+    /// Writes the next count, until it is known that it is written. Where an answer was lost and
+    /// the next try is refused it is looked up: nobody else writes here. A refusal without a lost
+    /// answer before it is a defect: either this write was carried out twice, or the one before was
+    /// lost.
     async fn write(&self, last: Option<Write>) -> Result<Write> {
         let value = last.map_or(1, |last| last.value + 1);
         let (since, mut was_lost) = (Instant::now(), false);

@@ -1,4 +1,5 @@
-//! Both ends over a link that breaks: whatever is lost with a connection, both come to hold the same.
+//! Both ends over a link that breaks: whatever is lost with a connection, both come to hold the
+//! same.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
