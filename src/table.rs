@@ -26,6 +26,11 @@ pub(crate) struct Widths(Vec<u16>);
 pub(crate) struct Rows<const COLUMNS: usize>(Table);
 
 impl<const COLUMNS: usize> Rows<COLUMNS> {
+    /// Whether there is no row yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds a row.
     pub(crate) fn row(&mut self, cells: [Cell; COLUMNS]) {
         self.0.add_row(cells);

@@ -127,7 +127,7 @@ fn lay_over(table: &Table, item: &Override) -> Result<(Config, Table), ConfigErr
     }
     // A reading of another type than the key's says nothing of what was typed.
     let of_type = errors.iter().position(|why| !why.starts_with("invalid type"));
-    let why = errors.swap_remove(of_type.unwrap_or_default());
+    let why = errors.into_iter().nth(of_type.unwrap_or_default()).unwrap_or_default();
     Err(ConfigError::Invalid { place: item.from.clone(), why })
 }
 
@@ -268,6 +268,10 @@ mod tests {
             (
                 environment(&[("KRAKEN_HTTP_LISTEN", "x")]),
                 "KRAKEN_HTTP_LISTEN: \"x\" is no address; write ip:port, such as 127.0.0.1:3141",
+            ),
+            (
+                environment(&[("KRAKEN_AGENT_PARENTS", "m1")]),
+                "KRAKEN_AGENT_PARENTS: \"m1\" is no address; write host:port",
             ),
             (
                 environment(&[("KRAKEN_LOG_LOUD", "x")]),

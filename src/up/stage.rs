@@ -28,7 +28,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long all nodes may rest where they are not asked to be before that is the news.
 const REST_MAX: Duration = Duration::from_secs(5);
 /// How long nothing may move before that is the news.
-const STANDSTILL_MAX: Duration = Duration::from_secs(60);
+const STANDSTILL_MAX: Duration = Duration::from_mins(1);
 
 /// Where a fleet is to come.
 pub(super) struct Stage {

@@ -1,7 +1,7 @@
 //! `kraken cluster`: the quorum: who votes, who leads, who comes and goes.
 
 use clap::Subcommand;
-use kraken_http::client::{Client, ClusterView};
+use kraken_http::client::{Client, ClusterView, Error};
 
 use crate::{
     console::Console,
@@ -50,7 +50,8 @@ impl Args {
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         match self.verb {
             Verb::Status { output } => {
-                let quorum = client.cluster().await?;
+                let mut quorum = client.cluster().await?;
+                quorum.members.sort_by(|one, other| one.name.cmp(&other.name));
                 console.print(render(&quorum, output.output, console.has_colour())?)
             }
             Verb::Init => {
@@ -62,15 +63,22 @@ impl Args {
                 console.print(format!("joined as member {member}"))
             }
             Verb::Remove { member } => {
-                client.cluster_remove(&member).await?;
+                client.cluster_remove(&member).await.map_err(named)?;
                 console.print(format!("member {member} is removed"))
             }
             Verb::Leader { to } => {
-                client.cluster_leader(&to).await?;
+                client.cluster_leader(&to).await.map_err(named)?;
                 console.print(format!("member {to} leads"))
             }
         }
     }
+}
+
+/// Says where the names of members stand.
+fn named(error: Error) -> Failure {
+    let is_unknown = error.code() == Some("no_such_thing");
+    let failure = Failure::from(error);
+    if is_unknown { failure.hint("see who votes: kraken cluster status") } else { failure }
 }
 
 fn render(quorum: &ClusterView, format: Format, colour: bool) -> Result<String, Failure> {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Most events of one answer.
-const EVENTS_MAX: u64 = 1_000;
+const EVENTS_MAX: usize = 1_000;
 
 /// Shows what happened; with -f also what happens from now on
 #[derive(Debug, clap::Args)]
@@ -27,15 +27,16 @@ pub(crate) struct Args {
     #[arg(short, long)]
     follow: bool,
     /// How many of the past
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = counts())]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = read_limit)]
     limit: usize,
     #[command(flatten)]
     output: Output,
 }
 
 /// Reads how many events are wanted.
-fn counts() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=EVENTS_MAX)
+fn read_limit(text: &str) -> Result<usize, String> {
+    let limit = text.parse().ok().filter(|limit| (1..=EVENTS_MAX).contains(limit));
+    limit.ok_or_else(|| format!("write a number from 1 to {EVENTS_MAX}"))
 }
 
 impl Args {
@@ -48,13 +49,16 @@ impl Args {
         };
         // Of some nodes: those of the others are passed over here, so ask for all that there are.
         let limit = if objects.is_none() { self.limit } else { EVENTS_MAX };
-        let mut wanted = EventsQuery { limit: Some(limit.min(EVENTS_MAX)), ..<_>::default() };
+        let mut wanted = EventsQuery { limit: Some(limit), ..<_>::default() };
         let past = client.get_events(&wanted).await?;
         let shown: Vec<&EventView> = past.items.iter().filter(|event| is_wanted(event)).collect();
         for event in shown.iter().skip(shown.len().saturating_sub(self.limit)) {
             console.print(render(event, self.output.output)?)?;
         }
         if !self.follow {
+            if shown.is_empty() {
+                console.note("there are no such events; members keep those of the last while only");
+            }
             return Ok(());
         }
         wanted.after = past.items.last().map(|event| event.cursor.clone());

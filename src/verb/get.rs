@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use kraken_engine::manifest::NODE_KIND;
+use kraken_engine::{id::Name, manifest::NODE_KIND};
 use kraken_http::{
     client::{Client, WatchKind, WatchQuery},
     view::{List, ObjectView},
@@ -25,7 +25,7 @@ const REASON_CHARS_MAX: usize = 60;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The kind: nodes, or another one
-    #[arg(default_value = "nodes")]
+    #[arg(default_value = "nodes", value_parser = read_kind)]
     kind: String,
     /// Which: n1, n[1-64,70] or @rack=r1 [default: all]
     names: Option<Nodes>,
@@ -34,6 +34,12 @@ pub(crate) struct Args {
     /// Goes on and prints what changes
     #[arg(short, long)]
     watch: bool,
+}
+
+/// Reads a kind; what is none was meant as the nodes.
+fn read_kind(text: &str) -> Result<String, String> {
+    let meant = |_| format!("it is no kind; which nodes comes after it: kraken get nodes {text}");
+    Name::new(text).map(|kind| kind.to_string()).map_err(meant)
 }
 
 impl Args {

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use kraken_engine::manifest::NODE_KIND;
+use kraken_engine::{id::Name, manifest::NODE_KIND};
 use kraken_http::{
     DryRun, Kind, ObjectPlan,
     client::Client,
@@ -23,7 +23,7 @@ use crate::{
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "node"]))]
 pub(crate) struct Args {
     /// The node whose plan is shown
-    node: Option<String>,
+    node: Option<Name>,
     /// The file, YAML or JSON, that would be applied; - is standard input
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -35,7 +35,7 @@ impl Args {
     /// Plans.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         if let Some(node) = &self.node {
-            let plan = client.plan_of(NODE_KIND, node).await?;
+            let plan = client.plan_of(NODE_KIND, node.as_str()).await?;
             return console.print(match self.output.output {
                 Format::Json => json(&plan)?,
                 Format::Yaml => yaml(&plan)?,
@@ -78,8 +78,12 @@ fn dry_run(planned: &DryRun) -> String {
         }));
         text.extend(steps(&object.plan));
     }
-    let changed = planned.objects.len();
-    text.push(format!("{changed} to change from revision {}", planned.revision));
+    let changed = match planned.objects.len() {
+        0 => "nothing would change".to_owned(),
+        1 => "1 object would change".to_owned(),
+        changed => format!("{changed} objects would change"),
+    };
+    text.push(format!("{changed}; Cfg is at revision {}", planned.revision));
     lines(text)
 }
 
@@ -158,7 +162,7 @@ mod tests {
           1. service/Stop(web) on self, about 1s, disruptive
           waits for node n2: /link = UP
           cannot: nothing changes /lamp
-        1 to change from revision 12
+        1 object would change; Cfg is at revision 12
         "#);
     }
 }

@@ -175,7 +175,7 @@ mod tests {
         after 30s only 1 of 5 nodes have converged
           n[3-4]: BackingOff at service/Start(web): no such file
           n2: it has not seen the last change yet
-          n5: node/n5 was never attached, nobody decides for it
+          n5: it was never attached, so nobody decides for it
         ");
     }
 

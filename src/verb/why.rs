@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use kraken_engine::id::Name;
 use kraken_http::{client::Client, view::WhyView};
 
 use super::{describe::status_lines, plan};
@@ -21,7 +22,7 @@ const VALUE_CHARS_MAX: usize = 40;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The node
-    name: String,
+    name: Name,
     /// The kind, where it is no node
     #[arg(short, long, default_value = "node")]
     kind: String,
@@ -32,7 +33,7 @@ pub(crate) struct Args {
 impl Args {
     /// Explains.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
-        let why = client.why(fleet::kind(&self.kind), &self.name).await?;
+        let why = client.why(fleet::kind(&self.kind), self.name.as_str()).await?;
         console.print(match self.output.output {
             Format::Json => json(&why)?,
             Format::Yaml => yaml(&why)?,
