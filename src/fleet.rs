@@ -50,8 +50,7 @@ impl Servers {
         let split = |urls: String| urls.split(',').map(str::to_owned).collect();
         let servers = self.servers.clone().or_else(|| variable.map(split));
         let servers: Vec<String> = servers.unwrap_or_else(|| vec![SERVER.to_owned()]);
-        Client::with(&servers, settings)
-            .map_err(|error| Failure::from(error).exiting(Exit::Usage))
+        Client::with(&servers, settings).map_err(|error| Failure::from(error).exiting(Exit::Usage))
     }
 }
 

@@ -73,7 +73,8 @@ fn describe(object: &ObjectView, now: SystemTime, colour: bool) -> String {
         lines.push(("frozen", format!("by {} ({}), {ago} ago", frozen.by, frozen.scope)));
     }
     lines.extend(object.status.iter().flat_map(|status| status_lines(status, now)));
-    format!("{}\n{}", named(lines), paths(object).render(colour))
+    let (head, paths) = (named(lines), paths(object));
+    if paths.is_empty() { head } else { format!("{head}\n{}", paths.render(colour)) }
 }
 
 fn labels(object: &ObjectView) -> String {

@@ -93,12 +93,12 @@ fn render(event: &EventView, format: Format) -> Result<String, Failure> {
         Format::Name => event.id.clone(),
         Format::Table => {
             let time = event.time.get(11..19).unwrap_or(&event.time);
-            format!("{time}  {object:<10} {:<16} {}", event.kind, event.text)
+            format!("{time}  {object:<10} {:<17} {}", event.kind, event.text)
         }
         Format::Wide => {
             let attempt = event.attempt.as_deref().unwrap_or("-");
             let (time, kind, text) = (&event.time, &event.kind, &event.text);
-            format!("{time}  {object:<10} {kind:<16} {attempt:<24} {text}")
+            format!("{time}  {object:<10} {kind:<17} {attempt:<24} {text}")
         }
     })
 }
@@ -118,9 +118,9 @@ mod tests {
         }))
         .unwrap();
         let render = |format| render(&event, format).unwrap();
-        let line = "11:46:00  node/n1    stepDone         service/Start(web) done";
+        let line = "11:46:00  node/n1    stepDone          service/Start(web) done";
         assert_eq!(render(Format::Table), line);
-        let wide = "2025-11-20T11:46:00.123Z  node/n1    stepDone         n1-5-2                   \
+        let wide = "2025-11-20T11:46:00.123Z  node/n1    stepDone          n1-5-2                   \
                     service/Start(web) done";
         assert_eq!(render(Format::Wide), wide);
         assert_eq!(render(Format::Json).lines().count(), 1);
