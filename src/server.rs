@@ -15,7 +15,7 @@ use kraken_actors::{
     module::Factory,
     node::{Node, Role},
 };
-use kraken_http::{Api, Server};
+use kraken_http::{Api, Limits, Server};
 use kraken_raft::{Handle, MembershipError};
 use sd_notify::NotifyState;
 use tokio::{sync::oneshot, time::sleep};
@@ -84,7 +84,7 @@ async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> 
     let quorum = RaftQuorum::new(raft.clone());
     let sync = tokio::net::TcpListener::from_std(listeners.sync).context("sync.listen")?;
     let node = start_node(daemon, factories, Role::Member { quorum: quorum.clone(), sync }).await?;
-    let edge = Edge::serve(daemon, &node, quorum, listeners.http).await?;
+    let edge = Edge::serve(daemon, &node, quorum, listeners.http)?;
     keep_watchdog(&node);
     tell_systemd(NotifyState::Ready);
     tracing::info!(node = %daemon.name, http = %http_address, raft = %raft.local_addr(), "serving");
@@ -106,11 +106,11 @@ struct Edge {
 }
 
 impl Edge {
-    async fn serve(
+    fn serve(
         daemon: &Daemon,
         node: &Node,
         quorum: Arc<RaftQuorum>,
-        reserved: TcpListener,
+        listener: TcpListener,
     ) -> Result<Self, Failure> {
         let api = Api {
             node: daemon.name.clone(),
@@ -120,12 +120,10 @@ impl Edge {
             clock: daemon.clock,
             observe: node.observer(),
         };
-        let listen = address(&reserved)?;
+        let listener = tokio::net::TcpListener::from_std(listener).context("http.listen")?;
         let shutdown = CancellationToken::new();
-        // The server binds by itself; until here nobody else could take the address.
-        drop(reserved);
-        let options = kraken_http::Options { listen, api, shutdown: shutdown.clone() };
-        let server = kraken_http::serve(options).await.context("cannot serve clients")?;
+        let server = kraken_http::serve_on(listener, api, shutdown.clone(), Limits::default());
+        let server = server.context("cannot serve clients")?;
         Ok(Self { server, shutdown })
     }
 

@@ -5,20 +5,20 @@
 //! | any but InFlight | look: frozen | Frozen |
 //! | any but InFlight | look: goal reached | Converged |
 //! | any but InFlight | look: no plan | Stuck |
-//! | any but InFlight | look: the step is of the other lane, or waits for another object | Waiting |
+//! | any but InFlight | look: the step is of the other lane, or waits for an object | Waiting |
 //! | any but InFlight | look: the step failed lately | BackingOff, past the limit Quarantined |
 //! | any but InFlight | look: the step's module did not take it a moment ago | Waiting |
-//! | any but InFlight | look: the step is disruptive, and rests on what was not seen freshly | Waiting |
+//! | any but InFlight | look: the step is disruptive, and rests on what is not fresh | Waiting |
 //! | any but InFlight | look: the step is disruptive | Waiting for its intent |
 //! | any but InFlight | look: the step can go | InFlight, dispatched |
 //! | Waiting for an intent | opened, and still the step | InFlight, dispatched |
-//! | Waiting for an intent | opened, and no longer the step; no answer in time | closed; look again |
+//! | Waiting for an intent | opened, and not the step now; no answer in time | closed; look again |
 //! | Waiting for an intent | refused | Waiting for the service |
 //! | InFlight | look: every changed path has arrived, and the attempt ended | done; look again |
 //! | InFlight | look: arrived, not ended 2 s later | cancelled where it may be; InFlight |
 //! | InFlight | look: no longer wanted, or led elsewhere | cancelled where it may be; InFlight |
 //! | InFlight | ended well, not arrived | InFlight until the deadline |
-//! | InFlight | ended with an error, or not ended well by the deadline | counted; `fail_to` presumed |
+//! | InFlight | ended with an error, or not well by the deadline | counted; `fail_to` presumed |
 //! | InFlight | the same while frozen, no longer wanted, or led elsewhere | uncounted; look again |
 //! | InFlight | ended without a word of how | uncounted; look again |
 //! | InFlight | the deadline passes before the attempt ends | cancelled; InFlight 2 s more |

@@ -10,7 +10,7 @@
 //! | Attached | `offer`, also earlier | Attached | CfgDelta, unless one is unacknowledged |
 //! | Attached | CfgAck | Attached | the CfgDelta that has become due |
 //! | Attached | DscDelta | Attached | Merge what the child may say, Alarm, Record, DscAck |
-//! | Attached | DscDelta of a leaf that holds later Cfg than this parent | Attached | waits for that |
+//! | Attached | DscDelta of a leaf with later Cfg than this parent | Attached | waits for that |
 //! | Attached | Heartbeat | Attached | echo; Resync where the digests differ |
 //! | Attached | silence, or a frame out of place | Over | Close |
 //! | Over | anything | Over | |

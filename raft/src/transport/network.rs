@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use openraft::{
     RPCTypes, RaftNetworkFactory, RaftNetworkV2,
     alias::SnapshotOf,
@@ -190,13 +190,21 @@ impl RaftNetworkV2<Types> for Client {
     /// follower's core in that order; answers are taken in that order too.
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         _option: RPCOption,
     ) -> BoxFuture<'s, Rpc<BoxStream<'s, Rpc<StreamAppendResult<Types>>>>>
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + openraft::OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // The core waits out its pause after an error when it is asked for a request, and
+            // nowhere else: without one in hand a peer that cannot be reached would be tried
+            // without end.
+            let Some(first) = input.next().await else {
+                let nothing: BoxStream<'s, _> = Box::pin(stream::empty());
+                return Ok(nothing);
+            };
+            let input = stream::once(std::future::ready(first)).chain(input);
             let link = Arc::clone(&self.append);
             let failed = |error| self.failed(RPCTypes::AppendEntries, error, APPEND_TIMEOUT);
             let connection = link.connection().await.map_err(failed)?;

@@ -28,6 +28,9 @@ use crate::{
 /// How long a cluster may take until all is attached.
 const READY_MAX: Duration = Duration::from_mins(1);
 
+/// Lines that a node may write to its log in one test.
+const LOG_LINES_MAX: usize = 2_000;
+
 /// What a cluster is made of.
 #[derive(Debug, Clone, Default)]
 pub struct Shape {
@@ -297,12 +300,14 @@ impl TestCluster {
     }
 
     /// The test has come to its end: there is nothing to show. A defect that a node survived counts
-    /// as a failure all the same.
+    /// as a failure all the same, and so does a node that says the same thing without end.
     pub fn pass(mut self) -> Result<()> {
         for node in self.nodes.values() {
             let errors = node.job.errors();
             let defect = errors.lines().find(|line| line.contains("panicked at"));
             ensure!(defect.is_none(), "{}: {defect:?}", node.job.name());
+            let lines = errors.lines().count();
+            ensure!(lines < LOG_LINES_MAX, "{} wrote {lines} lines", node.job.name());
         }
         self.passed = true;
         Ok(())

@@ -31,7 +31,7 @@ fn a_goal_without_a_plan_is_stuck_and_looks_again_by_itself() {
     assert!(bench.reason().contains("/lamps/a/state"), "{}", bench.reason());
     assert_eq!(bench.wake_at(), 100_000 + STUCK_LOOK_MS);
     bench.see("/lamps/a/state", "OFF");
-    assert_eq!(dispatched(&bench.sleep()), ["lamp/SwitchOn(a)"]);
+    assert_eq!(dispatched(&bench.pass()), ["lamp/SwitchOn(a)"]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn another_object_is_waited_for_and_looked_at_again() {
     assert_eq!(bench.phase(), PhaseName::Waiting);
     assert_eq!(bench.waits_for(), "@/door /label = OPEN");
     bench.door = Some("OPEN".into());
-    assert_eq!(dispatched(&bench.sleep()), ["lamp/Write"]);
+    assert_eq!(dispatched(&bench.pass()), ["lamp/Write"]);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_module_that_does_not_take_the_step_is_asked_again_a_moment_later() {
         bench.see("/lamps/b/state", "OFF");
         assert!(dispatched(&bench.look()).is_empty(), "a look does not ask earlier");
         assert_eq!(bench.wake_at(), 100_000 + SERVICE_RETRY_MS);
-        assert_eq!(dispatched(&bench.sleep()), ["lamp/SwitchOn(a)"]);
+        assert_eq!(dispatched(&bench.pass()), ["lamp/SwitchOn(a)"]);
         assert_eq!(bench.attempts(), 0, "that is no failure");
     }
 }
@@ -168,7 +168,7 @@ fn attempt_ids_are_never_given_out_twice() {
         for _ in 0..20 {
             assert!(seen.insert(bench.attempt.clone().unwrap()), "{:?}", bench.attempt);
             bench.said(Attempted::Busy);
-            bench.sleep();
+            bench.pass();
         }
     }
 }

@@ -36,8 +36,8 @@ fn an_attempt_is_over_by_the_time_that_its_intent_names() {
     });
     assert_eq!(timeout, Some(u128::from(TIMEOUT_MS - 4_000)), "the commit took of its time");
     bench.said(Attempted::Acknowledged);
-    bench.sleep();
-    let effects = bench.sleep();
+    bench.pass();
+    let effects = bench.pass();
     assert_eq!((Some(bench.now), closed(&effects)), (ends_by, 1));
 }
 
@@ -49,7 +49,7 @@ fn a_refused_intent_is_asked_for_again_a_moment_later() {
     assert_eq!(bench.reason(), "its intent was refused: another is open");
     assert_eq!(intents(&bench.look()), 0);
     assert_eq!(bench.wake_at(), 100_000 + SERVICE_RETRY_MS);
-    assert_eq!(intents(&bench.sleep()), 1);
+    assert_eq!(intents(&bench.pass()), 1);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn an_intent_that_opens_for_what_is_no_longer_right_is_closed() {
 fn an_intent_that_nobody_answers_is_given_up_when_it_would_have_ended() {
     let mut bench = Bench::cycling();
     assert_eq!(bench.wake_at(), 100_000 + TIMEOUT_MS + CLOSE_MS);
-    let effects = bench.sleep();
+    let effects = bench.pass();
     assert_eq!((closed(&effects), intents(&effects)), (1, 1));
 }
 

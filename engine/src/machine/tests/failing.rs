@@ -39,7 +39,7 @@ fn an_error_is_counted_and_tried_again_after_a_wait_that_doubles() {
         assert!((wait / 2..=wait).contains(&waited), "{waited} of {wait}");
         bench.see("/lamps/b/state", "OFF");
         assert!(dispatched(&bench.look()).is_empty(), "a look does not shorten the wait");
-        assert_eq!(dispatched(&bench.sleep()), ["lamp/SwitchOff(a)"]);
+        assert_eq!(dispatched(&bench.pass()), ["lamp/SwitchOff(a)"]);
     }
 }
 
@@ -47,14 +47,14 @@ fn an_error_is_counted_and_tried_again_after_a_wait_that_doubles() {
 fn a_deadline_that_passes_cancels_and_is_counted_once_the_attempt_is_over() {
     let mut bench = darkening();
     bench.said(Attempted::Acknowledged);
-    assert_eq!(cancels(&bench.sleep()), 1);
+    assert_eq!(cancels(&bench.pass()), 1);
     assert_eq!(bench.phase(), PhaseName::InFlight, "it may still be ending");
     bench.said(Attempted::Abandoned);
     assert_eq!((bench.phase(), bench.attempts()), (PhaseName::BackingOff, 1));
     let mut unheard = darkening();
     unheard.said(Attempted::Acknowledged);
-    unheard.sleep();
-    let failed = told(&unheard.sleep(), EventKind::AttemptFailed);
+    unheard.pass();
+    let failed = told(&unheard.pass(), EventKind::AttemptFailed);
     assert_eq!(failed, ["lamp/SwitchOff(a) failed (1 of 3): not done within 10.0 s"]);
     assert_eq!(unheard.now, 100_000 + TIMEOUT_MS + CLOSE_MS);
 }
@@ -63,7 +63,7 @@ fn a_deadline_that_passes_cancels_and_is_counted_once_the_attempt_is_over() {
 fn a_step_that_is_done_just_after_its_deadline_is_done() {
     let mut bench = darkening();
     bench.said(Attempted::Acknowledged);
-    bench.sleep();
+    bench.pass();
     bench.see("/lamps/a/state", "OFF");
     assert_eq!(told(&bench.said(Attempted::Succeeded), EventKind::StepDone).len(), 1);
     assert_eq!(bench.attempts(), 0);
@@ -119,7 +119,7 @@ fn what_a_failing_attempt_shows_last_is_no_news() {
         bench.look();
         assert_eq!(bench.attempts(), failures);
         if failures < 3 {
-            bench.sleep();
+            bench.pass();
         }
     }
     for (seen, phase) in [
@@ -157,7 +157,7 @@ fn a_success_zeroes_the_count_and_one_that_does_not_last_is_counted() {
         bench.look_at(bench.now + 100);
         assert_eq!((bench.phase(), bench.attempts()), (PhaseName::BackingOff, failures));
         assert_eq!(bench.reason(), "what it had reached did not last");
-        bench.sleep();
+        bench.pass();
     }
     bench.see("/lamps/a/state", "OFF");
     bench.said(Attempted::Succeeded);
@@ -175,7 +175,7 @@ fn what_relapses_again_and_again_is_quarantined() {
         bench.see("/lamps/a/state", "ON");
         bench.look_at(bench.now + 100);
         if bench.phase() == PhaseName::BackingOff {
-            bench.sleep();
+            bench.pass();
         }
     }
     assert_eq!(bench.phase(), PhaseName::Quarantined);
@@ -258,7 +258,7 @@ fn counts_outlive_their_decider_as_status() {
     assert!(dispatched(&bench.look()).is_empty());
     assert_eq!((bench.phase(), bench.attempts()), (PhaseName::BackingOff, 1));
     assert_eq!(bench.wake_at(), wake_at);
-    bench.sleep();
+    bench.pass();
     bench.said(Attempted::Failed { error: "no".into(), permanent: true });
     bench.write_status();
     bench.fail_over();

@@ -45,7 +45,7 @@ fn a_step_that_is_seen_and_does_not_end_is_cancelled_a_while_later() {
     bench.look_at(101_000);
     assert_eq!(cancels(&bench.look_at(101_000 + CLOSE_MS - 1)), 0);
     assert_eq!(bench.wake_at(), 101_000 + CLOSE_MS);
-    assert_eq!(cancels(&bench.sleep()), 1);
+    assert_eq!(cancels(&bench.pass()), 1);
     assert_eq!(bench.phase(), PhaseName::InFlight, "it holds the lane until it ends");
     assert_eq!(told(&bench.said(Attempted::Abandoned), EventKind::StepDone).len(), 1);
     assert_eq!(bench.phase(), PhaseName::Converged);
@@ -57,10 +57,10 @@ fn an_attempt_whose_end_nobody_hears_is_over_a_while_after_its_deadline() {
     bench.said(Attempted::Acknowledged);
     bench.see("/lamps/a/state", "ON");
     bench.look();
-    bench.sleep();
-    assert_eq!(cancels(&bench.sleep()), 1, "cancelled again at its deadline");
+    bench.pass();
+    assert_eq!(cancels(&bench.pass()), 1, "cancelled again at its deadline");
     assert_eq!(bench.now, 100_000 + TIMEOUT_MS);
-    assert_eq!(told(&bench.sleep(), EventKind::StepDone).len(), 1);
+    assert_eq!(told(&bench.pass(), EventKind::StepDone).len(), 1);
     assert_eq!(bench.now, 100_000 + TIMEOUT_MS + CLOSE_MS);
 }
 
@@ -69,7 +69,7 @@ fn what_is_not_acknowledged_is_dispatched_again_under_the_same_id() {
     let mut bench = Bench::switching();
     let first = bench.attempt.clone();
     assert!(dispatched(&bench.look_at(100_000 + ACKNOWLEDGE_MS - 1)).is_empty());
-    let again = bench.sleep();
+    let again = bench.pass();
     assert_eq!(bench.now, 100_000 + ACKNOWLEDGE_MS);
     assert_eq!((dispatched(&again).len(), &bench.attempt), (1, &first));
     let left = again.iter().find_map(|effect| match effect {
@@ -85,16 +85,16 @@ fn what_is_not_acknowledged_is_dispatched_again_under_the_same_id() {
 fn what_is_no_longer_right_is_not_dispatched_again() {
     let mut bench = Bench::spinning();
     bench.see("/fan", "FAULTY");
-    assert!(dispatched(&bench.sleep()).is_empty());
+    assert!(dispatched(&bench.pass()).is_empty());
     assert_eq!(bench.phase(), PhaseName::InFlight);
     bench.see("/fan", "STOP");
-    assert_eq!(dispatched(&bench.sleep()), ["fan/Spin"]);
+    assert_eq!(dispatched(&bench.pass()), ["fan/Spin"]);
 }
 
 #[test]
 fn a_late_answer_that_the_queue_was_full_does_not_undo_an_acknowledgement() {
     let mut bench = Bench::switching();
-    bench.sleep();
+    bench.pass();
     bench.said(Attempted::Acknowledged);
     bench.said(Attempted::Busy);
     assert_eq!(bench.phase(), PhaseName::InFlight);
@@ -115,8 +115,8 @@ fn an_acknowledgement_that_comes_after_the_end_does_not_undo_it() {
 fn what_was_sent_twice_and_declined_once_is_called_back() {
     let mut bench = Bench::switching();
     assert_eq!(cancels(&bench.said(Attempted::Busy)), 0);
-    bench.sleep();
-    bench.sleep();
+    bench.pass();
+    bench.pass();
     assert_eq!(cancels(&bench.said(Attempted::Busy)), 1);
 }
 
@@ -125,7 +125,7 @@ fn an_answer_about_another_attempt_is_not_listened_to() {
     let mut bench = Bench::switching();
     let first = bench.attempt.clone().unwrap();
     bench.said(Attempted::Busy);
-    bench.sleep();
+    bench.pass();
     assert_ne!(bench.attempt.as_ref(), Some(&first));
     let late = Attempted::Failed { error: "late".into(), permanent: true };
     assert!(bench.said_of(&first, late).is_empty());
@@ -218,7 +218,7 @@ fn an_attempt_that_ended_without_a_word_is_tried_again_at_once_but_once() {
 fn a_module_that_says_ok_and_does_nothing_has_failed_at_the_deadline() {
     let mut bench = Bench::switching();
     bench.said(Attempted::Succeeded);
-    let failed = bench.sleep();
+    let failed = bench.pass();
     assert_eq!(bench.now, 100_000 + TIMEOUT_MS);
     let told = told(&failed, EventKind::AttemptFailed);
     assert_eq!(

@@ -296,12 +296,12 @@ impl Bench {
     pub(super) fn fail_and_wait(&mut self, times: usize) {
         for _ in 0..times {
             self.failed("no");
-            self.sleep();
+            self.pass();
         }
     }
 
     /// Turns the clock to the next timer and looks.
-    pub(super) fn sleep(&mut self) -> Vec<Effect> {
+    pub(super) fn pass(&mut self) -> Vec<Effect> {
         let at = self.decider.wake_at().get();
         assert!(at < u64::MAX, "nothing to wake for: {:?}", self.status);
         self.look_at(at)

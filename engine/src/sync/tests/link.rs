@@ -49,7 +49,8 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         2 => prop::collection::vec(2..5_u32, 0..3).prop_map(|ordinals| Act::Cfg { ordinals }),
         2 => (0..2_usize, 1..4_usize).prop_map(|(parent, count)| Act::Apply { parent, count }),
-        4 => (1..5_u32, 0..2_u8, 0..9_u8).prop_map(|(ordinal, at, value)| Act::See { ordinal, at, value }),
+        4 => (1..5_u32, 0..2_u8, 0..9_u8)
+            .prop_map(|(ordinal, at, value)| Act::See { ordinal, at, value }),
         1 => Just(Act::Happen),
         8 => (any::<bool>(), 1..6_usize).prop_map(|(up, count)| Act::Deliver { up, count }),
         1 => (0..2_usize).prop_map(|parent| Act::Break { parent }),
