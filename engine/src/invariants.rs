@@ -248,8 +248,7 @@ pub fn dispatches_are_justified(trace: &Trace) -> Result<(), Broken<'_>> {
     Ok(())
 }
 
-/// 3. At most one attempt runs an object and lane, and one that disrupts an object; none starts
-/// twice.
+/// 3. At most one attempt runs an object and lane, one that disrupts an object, and none again.
 pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
     let mut started = BTreeSet::new();
     let mut running: BTreeMap<&AttemptId, (Uid, Lane, bool)> = BTreeMap::new();
