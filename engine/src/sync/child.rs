@@ -189,8 +189,8 @@ impl Child {
         self.outbox.withdraw(uid);
     }
 
-    /// Time has passed; to be called at least every [`BATCH_MS`] while something waits, and every
-    /// [`HEARTBEAT_MS`] else.
+    /// Time has passed; to be called at least every [`BATCH_MS`](super::BATCH_MS) while something
+    /// waits, and every [`HEARTBEAT_MS`] else.
     pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
         match self.phase {
             Phase::Greeting { since } if now >= since.after_ms(DEAD_AFTER_MS) => {
