@@ -22,7 +22,12 @@ use self::{
     layout::{Layout, Node, Role, Wanted},
     stage::{Stage, State},
 };
-use crate::{console::Console, daemon::Endings, exit::Failure, table};
+use crate::{
+    console::Console,
+    daemon::Endings,
+    exit::{Exit, Failure},
+    table,
+};
 
 /// Most leaves of one machine.
 const LEAVES_MAX: u64 = 1_000;
@@ -115,7 +120,8 @@ impl Args {
             let text = text.with_context(|| format!("cannot read {}", file.display()))?;
             Ok::<_, anyhow::Error>(State { file: file.display().to_string(), text })
         };
-        Ok(self.state.as_ref().map(read).transpose()?)
+        let text = self.state.as_ref().map(read).transpose();
+        text.map_err(|error| Failure::from(error).exiting(Exit::Usage))
     }
 }
 

@@ -57,7 +57,7 @@ impl Args {
         }
         if !self.follow {
             if shown.is_empty() {
-                console.note("there are no such events; members keep those of the last while only");
+                console.note("there are no such events; members keep only the latest ones");
             }
             return Ok(());
         }

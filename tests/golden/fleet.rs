@@ -97,6 +97,23 @@ impl Day {
         .await
     }
 
+    /// Waits until the last event of a node is of a kind, the so manyth of that kind; events come by a
+    /// way of their own, so that a status may be known before what led to it.
+    async fn heard(&self, name: &str, kind: &str, count: usize) -> Result<()> {
+        let edge = self.cluster.edge_of("m1")?;
+        wait_until(&format!("{name} tells of {kind}"), BOUND, async || {
+            let revision = edge.node(name).await?.revision;
+            let events = edge.events(name).await?;
+            let last = events.last().context("no events")?;
+            let of_kind = events.iter().filter(|event| event.kind == kind).count();
+            ensure!(last.kind == kind && of_kind >= count, "{last:?}");
+            let is_of_now = kind != "converged" || last.text.ends_with(&format!(" {revision}"));
+            ensure!(is_of_now, "{last:?} at {revision}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Types lines, each of which ends well.
     async fn types(&mut self, page: &'static str, lines: &[&str]) -> Result<()> {
         for line in lines {
@@ -201,6 +218,7 @@ async fn changes(day: &mut Day) -> Result<()> {
     day.types("set", &["set n[1-3] services/web/state=STOP"]).await?;
     day.aside("wait n[1-3] --timeout 60s").await?;
     day.settled().await?;
+    day.heard("n1", "converged", 1).await?;
     let lines =
         ["events n1 --limit 3", "events n1 --limit 3 -o wide", "events n1 --limit 1 -o json"];
     day.types("events", &lines).await?;
@@ -268,6 +286,7 @@ async fn failures(day: &mut Day) -> Result<()> {
     day.types("graph", &["graph n3"]).await?;
     day.types("retry", &["retry n3"]).await?;
     day.phase("n3", "Quarantined").await?;
+    day.heard("n3", "needsHelp", 2).await?;
     day.types("retry", &["events n3 --limit 4"]).await?;
     day.types("retry", &["set n3 services/web/command=sleep", "wait n3"]).await?;
     day.types("retry", &["retry n3", "retry --all"]).await?;
@@ -275,6 +294,7 @@ async fn failures(day: &mut Day) -> Result<()> {
 }
 
 async fn goes_on(day: &mut Day) -> Result<()> {
+    day.heard("n2", "converged", 1).await?;
     let (follow, watch) = ("events n2 --limit 1 -f", "get nodes n2 --watch");
     let followed = day.begins("follow", follow).await?;
     let watched = day.begins("watch", watch).await?;

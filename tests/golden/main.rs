@@ -11,6 +11,7 @@ mod steady;
 mod table;
 mod transcript;
 mod up;
+mod verbs;
 
 /// The binary under test.
 const KRAKEN: &str = env!("CARGO_BIN_EXE_kraken");

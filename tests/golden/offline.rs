@@ -89,7 +89,6 @@ async fn nobody_there() -> Result<()> {
         ("get nodes", 1),
         (two.as_str(), 1),
         ("cluster status", 1),
-        ("get nodes --server nonsense.invalid", 1),
         ("get nodes --server https://127.0.0.1:3141", 2),
         ("frobnicate", 2),
         ("gte nodes", 2),
