@@ -1,7 +1,7 @@
 //! Sync down: takes the connections of children, gives each the Cfg it may see, merges what it saw.
 //!
 //! The actor is the register of who is attached: one session a child, the newest wins. Each session
-//! is a task of its own ([`session`]), so that no child can hold up another. Changes of Cfg reach a
+//! is a task of its own (`session`), so that no child can hold up another. Changes of Cfg reach a
 //! session through the register, which knows whose object has changed.
 //!
 //! Restarted by: nobody; a panic in it is a defect that ends the node, and children attach

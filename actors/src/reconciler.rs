@@ -3,7 +3,7 @@
 //! fleet.
 //!
 //! Two halves. The actor holds the deciders; its handlers are synchronous and ask nobody. The
-//! driver ([`driver`]) reads what they need, sends it, and carries out the effects that come back.
+//! driver (`driver`) reads what they need, sends it, and carries out the effects that come back.
 //!
 //! Restarted by: nobody; a panic in it is a defect that ends the node. Attempts in hand end with
 //! the node's modules, and everything is decided anew from what is seen.

@@ -3,7 +3,7 @@
 //! Restarted by: nobody; it holds no connection and does no I/O, so that a panic in it is a defect
 //! that ends the node, whose supervisor starts it again. Then all observations are made anew.
 //!
-//! Everybody else reads through [`StateHandle::read`] and is woken through [`Dirty`] sets.
+//! Everybody else reads through `StateHandle::read` and is woken through `Dirty` sets.
 
 mod messages;
 

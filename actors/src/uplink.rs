@@ -2,10 +2,10 @@
 //! here.
 //!
 //! A leaf has one uplink and several addresses to try; a member has one uplink to every other
-//! member, over which it tells what entered here. The protocol is [`Child`], the connection is
+//! member, over which it tells what entered here. The protocol is `Child`, the connection is
 //! dialled anew with jittered backoff whenever it ends.
 //!
-//! The actor holds the [`Child`]; its driver task owns the connection. Restarted by: nobody; a
+//! The actor holds the `Child`; its driver task owns the connection. Restarted by: nobody; a
 //! panic in it is a defect that ends the node.
 
 mod driver;

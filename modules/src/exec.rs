@@ -102,7 +102,7 @@ const SLACK: Duration = Duration::from_secs(30);
 /// What is run, below `/execs/*`: the inputs of `spec`.
 const SPEC_INPUTS: [&str; 4] = ["check", "apply", "env/*", "folder"];
 
-/// The actor: a mailbox round a [`Runner`]. Restarted by the module host; loses what it runs.
+/// The actor: a mailbox round a `Runner`. Restarted by the module host; loses what it runs.
 pub struct Exec {
     runner: Arc<Runner>,
     /// Ends what still runs when the actor ends.

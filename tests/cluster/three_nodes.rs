@@ -152,7 +152,7 @@ impl Site {
         .with_context(|| self.jobs.get(host).map(Job::tail).unwrap_or_default())
     }
 
-    fn edge(&self, members: &[&str]) -> Result<Edge> {
+    fn edge(members: &[&str]) -> Result<Edge> {
         let urls = members.iter().map(|member| url(member)).collect::<Result<Vec<String>>>()?;
         Edge::new(&urls)
     }
@@ -161,7 +161,7 @@ impl Site {
     async fn leader(&self, among: &[&str]) -> Result<String> {
         wait_until(&format!("one of {among:?} leads"), UNIT_MAX, async || {
             for member in among {
-                let quorum = self.edge(&[member])?.cluster().await?;
+                let quorum = Self::edge(&[member])?.cluster().await?;
                 let voters = quorum.members.iter().filter(|member| member.voter).count();
                 if quorum.role == "LEADER" && voters == MEMBERS.len() {
                     return Ok((*member).to_owned());
@@ -208,7 +208,7 @@ async fn three_machines_form_a_quorum_that_outlives_a_pulled_cable() -> Result<(
         site.told(host, "WATCHDOG=1").await?;
     }
     let leader = site.leader(&MEMBERS).await?;
-    let edge = site.edge(&MEMBERS)?;
+    let edge = Site::edge(&MEMBERS)?;
     wait_until("the leaf is attached", UNIT_MAX, async || {
         let link = text(&edge.node("n1").await?, "/link");
         ensure!(link == "UP", "its link is {link:?}");
@@ -225,13 +225,13 @@ async fn three_machines_form_a_quorum_that_outlives_a_pulled_cable() -> Result<(
     let others: Vec<&str> = MEMBERS.into_iter().filter(|member| *member != leader).collect();
     let since = Instant::now();
     site.lab.unplug(&leader)?;
-    let rest = site.edge(&others)?;
+    let rest = Site::edge(&others)?;
     rest.apply(&web_of_others()).await?;
     measured("first write after the leader's cable was pulled", since.elapsed());
     assert!(others.contains(&site.leader(&others).await?.as_str()));
     assert!(web.is_alive());
     site.lab.plug_back(&leader)?;
-    let back = site.edge(&[&leader])?;
+    let back = Site::edge(&[&leader])?;
     let written = rest.cluster().await?.revision;
     wait_until("the cut off member has caught up", UNIT_MAX, async || {
         let quorum = back.cluster().await?;

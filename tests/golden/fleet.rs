@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long anything may take on a busy machine.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 /// What is applied first.
 const WEB: &str = "kind: node
 name: n[1-3]

@@ -4,6 +4,13 @@
 //! The transcripts stand in `transcripts/`, one file a verb; `INSTA_UPDATE=always` rewrites them.
 //! What differs from run to run, such as a pid or a port, stands there as a placeholder.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "texts are short, and a pattern that does not compile should fail the test"
+)]
+
 mod fleet;
 mod offline;
 mod quorum;

@@ -40,7 +40,7 @@ impl Server {
         let url = format!("http://{http}");
         let server = Self {
             _job: job,
-            edge: Edge::new(&[url.clone()])?,
+            edge: Edge::new(std::slice::from_ref(&url))?,
             cli: cli(&folder, &url)?,
             raft: raft.to_string(),
         };

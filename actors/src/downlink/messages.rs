@@ -1,4 +1,4 @@
-//! The messages of the register of children. All but [`Observe`] come from sessions and from the
+//! The messages of the register of children. All but `Observe` come from sessions and from the
 //! task that watches Cfg; they fail only when the node stops.
 
 use std::collections::BTreeSet;

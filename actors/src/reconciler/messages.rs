@@ -1,4 +1,4 @@
-//! The messages of the reconciler. All but [`Observe`], [`ObjectOf`] and [`Release`] come only from
+//! The messages of the reconciler. All but `Observe`, `ObjectOf` and `Release` come only from
 //! its driver, which waits for each answer; they fail only when the node stops.
 
 use std::{collections::BTreeMap, sync::Arc};

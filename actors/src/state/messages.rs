@@ -1,5 +1,5 @@
 //! The two messages of the state actor. Both carry a function, so that what may be asked and told
-//! stands in one place, [`StateHandle`](super::StateHandle), and not twice.
+//! stands in one place, `StateHandle`, and not twice.
 
 use actix::{Handler, Message, MessageResult};
 

@@ -1,4 +1,4 @@
-//! The messages of an uplink. All but [`Observe`] come from its driver, which waits for each
+//! The messages of an uplink. All but `Observe` come from its driver, which waits for each
 //! answer; they fail only when the node stops.
 
 use actix::Message;
