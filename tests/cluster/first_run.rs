@@ -124,12 +124,20 @@ async fn first_run_converges_and_leaves_nothing_behind() -> Result<()> {
         let verb = if row.role == "member" { "server" } else { "agent" };
         assert!(row.process.command().contains(verb), "{node}: {}", row.process.command());
     }
-    let nodes = up.edge()?.nodes().await?;
-    for leaf in 1..=8 {
-        let node = nodes.get(&format!("n{leaf}")).context("a leaf is no node")?;
-        let phase = node.status.as_ref().map(|status| status.phase.as_str());
-        assert_eq!((phase, text(node, "/link")), (Some("Converged"), "UP".to_owned()));
-    }
+    // Another member than the one that `up` asked may be a moment behind.
+    let edge = up.edge()?;
+    let nodes =
+        wait_until("each member shows that all leaves have converged", END_MAX, async || {
+            let nodes = edge.nodes().await?;
+            for leaf in 1..=8 {
+                let node = nodes.get(&format!("n{leaf}")).context("a leaf is no node")?;
+                let phase = node.status.as_ref().map(|status| status.phase.as_str());
+                let seen = (phase, text(node, "/link"));
+                ensure!(seen == (Some("Converged"), "UP".to_owned()), "n{leaf}: {seen:?}");
+            }
+            Ok(nodes)
+        });
+    let nodes = nodes.await?;
     let managed = services(&nodes)?;
     let of_leaves: std::collections::BTreeSet<&str> =
         managed.keys().map(|(node, _)| node.as_str()).collect();
