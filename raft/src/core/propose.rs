@@ -4,18 +4,21 @@
 use std::{sync::Arc, time::Duration};
 
 use kraken_engine::command::{Outcome, PROPOSAL_BYTES_MAX, Proposal};
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{
+    RaftMetrics,
+    errors::{ClientWriteError, RaftError},
+};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Core, Node};
 use crate::{
     entropy,
     transport::{Channel, Reply, Request, decode, encoded},
-    types::Data,
+    types::{Data, Types},
 };
 
 /// Time for the leader to answer before it is asked, or looked for, again.
-pub(super) const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
+const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
 /// First pause before another attempt; it doubles up to the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
@@ -164,12 +167,30 @@ impl Node {
         data: &Data,
         deadline: Instant,
     ) -> Result<Outcome, Missed> {
-        let limit = FORWARD_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
         let request = Request::Propose(data.clone());
-        match self.ask(leader, Channel::Forward, &request, limit).await? {
+        match self.ask_leader(leader, &request, deadline).await? {
             Reply::Outcome(outcome) => Ok(outcome),
             Reply::Unknown(why) => Err(Missed::unknown(why)),
             other => Err(Missed::clean(describe(&other))),
+        }
+    }
+
+    /// Asks the leader once. What was asked of one that leads no longer may never be answered, so
+    /// that it counts as missed as soon as another one is known.
+    pub(super) async fn ask_leader(
+        &self,
+        leader: u64,
+        request: &Request,
+        deadline: Instant,
+    ) -> Result<Reply, Missed> {
+        let limit = FORWARD_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
+        let is_replaced =
+            |now: &RaftMetrics<Types>| now.current_leader.is_some_and(|another| another != leader);
+        tokio::select! {
+            reply = self.ask(leader, Channel::Forward, request, limit) => reply,
+            Some(_) = self.until(deadline, is_replaced) => {
+                Err(Missed::unknown("the leader changed"))
+            }
         }
     }
 

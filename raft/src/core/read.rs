@@ -18,9 +18,9 @@ use tokio::{
 
 use super::{
     Core, Node,
-    propose::{FORWARD_TIMEOUT, Missed, Pauses, describe},
+    propose::{Missed, Pauses, describe},
 };
-use crate::transport::{Channel, Reply, Request};
+use crate::transport::{Reply, Request};
 
 /// Reads that may wait for one asking.
 pub const READERS_MAX: usize = 65_536;
@@ -165,8 +165,7 @@ impl Core {
         if leader == node.member {
             return node.confirm(lease).await;
         }
-        let limit = FORWARD_TIMEOUT.min(deadline.saturating_duration_since(Instant::now()));
-        match node.ask(leader, Channel::Forward, &Request::ReadIndex { lease }, limit).await? {
+        match node.ask_leader(leader, &Request::ReadIndex { lease }, deadline).await? {
             Reply::ReadIndex(next) => Ok(next),
             other => Err(Missed::clean(describe(&other))),
         }
