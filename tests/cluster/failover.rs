@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use kraken_testkit::{
     cluster::{Shape, TestCluster},
     edge::call,
@@ -18,6 +18,8 @@ use crate::{
 
 /// What is promised.
 const FAILOVER_MAX: Duration = Duration::from_secs(2);
+/// The same where the connections to the leader stay open and are silent.
+const SILENT_MAX: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_go_on_within_two_seconds_of_the_leaders_death() -> Result<()> {
@@ -68,5 +70,37 @@ async fn writes_go_on_within_two_seconds_of_the_leaders_death() -> Result<()> {
     cluster.ready().await?;
     cluster.converged(&["n1", "n2"], CONVERGED_MAX).await?;
     assert_eq!(cluster.services().await?, services, "no managed process was started again");
+    cluster.pass()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leader_that_slept_reads_nothing_stale_and_follows() -> Result<()> {
+    let cluster = TestCluster::start(KRAKEN, &Shape::of(3, 1)).await?;
+    cluster.edge()?.apply(&web("n1")).await?;
+    cluster.converged(&["n1"], CONVERGED_MAX).await?;
+    let services = cluster.services().await?;
+    let leader = cluster.leader().await?;
+    let other = cluster.members().into_iter().find(|member| *member != leader);
+    let other = cluster.edge_of(&other.context("there are three")?)?;
+    let before = other.apply(&web("n[1-2]")).await?;
+
+    cluster.pause(&leader)?;
+    let since = Instant::now();
+    let written = other.apply(&web("n[1-3]")).await?;
+    measured("first write after SIGSTOP of the leader", since.elapsed());
+    assert!(since.elapsed() < SILENT_MAX, "{:?}", since.elapsed());
+    assert!(written > before);
+    cluster.resume(&leader)?;
+    // It still believes that it leads when it is asked; it must not answer by itself.
+    let slept = cluster.edge_of(&leader)?;
+    assert!(slept.nodes().await?.contains_key("n3"), "a linearizable read went back in time");
+    wait_until("it follows", CONVERGED_MAX, async || {
+        let quorum = slept.cluster().await?;
+        ensure!(quorum.role == "FOLLOWER" && quorum.revision >= written, "{quorum:?}");
+        Ok(())
+    })
+    .await?;
+    cluster.converged(&["n1"], CONVERGED_MAX).await?;
+    assert_eq!(cluster.services().await?, services);
     cluster.pass()
 }

@@ -158,6 +158,36 @@ async fn first_run_converges_and_leaves_nothing_behind() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn child_that_dies_is_told_of_and_started_again() -> Result<()> {
+    let mut up = Up::start(&["--leaves", "1"]).await?;
+    let edge = up.edge()?;
+    let managed = services(&edge.nodes().await?)?;
+    for node in ["m2", "n1"] {
+        up.rows.get(node).context("no such node")?.process.kill9()?;
+    }
+    wait_until("up tells that both run again", END_MAX, async || {
+        let told = up.job.errors();
+        for node in ["m2", "n1"] {
+            for words in [format!("{node} was killed by SIGKILL"), format!("{node} runs again")] {
+                ensure!(told.contains(&words), "no {words:?} in {told}");
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    wait_until("all is as before", END_MAX, async || {
+        let voters = edge.cluster().await?.members.iter().filter(|member| member.voter).count();
+        let now = services(&edge.nodes().await?)?;
+        ensure!(voters == 3 && now == managed, "{voters} vote, {now:?}");
+        Ok(())
+    })
+    .await?;
+    up.job.signal(Signal::SIGINT)?;
+    assert!(up.job.end_within(END_MAX).await?.success());
+    up.left()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_up_takes_everything_with_it() -> Result<()> {
     let mut up = Up::start(&["--leaves", "2"]).await?;
     let managed = services(&up.edge()?.nodes().await?)?;

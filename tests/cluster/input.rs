@@ -10,6 +10,9 @@ use kraken_http::{
 use kraken_testkit::{
     cluster::{Shape, TestCluster},
     edge::call,
+    job::Job,
+    lock::Lock,
+    process::{Process, Sweep},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -21,6 +24,8 @@ use crate::{KRAKEN, manifests::web};
 
 /// More than any body may have, in bytes.
 const OVERSIZED: usize = 9 << 20;
+/// How long `up` may take until it gives up.
+const UP_MAX: Duration = Duration::from_mins(1);
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
@@ -55,6 +60,30 @@ async fn bad_state_file_is_refused_with_line_and_key_and_changes_nothing() -> Re
         assert_eq!(cfg(&cluster).await?, before, "{bad:?} changed something");
     }
     cluster.pass()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_with_a_bad_state_file_says_where_and_leaves_nothing() -> Result<()> {
+    let (_lock, place) = (Lock::take()?, tempfile::tempdir()?);
+    let (_sweep, file) = (Sweep::of(place.path()), place.path().join("state.yaml"));
+    let temporary = place.path().join("tmp");
+    std::fs::create_dir(&temporary)?;
+    std::fs::write(
+        &file,
+        "kind: node\nname: n1\ncfg:\n  services:\n    web:\n      state: WALK\n",
+    )?;
+    let up = Job::new("up", KRAKEN, place.path()).env("TMPDIR", &temporary);
+    let mut up = up.args(["up", "--http", "127.0.0.1:0", "--leaves", "1", "--state"]).args([&file]);
+    up.start()?;
+    let status = up.end_within(UP_MAX).await?;
+    let told = up.errors();
+    assert_eq!(status.code(), Some(1), "{told}");
+    for words in ["state.yaml", "line 6", "services.web.state", "WALK", "RUN"] {
+        assert!(told.contains(words), "no {words:?} in {told}");
+    }
+    assert_eq!(Process::within(place.path()), []);
+    assert_eq!(std::fs::read_dir(&temporary)?.count(), 0, "it left its folder");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

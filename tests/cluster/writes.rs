@@ -1,13 +1,23 @@
 //! Writes while members are killed: none that was answered is lost, and none is carried out twice.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
+use kraken_http::client::{WatchKind, WatchQuery};
 use kraken_testkit::{
     cluster::{Shape, TestCluster},
+    edge::Edge,
     wait_until,
-    writer::{Writers, registers},
+    writer::{Writers, registers, written},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::KRAKEN;
 
@@ -21,6 +31,9 @@ const WRITES_MAX: Duration = Duration::from_secs(30);
 #[tokio::test(flavor = "multi_thread")]
 async fn no_answered_write_is_lost_or_doubled_while_each_member_is_killed() -> Result<()> {
     let mut cluster = TestCluster::start(KRAKEN, &Shape::of(3, 0)).await?;
+    let (told, stop) = (Arc::default(), CancellationToken::new());
+    let watcher = stop.clone().run_until_cancelled_owned(watch(cluster.edge()?, Arc::clone(&told)));
+    let watcher = tokio::spawn(watcher);
     let writers = Writers::start(WRITERS, |_| cluster.edge())?;
     for member in cluster.members() {
         writers.progress(WRITES_BETWEEN, WRITES_MAX).await?;
@@ -45,6 +58,14 @@ async fn no_answered_write_is_lost_or_doubled_while_each_member_is_killed() -> R
         })
         .await?;
     }
+    wait_until("the watch has told of the last write", WRITES_MAX, async || {
+        let (told, last) = (told.load(Ordering::Relaxed), history.last_revision());
+        ensure!(told >= last, "it has told up to {told} of {last}");
+        Ok(())
+    })
+    .await?;
+    stop.cancel();
+    watcher.await?.transpose()?;
 
     // And all of it is on the disks: nobody has it in memory only.
     for member in cluster.members() {
@@ -56,4 +77,37 @@ async fn no_answered_write_is_lost_or_doubled_while_each_member_is_killed() -> R
     cluster.ready().await?;
     history.check(&registers(&cluster.edge()?, "linearizable").await?)?;
     cluster.pass()
+}
+
+/// Watches all writes over every change of member, and holds what is told to its order: revisions
+/// never go back, each register counts up, and no count is left out unless the watch says that it
+/// has lagged. Never ends by itself; `told` is how far it is.
+async fn watch(edge: Edge, told: Arc<AtomicU64>) -> Result<()> {
+    let wanted = WatchQuery { states: Some("cfg".to_owned()), ..WatchQuery::default() };
+    let (mut lines, mut counts) = (edge.client().watch(wanted), BTreeMap::new());
+    loop {
+        let line = match lines.next().await {
+            Ok(line) => line,
+            // The members that are there hold less than what was missed.
+            Err(error) if error.code() == Some("gone") => {
+                counts.clear();
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let before = told.fetch_max(line.revision, Ordering::Relaxed);
+        match line.r#type {
+            WatchKind::Lagged => counts.clear(),
+            WatchKind::Put => {
+                ensure!(line.revision >= before, "{} after {before}", line.revision);
+                let Some((name, write)) = line.object.as_deref().and_then(written) else {
+                    continue;
+                };
+                let last = counts.insert(name.clone(), write.value);
+                let in_order = last.is_none_or(|last| write.value == last + 1);
+                ensure!(in_order, "{name}: {} was told after {last:?}", write.value);
+            }
+            WatchKind::Connected | WatchKind::Delete | WatchKind::Bookmark => {}
+        }
+    }
 }

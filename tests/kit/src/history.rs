@@ -42,6 +42,11 @@ impl History {
         self.registers.values().map(Vec::len).sum()
     }
 
+    /// The revision of the last of them; 0 where there is none.
+    pub fn last_revision(&self) -> u64 {
+        self.registers.values().flatten().map(|write| write.revision).max().unwrap_or_default()
+    }
+
     /// Whether none was.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -89,13 +89,13 @@ pub async fn registers(edge: &Edge, consistency: &str) -> Result<BTreeMap<String
         ..ListQuery::default()
     };
     let items = edge.client().get_nodes(&wanted).await?.items;
-    Ok(items.into_iter().filter_map(|item| Some((item.name.clone(), written(&item)?))).collect())
+    Ok(items.iter().filter_map(written).collect())
 }
 
-/// What is written in a register; `None` for other nodes.
-fn written(item: &ObjectView) -> Option<Write> {
+/// A register by name and what is written in it; `None` for other nodes.
+pub fn written(item: &ObjectView) -> Option<(String, Write)> {
     let value = item.cfg.as_ref()?.pointer("/services/register/env/COUNT")?.as_str()?;
-    Some(Write { value: value.parse().ok()?, revision: item.revision })
+    Some((item.name.clone(), Write { value: value.parse().ok()?, revision: item.revision }))
 }
 
 struct Writer {
@@ -154,7 +154,7 @@ impl Writer {
 
     async fn read(&self) -> Result<Option<Write>> {
         match self.edge.client().get("node", &self.register).await {
-            Ok(item) => Ok(written(&item)),
+            Ok(item) => Ok(written(&item).map(|(_, write)| write)),
             Err(error) if error.code() == Some("no_such_object") => Ok(None),
             Err(error) => Err(error.into()),
         }
