@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use kraken_http::view::ObjectView;
 use kraken_testkit::{
     cluster::{services, text},
     edge::Edge,
@@ -88,6 +89,23 @@ impl Up {
         Edge::new(&members.collect::<Vec<_>>())
     }
 
+    /// Waits until the member that is asked has seen all leaves converge; returns all nodes. It may
+    /// be a moment behind the one that `up` asked.
+    async fn settled(&self, leaves: usize) -> Result<BTreeMap<String, ObjectView>> {
+        let edge = self.edge()?;
+        wait_until("a member shows that all leaves have converged", END_MAX, async || {
+            let nodes = edge.nodes().await?;
+            for leaf in 1..=leaves {
+                let node = nodes.get(&format!("n{leaf}")).context("a leaf is no node")?;
+                let phase = node.status.as_ref().map(|status| status.phase.as_str());
+                let seen = (phase, text(node, "/link"));
+                ensure!(seen == (Some("Converged"), "UP".to_owned()), "n{leaf}: {seen:?}");
+            }
+            Ok(nodes)
+        })
+        .await
+    }
+
     /// What `up` would leave if it left anything.
     fn left(&self) -> Result<()> {
         let left = Process::within(self.place.path());
@@ -124,20 +142,7 @@ async fn first_run_converges_and_leaves_nothing_behind() -> Result<()> {
         let verb = if row.role == "member" { "server" } else { "agent" };
         assert!(row.process.command().contains(verb), "{node}: {}", row.process.command());
     }
-    // Another member than the one that `up` asked may be a moment behind.
-    let edge = up.edge()?;
-    let nodes =
-        wait_until("each member shows that all leaves have converged", END_MAX, async || {
-            let nodes = edge.nodes().await?;
-            for leaf in 1..=8 {
-                let node = nodes.get(&format!("n{leaf}")).context("a leaf is no node")?;
-                let phase = node.status.as_ref().map(|status| status.phase.as_str());
-                let seen = (phase, text(node, "/link"));
-                ensure!(seen == (Some("Converged"), "UP".to_owned()), "n{leaf}: {seen:?}");
-            }
-            Ok(nodes)
-        });
-    let nodes = nodes.await?;
+    let nodes = up.settled(8).await?;
     let managed = services(&nodes)?;
     let of_leaves: std::collections::BTreeSet<&str> =
         managed.keys().map(|(node, _)| node.as_str()).collect();
@@ -161,7 +166,7 @@ async fn first_run_converges_and_leaves_nothing_behind() -> Result<()> {
 async fn child_that_dies_is_told_of_and_started_again() -> Result<()> {
     let mut up = Up::start(&["--leaves", "1"]).await?;
     let edge = up.edge()?;
-    let managed = services(&edge.nodes().await?)?;
+    let managed = services(&up.settled(1).await?)?;
     for node in ["m2", "n1"] {
         up.rows.get(node).context("no such node")?.process.kill9()?;
     }
@@ -190,7 +195,7 @@ async fn child_that_dies_is_told_of_and_started_again() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_up_takes_everything_with_it() -> Result<()> {
     let mut up = Up::start(&["--leaves", "2"]).await?;
-    let managed = services(&up.edge()?.nodes().await?)?;
+    let managed = services(&up.settled(2).await?)?;
     assert!(managed.len() >= 2, "{managed:?}");
     up.job.kill9()?;
     wait_until("no process is left", END_MAX, async || {
