@@ -97,8 +97,8 @@ impl Day {
         .await
     }
 
-    /// Waits until the last event of a node is of a kind, the so manyth of that kind; events come by
-    /// a way of their own, so that a status may be known before what led to it.
+    /// Waits until the last event of a node is of a kind, the so manyth of that kind. Events come
+    /// by a way of their own, so that a status may be known before what led to it.
     async fn heard(&self, name: &str, kind: &str, count: usize) -> Result<()> {
         let edge = self.cluster.edge_of("m1")?;
         wait_until(&format!("{name} tells of {kind}"), BOUND, async || {
