@@ -20,10 +20,25 @@
 //! writer is told at the bound, of 8, by the tests of each bound; 1 across members that disagree,
 //! and "across leaders" of 3, by the tests of the quorum.
 
+mod attempts;
+mod dispatches;
+mod ends;
+mod freezes;
 #[cfg(test)]
-mod tests;
+mod kit;
+mod leaves;
+mod peers;
+mod plans;
+mod queues;
+mod replicas;
+mod writes;
 
-use std::collections::{BTreeMap, BTreeSet};
+pub use self::{
+    attempts::attempts_run_one_at_a_time, dispatches::dispatches_are_justified,
+    ends::objects_settle, freezes::frozen_objects_are_left_alone, leaves::leaves_hold_their_cfg,
+    peers::peers_speak_for_their_own, plans::plans_are_the_same_everywhere,
+    queues::queues_hold_their_bounds, replicas::replicas_agree, writes::acknowledged_writes_stay,
+};
 
 use crate::{
     id::{AttemptId, Name, Revision, Uid},
@@ -215,177 +230,3 @@ type Check = fn(&Trace) -> Result<(), Broken<'_>>;
 /// The entry at which an invariant broke, and how.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Broken<'a>(pub &'a Entry, pub String);
-
-/// 1. Whoever reads after a write was acknowledged reads it, and no read goes back.
-pub fn acknowledged_writes_stay(trace: &Trace) -> Result<(), Broken<'_>> {
-    let mut least = Revision::default();
-    for entry in trace.entries() {
-        if let What::Acknowledged(revision) = &entry.what {
-            least = least.max(*revision);
-        }
-        if let What::Read(revision) = &entry.what {
-            if *revision < least {
-                return Err(Broken(entry, format!("{revision} is read after {least}")));
-            }
-            least = *revision;
-        }
-    }
-    Ok(())
-}
-
-/// 2. What a dispatch requires holds in the Dsc from which it was decided.
-pub fn dispatches_are_justified(trace: &Trace) -> Result<(), Broken<'_>> {
-    for entry in trace.entries() {
-        let What::Dispatched(dispatched) = &entry.what else { continue };
-        let Dispatched { attempt, unmet, disruptive, intended, .. } = dispatched;
-        if let Some(unmet) = unmet {
-            return Err(Broken(entry, format!("{attempt} requires what does not hold: {unmet}")));
-        }
-        if *disruptive && !intended {
-            return Err(Broken(entry, format!("{attempt} disrupts without an open intent")));
-        }
-    }
-    Ok(())
-}
-
-/// 3. At most one attempt runs an object and lane, one that disrupts an object, and none again.
-pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
-    let mut started = BTreeSet::new();
-    let mut running: BTreeMap<&AttemptId, (Uid, Lane, bool)> = BTreeMap::new();
-    for entry in trace.entries() {
-        if let What::Ended(attempt) = &entry.what {
-            running.remove(attempt);
-        }
-        let What::Started { attempt, uid, lane, disruptive } = &entry.what else { continue };
-        if !started.insert(attempt) {
-            return Err(Broken(entry, format!("{attempt} starts twice")));
-        }
-        let clash = running.iter().find(|(_, (other, in_lane, disrupts))| {
-            other == uid && (in_lane == lane || (*disrupts && *disruptive))
-        });
-        if let Some((other, _)) = clash {
-            return Err(Broken(entry, format!("{attempt} starts while {other} runs")));
-        }
-        running.insert(attempt, (*uid, *lane, *disruptive));
-    }
-    Ok(())
-}
-
-/// 4. For an object that is frozen in the decider's Cfg nothing is dispatched and nothing presumed.
-pub fn frozen_objects_are_left_alone(trace: &Trace) -> Result<(), Broken<'_>> {
-    for entry in trace.entries() {
-        if let What::Dispatched(Dispatched { attempt, frozen: true, .. }) = &entry.what {
-            return Err(Broken(entry, format!("{attempt} is dispatched for a frozen object")));
-        }
-        if let What::Presumed { uid, frozen: true } = &entry.what {
-            return Err(Broken(entry, format!("something is presumed of {uid}, frozen")));
-        }
-    }
-    Ok(())
-}
-
-/// 5. The same question has the same plan, whoever asks it, and whatever was asked before.
-pub fn plans_are_the_same_everywhere(trace: &Trace) -> Result<(), Broken<'_>> {
-    let mut known: BTreeMap<u64, u64> = BTreeMap::new();
-    for entry in trace.entries() {
-        if let What::Planned { question, plan } = &entry.what
-            && known.insert(*question, *plan).is_some_and(|before| before != *plan)
-        {
-            return Err(Broken(entry, format!("question {question:x} has two answers")));
-        }
-    }
-    Ok(())
-}
-
-/// 6. With nothing on its way, all that hold what a writer wrote of an object hold the same.
-pub fn replicas_agree(trace: &Trace) -> Result<(), Broken<'_>> {
-    let mut known: BTreeMap<(Uid, &Name), (&Name, u64)> = BTreeMap::new();
-    for entry in trace.entries() {
-        if let What::Replica { uid, writer, digest } = &entry.what {
-            let (other, held) = *known.entry((*uid, writer)).or_insert((&entry.node, *digest));
-            if held != *digest {
-                let why = format!("of {uid} it knows otherwise than {other} what {writer} wrote");
-                return Err(Broken(entry, why));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// 7. What a leaf holds is its own Cfg as of the revision that it names, and that never goes back.
-pub fn leaves_hold_their_cfg(trace: &Trace) -> Result<(), Broken<'_>> {
-    let mut written: BTreeMap<&Name, BTreeMap<Revision, u64>> = BTreeMap::new();
-    let mut held: BTreeMap<&Name, Revision> = BTreeMap::new();
-    for entry in trace.entries() {
-        if let What::Written { revision, of, digest } = &entry.what {
-            written.entry(of).or_default().insert(*revision, *digest);
-        }
-        let What::Holds { revision, digest } = &entry.what else { continue };
-        let before = held.insert(&entry.node, *revision).unwrap_or_default();
-        if before > *revision {
-            return Err(Broken(entry, format!("{revision} is held after {before}")));
-        }
-        let then = written.get(&entry.node).and_then(|w| w.range(..=*revision).next_back());
-        if then.map(|(_, digest)| *digest) != *digest {
-            return Err(Broken(entry, format!("what is held was not so at {revision}")));
-        }
-    }
-    Ok(())
-}
-
-/// 8. No queue holds more than it may.
-pub fn queues_hold_their_bounds(trace: &Trace) -> Result<(), Broken<'_>> {
-    for entry in trace.entries() {
-        if let What::Queued { queue, held, most } = &entry.what
-            && held > most
-        {
-            return Err(Broken(entry, format!("{queue} holds {held} of {most}")));
-        }
-    }
-    Ok(())
-}
-
-/// 9. Every object ends somewhere, and where that is not its goal, says why, or for what it waits.
-pub fn objects_settle(trace: &Trace) -> Result<(), Broken<'_>> {
-    use crate::status::PhaseName as Phase;
-    for entry in trace.entries() {
-        let What::Settled { uid, status, reached } = &entry.what else { continue };
-        let Some(status) = status else {
-            return Err(Broken(entry, format!("nobody says where {uid} stands")));
-        };
-        let explained = status.reason.is_some() || status.waits_for.is_some();
-        match status.phase {
-            Phase::Converged if *reached => {}
-            Phase::Converged => {
-                return Err(Broken(entry, format!("{uid} is said to be converged and is not")));
-            }
-            Phase::InFlight => {
-                return Err(Broken(entry, format!("{uid} is still on its way: {status:?}")));
-            }
-            Phase::Waiting
-            | Phase::BackingOff
-            | Phase::Stuck
-            | Phase::Quarantined
-            | Phase::Frozen
-                if explained => {}
-            Phase::Waiting
-            | Phase::BackingOff
-            | Phase::Stuck
-            | Phase::Quarantined
-            | Phase::Frozen => {
-                return Err(Broken(entry, format!("{uid} is {} without a reason", status.phase)));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// 10. What is merged from a peer is of its own, in its own name.
-pub fn peers_speak_for_their_own(trace: &Trace) -> Result<(), Broken<'_>> {
-    for entry in trace.entries() {
-        if let What::Merged { peer, uid, own: false } = &entry.what {
-            return Err(Broken(entry, format!("{peer} was heard about {uid}")));
-        }
-    }
-    Ok(())
-}

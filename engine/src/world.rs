@@ -73,6 +73,19 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The kind of world that a seed stands for: one to four leaves, and a chaos of 10 to 60 s.
+    pub fn drawn(seed: u64) -> Self {
+        // Not the numbers that the world itself will draw.
+        let mut chance = Chance::new(!seed);
+        Self {
+            leaves: usize::try_from(chance.between(1, 4)).unwrap_or(1),
+            chaos_ms: chance.between(10_000, 60_000),
+            ..Self::default()
+        }
+    }
+}
+
 /// What became of a world.
 #[derive(Debug)]
 pub struct Outcome {

@@ -2,13 +2,13 @@
 //!
 //! `KRAKEN_SIM_SEED=7 cargo test --test sim` runs one world again; a failure names its seed.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use anyhow::{Context, bail, ensure};
-use kraken_engine::{
-    invariants::{Entry, What},
-    world::{self, Options, Outcome},
+use std::{
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use anyhow::{Context, ensure};
+use kraken_testkit::worlds::{Run, check};
 
 /// The worlds that are run every time. Past 99: worlds that once found a defect.
 const SEEDS: [u64; 30] = [
@@ -16,34 +16,9 @@ const SEEDS: [u64; 30] = [
     169, 174, 176, 233, 286,
 ];
 /// How long new worlds are run, each time others.
-const FRESH: Duration = Duration::from_secs(8);
-/// What is shown of what happened before a violation.
-const SHOWN_ENTRIES: usize = 40;
-
-/// Runs one world; an error tells how to run it again.
-fn check(seed: u64) -> anyhow::Result<Outcome> {
-    let run = || -> anyhow::Result<Outcome> {
-        let outcome = world::run(seed, &Options::default())?;
-        if let Err(violation) = outcome.trace.check() {
-            bail!("{violation}\nbefore that:\n{}", before(&outcome, violation.at.get()));
-        }
-        ensure!(outcome.rests, "it does not come to rest: {:?}", outcome.statuses);
-        Ok(outcome)
-    };
-    run().with_context(|| format!("KRAKEN_SIM_SEED={seed} cargo test --test sim"))
-}
-
-/// What happened before a moment, newest last.
-fn before(outcome: &Outcome, at: u64) -> String {
-    let tells = |entry: &&Entry| {
-        let dull = matches!(entry.what, What::Queued { .. } | What::Planned { .. } | What::Read(_));
-        entry.at.get() <= at && !dull
-    };
-    let entries: Vec<&Entry> = outcome.trace.entries().iter().filter(tells).collect();
-    let shown = entries.iter().rev().take(SHOWN_ENTRIES).rev();
-    let lines = shown.map(|entry| format!("{} {} {:?}", entry.at, entry.node, entry.what));
-    lines.collect::<Vec<_>>().join("\n")
-}
+const FRESH: Duration = Duration::from_secs(20);
+/// How often the clock is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The seed that was asked for, if one was.
 fn asked() -> anyhow::Result<Option<u64>> {
@@ -71,15 +46,16 @@ fn new_worlds_hold_every_invariant_and_come_to_rest() -> anyhow::Result<()> {
         return Ok(());
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let first = u64::from(now.subsec_nanos()) << 32 | u64::from(now.subsec_micros());
+    let run = Run::from(now.as_secs() << 32 | u64::from(now.subsec_nanos()));
     let started = Instant::now();
-    for seed in first.. {
-        check(seed)?;
-        if started.elapsed() > FRESH {
-            break;
-        }
+    run.go(u64::MAX, 1, |_| {
+        thread::park_timeout(LOOK);
+        started.elapsed() < FRESH
+    });
+    match run.into_broken().pop() {
+        Some(broken) => Err(broken.into()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[test]

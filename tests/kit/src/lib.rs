@@ -16,6 +16,7 @@ mod needs;
 pub mod ports;
 pub mod process;
 mod wait;
+pub mod worlds;
 pub mod writer;
 
 pub use self::{
