@@ -1,5 +1,6 @@
 //! The catalog: all manifests compiled together, by kind. What planner, store and nodes share.
 
+mod compile;
 #[cfg(test)]
 mod tests;
 
@@ -10,14 +11,15 @@ use std::{
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use self::compile::{Place, check_mutation, compile, path_rule, rule_of};
+pub(crate) use self::compile::{covers, overlap};
 use crate::{
+    check::{Code, forgetting},
     id::Name,
-    manifest::{Manifest, MutationSpec, PathSpec, To},
-    mutation::{Change, Mutation, MutationId},
+    manifest::{Manifest, MutationSpec},
+    mutation::{Mutation, MutationId},
     path::{Path, Pattern},
-    predicate::{On, Predicate, Test},
-    schema::{Condition, PathRule, Schema},
-    value::Value,
+    schema::{PathRule, Schema},
 };
 
 /// Everything that the loaded modules declare, by kind.
@@ -49,6 +51,18 @@ pub struct Problem {
     pub place: String,
     /// What is wrong and what would be right.
     pub why: String,
+    /// The sort of the fault.
+    pub code: Code,
+    /// Where in the manifest, as keys and indices, outermost first.
+    pub keys: Vec<String>,
+}
+
+impl Problem {
+    /// The same with keys further in.
+    fn within(mut self, keys: &[&str]) -> Self {
+        self.keys.extend(keys.iter().map(|key| (*key).to_owned()));
+        self
+    }
 }
 
 impl Catalog {
@@ -104,33 +118,29 @@ impl KindCatalog {
 struct Compiler {
     kinds: BTreeMap<Name, KindCatalog>,
     modules: BTreeSet<String>,
+    /// Where in its manifest each path is declared.
+    spots: BTreeMap<(Name, Pattern), Vec<String>>,
     problems: Vec<Problem>,
-}
-
-/// Where a problem is; turns any message into a [`Problem`].
-struct Place<'a>(&'a str, String);
-
-impl Place<'_> {
-    fn problem(&self, why: impl ToString) -> Problem {
-        Problem { module: self.0.to_owned(), place: self.1.clone(), why: why.to_string() }
-    }
 }
 
 impl Compiler {
     fn extensions(&mut self, manifest: &Manifest) {
-        let place = Place(&manifest.module, "manifest".to_owned());
+        let place = Place::new(&manifest.module, "manifest".to_owned(), &["module"]);
         if let Err(error) = Name::new(&manifest.module) {
-            return self.problems.push(place.problem(error));
+            return self.problems.push(place.problem(Code::Unreadable, error));
         }
         if !self.modules.insert(manifest.module.clone()) {
-            self.problems.push(place.problem("a second manifest of the same module"));
+            let why = "a second manifest of the same module";
+            self.problems.push(place.problem(Code::Twice, why));
         }
-        for extension in &manifest.extensions {
-            for path in &extension.paths {
-                let place = format!("extension {}, path {}", extension.name, path.path);
-                let place = Place(&manifest.module, place);
+        for (at, extension) in manifest.extensions.iter().enumerate() {
+            for (index, path) in extension.paths.iter().enumerate() {
+                let words = format!("extension {}, path {}", extension.name, path.path);
+                let (at, index) = (at.to_string(), index.to_string());
+                let place =
+                    Place::new(&manifest.module, words, &["extensions", &at, "paths", &index]);
                 let compiled = Name::new(&extension.kind)
-                    .map_err(|error| place.problem(error))
+                    .map_err(|error| place.problem(Code::Unreadable, error))
                     .and_then(|kind| Ok((kind, path_rule(path, &place)?)));
                 match compiled {
                     Ok((kind, rule)) => self.add_rule(kind, rule, &place),
@@ -141,39 +151,47 @@ impl Compiler {
     }
 
     fn add_rule(&mut self, kind: Name, rule: PathRule, place: &Place<'_>) {
+        let spot = (kind.clone(), rule.pattern.clone());
         let schema = &mut self.kinds.entry(kind).or_default().schema;
         let clash = schema.rules().find(|other| overlap(&other.pattern, &rule.pattern)).cloned();
-        match clash {
-            Some(other) => {
-                let why = format!("it overlaps {} of module {}", other.pattern, other.module);
-                self.problems.push(place.problem(why));
-            }
-            None => schema.insert(rule),
+        if let Some(other) = clash {
+            let why = format!("it overlaps {} of module {}", other.pattern, other.module);
+            return self.problems.push(place.problem(Code::Twice, why));
         }
+        self.spots.insert(spot, place.keys.clone());
+        schema.insert(rule);
     }
 
     /// Checks what paths depend on, once all paths are declared.
     fn conditions(&mut self) {
-        for kind in self.kinds.values() {
+        for (name, kind) in &self.kinds {
+            let circular = forgetting::circular(&kind.schema);
             for rule in kind.schema.rules() {
-                let place = Place(rule.module.as_str(), format!("path {}", rule.pattern));
+                let spot = self.spots.get(&(name.clone(), rule.pattern.clone()));
+                let keys = spot.cloned().unwrap_or_default();
+                let words = format!("path {}", rule.pattern);
+                let place = Place { module: rule.module.as_str(), words, keys };
                 let checks = rule.known_while.iter().map(|condition| {
                     let cause = rule_of(&kind.schema, &condition.pattern, &place)?;
                     let mut values = condition.allowed.iter();
                     values.try_for_each(|value| cause.value_type.check(value)).map_err(|why| {
-                        place.problem(format!("known_while {}: {why}", condition.pattern))
+                        let why = format!("known_while {}: {why}", condition.pattern);
+                        place.problem(Code::WrongValue, why)
                     })
                 });
-                self.problems.extend(checks.filter_map(Result::err));
-                if depends_on_itself(&kind.schema, rule) {
-                    self.problems.push(place.problem("what it is known by depends on it in turn"));
+                let checks = checks.filter_map(Result::err);
+                self.problems.extend(checks.map(|problem| problem.within(&["knownWhile"])));
+                if circular.contains(&rule.pattern) {
+                    let why = "what it is known by depends on it in turn";
+                    let problem = place.problem_at(&["knownWhile"], Code::ForgettingCycle, why);
+                    self.problems.push(problem);
                 }
             }
         }
     }
 
     fn discoveries(&mut self, manifest: &Manifest) {
-        for pattern in &manifest.discovers {
+        for (index, pattern) in manifest.discovers.iter().enumerate() {
             let mut declared = false;
             for kind in self.kinds.values_mut() {
                 for rule in kind.schema.rules_mut().filter(|r| r.pattern.as_str() == pattern) {
@@ -182,15 +200,20 @@ impl Compiler {
                 }
             }
             if !declared {
-                let place = Place(&manifest.module, format!("discovers {pattern}"));
-                self.problems.push(place.problem("no extension declares this path"));
+                let words = format!("discovers {pattern}");
+                let keys = ["discovers", &index.to_string()];
+                let place = Place::new(&manifest.module, words, &keys);
+                let why = "no extension declares this path";
+                self.problems.push(place.problem(Code::UnknownPath, why));
             }
         }
     }
 
     fn mutations(&mut self, manifest: &Manifest) {
-        for spec in &manifest.mutations {
-            let place = Place(&manifest.module, format!("mutation {}", spec.name));
+        for (index, spec) in manifest.mutations.iter().enumerate() {
+            let words = format!("mutation {}", spec.name);
+            let keys = ["mutations", &index.to_string()];
+            let place = Place::new(&manifest.module, words, &keys);
             if let Err(problem) = self.mutation(&manifest.module, spec, &place) {
                 self.problems.push(problem);
             }
@@ -203,9 +226,10 @@ impl Compiler {
         spec: &MutationSpec,
         place: &Place<'_>,
     ) -> Result<(), Problem> {
-        let kind = Name::new(&spec.kind).map_err(|error| place.problem(error))?;
+        let kind = Name::new(&spec.kind).map_err(|error| place.problem(Code::Unreadable, error))?;
         let Some(kind) = self.kinds.get_mut(&kind) else {
-            return Err(place.problem(format!("no extension declares paths of kind {kind}")));
+            let why = format!("no extension declares paths of kind {kind}");
+            return Err(place.problem_at(&["kind"], Code::UnknownKind, why));
         };
         let mutation = compile(module, spec, place)?;
         check_mutation(&kind.schema, &mutation, place)?;
@@ -214,235 +238,19 @@ impl Compiler {
             if mutation.changes.iter().any(|change| overlap(&change.path, &rule.pattern)) {
                 if rule.changed_from.is_some_and(|other| other != lane) {
                     let why = format!("{} is changed by the node and by the leader", rule.pattern);
-                    return Err(place.problem(why));
+                    return Err(place.problem(Code::Lanes, why));
                 }
                 rule.changed_from = Some(lane);
             }
         }
         match kind.mutations.binary_search_by(|other| other.id.cmp(&mutation.id)) {
-            Ok(_) => Err(place.problem("a second mutation of the same name")),
+            Ok(_) => Err(place.problem(Code::Twice, "a second mutation of the same name")),
             Err(index) => {
                 kind.mutations.insert(index, Arc::new(mutation));
                 Ok(())
             }
         }
     }
-}
-
-fn path_rule(spec: &PathSpec, place: &Place<'_>) -> Result<PathRule, Problem> {
-    let pattern = parse::<Pattern>(&spec.path, place)?;
-    let module = Name::new(place.0).map_err(|error| place.problem(error))?;
-    if pattern.as_str().starts_with("/*") {
-        return Err(place.problem("the first segment cannot be `*`"));
-    }
-    if pattern.as_str() == "/engine" || pattern.as_str().starts_with("/engine/") {
-        return Err(place.problem("/engine is kept for the engine itself"));
-    }
-    if let Some(absent) = &spec.absent {
-        spec.value_type.check(absent).map_err(|why| place.problem(why))?;
-    }
-    let known_while = spec.known_while.iter().map(|text| condition(text, &pattern, place));
-    let digest_of: Vec<Pattern> =
-        spec.digest_of.iter().map(|text| parse(text, place)).collect::<Result<_, _>>()?;
-    let same_head =
-        |input: &&Pattern| input.stars() < pattern.stars() || !heads_agree(input, &pattern);
-    if let Some(input) = digest_of.iter().find(same_head) {
-        return Err(place.problem(format!("{input} does not lie beside the digest")));
-    }
-    Ok(PathRule {
-        module,
-        value_type: spec.value_type.clone(),
-        unit: spec.unit.clone(),
-        doc: spec.doc.clone(),
-        set_by: spec.set_by.clone(),
-        seen_by: spec.seen_by,
-        ttl_ms: spec.ttl_ms,
-        known_while: known_while.collect::<Result<_, _>>()?,
-        absent: spec.absent.clone(),
-        digest_of,
-        discovered: false,
-        changed_from: None,
-        pattern,
-    })
-}
-
-fn condition(text: &str, pattern: &Pattern, place: &Place<'_>) -> Result<Condition, Problem> {
-    let predicate = parse::<Predicate>(text, place)?;
-    match (predicate.on, predicate.test) {
-        (On::Itself, Test::In(allowed)) if predicate.path.stars() <= pattern.stars() => {
-            Ok(Condition { pattern: predicate.path, allowed })
-        }
-        _ => Err(place.problem(format!("known_while {text:?} must be `=` or `in` on this object"))),
-    }
-}
-
-fn compile(module: &str, spec: &MutationSpec, place: &Place<'_>) -> Result<Mutation, Problem> {
-    let name = |text: &str| Name::new(text).map_err(|error| place.problem(error));
-    let predicates = |texts: &[String]| -> Result<Vec<Predicate>, Problem> {
-        texts.iter().map(|text| parse(text, place)).collect()
-    };
-    let mut changes = Vec::new();
-    for (path, change) in &spec.changes {
-        let path = parse(path, place)?;
-        changes.push(Change { path, from: change.from.clone(), to: change.to.clone() });
-    }
-    let mut via: Vec<(Pattern, Vec<Value>)> = Vec::new();
-    for (path, values) in &spec.via {
-        via.push((parse(path, place)?, values.clone()));
-    }
-    let mut fail_to = Vec::new();
-    for (path, value) in &spec.fail_to {
-        fail_to.push((parse(path, place)?, value.clone()));
-    }
-    Ok(Mutation {
-        id: MutationId::new(name(module)?, name(&spec.name)?),
-        context: spec.context,
-        changes,
-        requires: predicates(&spec.requires)?,
-        excludes: predicates(&spec.excludes)?,
-        timeout: std::time::Duration::from_millis(spec.timeout_ms),
-        fail_to,
-        cost_ms: spec.cost_ms.max(1),
-        disruptive: spec.disruptive,
-        cancellable: spec.cancellable,
-        via,
-        retry: spec.retry,
-    })
-}
-
-fn check_mutation(schema: &Schema, mutation: &Mutation, place: &Place<'_>) -> Result<(), Problem> {
-    use crate::{manifest::From, mutation::Lane};
-    if mutation.changes.is_empty() {
-        return Err(place.problem("it changes nothing"));
-    }
-    if mutation.disruptive && mutation.context.lane() == Lane::Itself {
-        return Err(place.problem("what a node decides for itself is never disruptive"));
-    }
-    let stars = mutation.stars();
-    for change in &mutation.changes {
-        if change.path.stars() != stars {
-            return Err(place.problem("all changed paths must hold the same stars"));
-        }
-        let rule = rule_of(schema, &change.path, place)?;
-        let mut values: Vec<&Value> = Vec::new();
-        if let From::In(from) = &change.from {
-            values.extend(from);
-        }
-        if let To::Value(to) = &change.to {
-            if values.contains(&to) {
-                return Err(place.problem(format!("{} leads from {to} to itself", change.path)));
-            }
-            values.push(to);
-        }
-        for value in values {
-            rule.value_type.check(value).map_err(|why| place.problem(why))?;
-        }
-    }
-    let fails = mutation.fail_to.iter().map(|(path, value)| (path, std::slice::from_ref(value)));
-    let shows = mutation.via.iter().map(|(path, values)| (path, values.as_slice()));
-    for (path, values) in fails.chain(shows) {
-        let rule = rule_of(schema, path, place)?;
-        if path.stars() > stars {
-            return Err(place.problem(format!("{path} has stars that no change binds")));
-        }
-        for value in values {
-            rule.value_type.check(value).map_err(|why| place.problem(why))?;
-        }
-    }
-    check_predicates(schema, mutation, place)
-}
-
-fn check_predicates(
-    schema: &Schema,
-    mutation: &Mutation,
-    place: &Place<'_>,
-) -> Result<(), Problem> {
-    let own = |predicate: &&Predicate| predicate.on == On::Itself;
-    for predicate in mutation.requires.iter().chain(&mutation.excludes).filter(own) {
-        if predicate.path.stars() > mutation.stars() {
-            return Err(place.problem(format!("{predicate} has stars that no change binds")));
-        }
-        let rule = rule_of(schema, &predicate.path, place)?;
-        if let Test::In(values) = &predicate.test {
-            for value in values {
-                rule.value_type.check(value).map_err(|why| place.problem(why))?;
-            }
-        }
-    }
-    for predicate in mutation.requires.iter().filter(own) {
-        let Test::In(values) = &predicate.test else { continue };
-        let contradicts = mutation.changes.iter().any(|change| {
-            let never = |value| !change.from.admits(Some(value));
-            change.path == predicate.path && values.iter().all(never)
-        });
-        if contradicts {
-            return Err(
-                place.problem(format!("it requires {predicate}, from which it never starts"))
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Whether a path's being known depends on the path itself, by way of others.
-fn depends_on_itself(schema: &Schema, rule: &PathRule) -> bool {
-    let causes = |rule: &PathRule| -> Vec<Pattern> {
-        rule.known_while.iter().map(|condition| condition.pattern.clone()).collect()
-    };
-    let mut queue = causes(rule);
-    let mut met: BTreeSet<Pattern> = BTreeSet::new();
-    while let Some(cause) = queue.pop() {
-        if overlap(&cause, &rule.pattern) {
-            return true;
-        }
-        let others = schema.rules().filter(|other| overlap(&other.pattern, &cause));
-        for other in others {
-            if met.insert(other.pattern.clone()) {
-                queue.extend(causes(other));
-            }
-        }
-    }
-    false
-}
-
-fn rule_of<'a>(
-    schema: &'a Schema,
-    pattern: &Pattern,
-    place: &Place<'_>,
-) -> Result<&'a PathRule, Problem> {
-    schema
-        .rules()
-        .find(|rule| covers(&rule.pattern, pattern))
-        .ok_or_else(|| place.problem(format!("no extension declares {pattern}")))
-}
-
-/// Whether every path that `inner` matches is matched by `outer`.
-fn covers(outer: &Pattern, inner: &Pattern) -> bool {
-    same_length(outer, inner) && pairs(outer, inner).all(|(a, b)| a == "*" || a == b)
-}
-
-/// Whether some path is matched by both.
-fn overlap(a: &Pattern, b: &Pattern) -> bool {
-    same_length(a, b) && pairs(a, b).all(|(a, b)| a == "*" || b == "*" || a == b)
-}
-
-fn heads_agree(a: &Pattern, b: &Pattern) -> bool {
-    pairs(a, b).next().is_some_and(|(a, b)| a == b)
-}
-
-fn same_length(a: &Pattern, b: &Pattern) -> bool {
-    a.as_str().split('/').count() == b.as_str().split('/').count()
-}
-
-fn pairs<'a>(a: &'a Pattern, b: &'a Pattern) -> impl Iterator<Item = (&'a str, &'a str)> {
-    a.as_str()[1..].split('/').zip(b.as_str()[1..].split('/'))
-}
-
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
-    text: &str,
-    place: &Place<'_>,
-) -> Result<T, Problem> {
-    text.parse().map_err(|error| place.problem(error))
 }
 
 /// The paths that the engine itself writes, below `/engine`.

@@ -4,6 +4,7 @@
 //! come in as arguments, effects go out as values. See ARCHITECTURE.md for which file holds what.
 
 pub mod catalog;
+pub mod check;
 pub mod command;
 pub mod decider;
 pub mod dsc;

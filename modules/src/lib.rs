@@ -32,9 +32,22 @@ pub fn builtin() -> Vec<Factory> {
 
 #[cfg(test)]
 mod tests {
-    use kraken_engine::{catalog::Catalog, manifest::Manifest};
+    use kraken_engine::{
+        catalog::Catalog,
+        check::{Source, check},
+        manifest::Manifest,
+    };
 
     use super::*;
+
+    #[test]
+    fn nothing_is_found_in_the_manifests_together() {
+        let factories = builtin();
+        let mut sources: Vec<Source> = vec![base().into()];
+        sources.extend(factories.iter().map(|factory| Source::from(factory.manifest().clone())));
+        let found: Vec<String> = check(&sources).iter().map(ToString::to_string).collect();
+        assert_eq!(found, [""; 0]);
+    }
 
     #[test]
     fn all_manifests_compile_together() {

@@ -1,7 +1,7 @@
 //! What cannot be declared, each with its message; and what can.
 
 use super::*;
-use crate::manifest::{Context, Extension, From, Type};
+use crate::manifest::{Context, Extension, From, PathSpec, To, Type};
 
 /// Two paths of nodes and one of many services.
 fn base() -> Manifest {
