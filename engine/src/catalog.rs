@@ -16,7 +16,7 @@ pub(crate) use self::compile::{covers, overlap};
 use crate::{
     check::{Code, forgetting},
     id::Name,
-    manifest::{Manifest, MutationSpec},
+    manifest::{KindSpec, Manifest, MutationSpec, NODE_KIND},
     mutation::{Mutation, MutationId},
     path::{Path, Pattern},
     schema::{PathRule, Schema},
@@ -39,6 +39,8 @@ pub struct KindCatalog {
     /// Differs wherever kind or declarations differ: what is remembered under one digest does not
     /// hold under another.
     pub digest: u64,
+    /// Whether the names of its objects live in namespaces.
+    pub namespaced: bool,
 }
 
 /// Something in a manifest that cannot be.
@@ -76,6 +78,10 @@ impl Catalog {
         for manifest in manifests {
             compiler.discoveries(manifest);
             compiler.mutations(manifest);
+            compiler.kinds(manifest);
+        }
+        for manifest in manifests {
+            compiler.costs(manifest);
         }
         if compiler.problems.is_empty() {
             // Plain data always encodes.
@@ -120,6 +126,9 @@ struct Compiler {
     modules: BTreeSet<String>,
     /// Where in its manifest each path is declared.
     spots: BTreeMap<(Name, Pattern), Vec<String>>,
+    /// The kinds that are described, and the mutations of which a cost is set.
+    described: BTreeSet<Name>,
+    costed: BTreeSet<MutationId>,
     problems: Vec<Problem>,
 }
 
@@ -216,6 +225,58 @@ impl Compiler {
             let place = Place::new(&manifest.module, words, &keys);
             if let Err(problem) = self.mutation(&manifest.module, spec, &place) {
                 self.problems.push(problem);
+            }
+        }
+    }
+
+    fn kinds(&mut self, manifest: &Manifest) {
+        for (index, spec) in manifest.kinds.iter().enumerate() {
+            let keys = ["kinds", &index.to_string()];
+            let place = Place::new(&manifest.module, format!("kind {}", spec.name), &keys);
+            if let Err(problem) = self.kind(spec, &place) {
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    fn kind(&mut self, spec: &KindSpec, place: &Place<'_>) -> Result<(), Problem> {
+        let name = Name::new(&spec.name).map_err(|error| place.problem(Code::Unreadable, error))?;
+        if spec.singleton_lease_ms.is_some() {
+            let why =
+                "singletons cannot be carried out by this release; leave singletonLeaseMs out";
+            return Err(place.problem_at(&["singletonLeaseMs"], Code::Unsupported, why));
+        }
+        if spec.namespaced && spec.name == NODE_KIND {
+            let why = "nodes are of the fleet and in no namespace";
+            return Err(place.problem_at(&["namespaced"], Code::Reserved, why));
+        }
+        let Some(kind) = self.kinds.get_mut(&name) else {
+            let why = format!("no extension declares paths of kind {name}");
+            return Err(place.problem(Code::UnknownKind, why));
+        };
+        if !self.described.insert(name) {
+            return Err(place.problem(Code::Twice, "the kind is described a second time"));
+        }
+        kind.namespaced = spec.namespaced;
+        Ok(())
+    }
+
+    /// Takes costs over. One of a mutation that is not there may be of a module that will be.
+    fn costs(&mut self, manifest: &Manifest) {
+        for (id, cost_ms) in &manifest.costs {
+            let place = Place::new(&manifest.module, format!("cost of {id}"), &["costs", id]);
+            let Ok(id) = MutationId::try_from(id.clone()) else {
+                let why = "write it as module/Mutation";
+                self.problems.push(place.problem(Code::Unreadable, why));
+                continue;
+            };
+            if !self.costed.insert(id.clone()) {
+                let why = "another manifest sets the cost of this mutation";
+                self.problems.push(place.problem(Code::Twice, why));
+            }
+            for kind in self.kinds.values_mut() {
+                let found = kind.mutations.iter_mut().filter(|mutation| mutation.id == id);
+                found.for_each(|mutation| Arc::make_mut(mutation).cost_ms = (*cost_ms).max(1));
             }
         }
     }

@@ -28,7 +28,10 @@ mod guards;
 mod tests;
 mod waits;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +94,8 @@ pub enum Code {
     WaitCycle,
     /// A path that is changed and that nobody discovers.
     NeverSeen,
+    /// Something that this release cannot carry out.
+    Unsupported,
 }
 
 impl Code {
@@ -114,6 +119,7 @@ impl Code {
             Self::Fight => "fight",
             Self::WaitCycle => "wait_cycle",
             Self::NeverSeen => "never_seen",
+            Self::Unsupported => "unsupported",
         }
     }
 }
@@ -211,9 +217,27 @@ pub fn prove(manifests: &[Manifest], catalog: &Catalog) -> Vec<Finding> {
         dead_end::check(&kind, &mut findings);
     }
     waits::check(catalog, &mut findings);
+    costs(catalog, &mut findings);
     let mut found = findings.found;
     found.sort_by_key(|finding| finding.severity);
     found
+}
+
+/// Costs of mutations that are not there: they may come, or be misspelt.
+fn costs(catalog: &Catalog, findings: &mut Findings<'_>) {
+    let known: BTreeSet<String> = catalog
+        .kinds()
+        .flat_map(|(_, kind)| &kind.mutations)
+        .map(|mutation| mutation.id.to_string())
+        .collect();
+    for manifest in findings.manifests {
+        for id in manifest.costs.keys().filter(|id| !known.contains(*id)) {
+            let keys = vec!["costs".to_owned(), id.clone()];
+            let at = (manifest.module.as_str(), format!("cost of {id}"), keys);
+            let text = format!("no module declares {id}; the cost counts once one does");
+            findings.push(Severity::Warning, Code::UnknownPath, at, text);
+        }
+    }
 }
 
 impl Finding {

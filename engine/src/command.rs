@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
     manifest::Manifest,
-    object::{Labels, ObjectRef},
+    object::{Labels, ObjectRef, OnDelete},
     path::Path,
     selector::Selector,
     state::{ShapeError, State},
@@ -81,6 +81,19 @@ pub enum Command {
     Retry {
         /// Which; only those that are there now.
         targets: Targets,
+    },
+    /// Declares manifests of modules that the release does not bring itself; those of the same
+    /// module are replaced.
+    Add {
+        /// In any order; all or none are taken.
+        manifests: Vec<Manifest>,
+    },
+    /// Withdraws what modules declare.
+    Withdraw {
+        /// The modules.
+        modules: Vec<String>,
+        /// Also of modules that a release brings: for those that a newer one no longer does.
+        force: bool,
     },
 }
 
@@ -176,6 +189,15 @@ pub enum Op {
         uid: Uid,
         /// Its revision when that was seen; refused if it has moved since.
         revision: Revision,
+    },
+    /// Gives an object an owner, or takes it from it.
+    Own {
+        /// Which.
+        object: ObjectRef,
+        /// The owner by name; `None`: nobody.
+        owner: Option<ObjectRef>,
+        /// What becomes of the object when the owner is deleted.
+        on_delete: OnDelete,
     },
 }
 
@@ -287,6 +309,46 @@ pub enum Refusal {
     /// The cluster has its identity already.
     #[error("the cluster was founded before")]
     Founded,
+    /// A declaration that stored objects do not fit.
+    #[error("stored objects would no longer fit: {}", misfits(.objects, *.more))]
+    InUse {
+        /// The first of them, at most [`MISFITS_MAX`].
+        objects: Vec<Misfit>,
+        /// How many there are besides.
+        more: u64,
+    },
+    /// A module that the release brings itself.
+    #[error("module {0} is part of this release and cannot be replaced or withdrawn")]
+    BuiltIn(String),
+    /// No such module.
+    #[error("there is no module {0}")]
+    NoSuchModule(String),
+}
+
+/// An object that a declaration does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misfit {
+    /// The object.
+    pub object: ObjectRef,
+    /// The path, or `kind`.
+    pub path: String,
+    /// What does not fit.
+    pub why: String,
+}
+
+/// Most objects that a refusal lists.
+pub const MISFITS_MAX: usize = 20;
+
+fn misfits(objects: &[Misfit], more: u64) -> String {
+    let shown = objects.iter().map(|misfit| {
+        let Misfit { object, path, why } = misfit;
+        format!("{object}: {path}: {why}")
+    });
+    let mut shown: Vec<String> = shown.collect();
+    if more > 0 {
+        shown.push(format!("and {more} more"));
+    }
+    shown.join("; ")
 }
 
 impl Refusal {

@@ -31,6 +31,8 @@ pub const EARLY_OBJECTS_MAX: usize = 200_000;
 pub const REMOVED_OBJECTS_MAX: usize = 10_000;
 /// The path of a node's link.
 pub const LINK_PATH: &str = "/link";
+/// The path of Cfg that names the node which hosts an object that is none itself.
+pub const HOST_PATH: &str = "/host";
 
 /// Whether a node is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -347,13 +349,27 @@ impl Fleet {
     }
 }
 
+/// The node that `@parent` speaks of: for a node the one it is attached to, which says that its
+/// link is up; for any other object the one that hosts it, which its Cfg names at [`HOST_PATH`].
+/// `None` where a node is not attached, and for members, which are attached to nobody.
+pub fn parent_of(object: &Object, dsc: Option<&Dsc>) -> Option<Name> {
+    if object.key.kind.as_str() != NODE_KIND {
+        return Name::new(object.cfg.get(HOST_PATH)?.as_str()?).ok();
+    }
+    let link = dsc?.get(LINK_PATH)?;
+    let is_up = link.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
+    is_up.then(|| link.stamp.writer.clone())
+}
+
 impl Related for Fleet {
     fn value(&self, object: &Object, on: &On, path: &Path) -> Option<Value> {
         let related = match on {
             On::Itself => Some(object.uid),
             On::Owner => object.owner,
-            // A leaf's parent is a member; which one, is not part of a decision.
-            On::Parent => None,
+            On::Parent => {
+                let parent = parent_of(object, self.dsc.get(&object.uid).map(Arc::as_ref))?;
+                self.nodes.get(&parent).copied()
+            }
             On::NamedBy(naming) => {
                 let name = object.cfg.get(naming.as_str())?.as_str()?;
                 self.nodes.get(&Name::new(name).ok()?).copied()

@@ -39,6 +39,28 @@ pub struct Manifest {
     /// How often it looks, in milliseconds; 0: only when asked.
     #[serde(default)]
     pub poll_ms: u64,
+    /// What is special about kinds.
+    #[serde(default)]
+    pub kinds: Vec<KindSpec>,
+    /// Expected durations in milliseconds by `module/Mutation`, such as measured medians. They take
+    /// the place of what the mutations declare, whichever module declares them.
+    #[serde(default)]
+    pub costs: BTreeMap<String, u64>,
+}
+
+/// What is special about a kind of objects. A kind that no manifest describes is one of the fleet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KindSpec {
+    /// The kind.
+    pub name: String,
+    /// Whether names of its objects live in namespaces.
+    #[serde(default)]
+    pub namespaced: bool,
+    /// How long a host may run such an object without a parent, in milliseconds, where it must
+    /// never run twice. Refused by this release, which cannot carry it out.
+    #[serde(default)]
+    pub singleton_lease_ms: Option<u64>,
 }
 
 /// Paths added to a kind of object.

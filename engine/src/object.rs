@@ -65,6 +65,27 @@ pub struct Object {
     pub frozen: Option<Frozen>,
     /// What is asked of it.
     pub cfg: State,
+    /// What becomes of it when its owner is deleted.
+    #[serde(default, skip_serializing_if = "OnDelete::is_default")]
+    pub on_delete: OnDelete,
+}
+
+/// What becomes of an object when its owner is deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnDelete {
+    /// It stays, and has no owner any more once the owner is removed.
+    #[default]
+    Orphan,
+    /// It is deleted too, and the owner is removed only after it.
+    Cascade,
+}
+
+impl OnDelete {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Who froze an object and when.

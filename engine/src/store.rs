@@ -4,7 +4,9 @@
 //! A proposal is applied whole or refused whole. Objects are shared ([`Arc`]), so that a clone of
 //! the store for a snapshot copies pointers and no states.
 
+mod declare;
 mod freeze;
+mod owners;
 mod requests;
 mod retry;
 #[cfg(test)]
@@ -12,7 +14,10 @@ mod tests;
 mod txn;
 mod wire;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +27,7 @@ pub use self::{
     requests::{REQUESTS_MAX, REQUESTS_UIDS_MAX},
 };
 use crate::{
-    catalog::{Catalog, Problem},
+    catalog::Catalog,
     command::{Command, Intent, Outcome, Proposal, Refusal},
     id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
     manifest::{Manifest, NODE_KIND},
@@ -43,6 +48,10 @@ pub struct Store {
     freezes: Vec<Freeze>,
     intents: BTreeMap<AttemptId, Intent>,
     requests: Requests,
+    /// The modules that were added at run time.
+    added: BTreeSet<String>,
+    /// Owners with what they own.
+    owned: BTreeSet<(Uid, Uid)>,
 }
 
 /// What one entry did.
@@ -98,6 +107,11 @@ impl Store {
     /// The declared manifests by module.
     pub fn manifests(&self) -> &BTreeMap<String, Manifest> {
         &self.manifests
+    }
+
+    /// The modules that were added at run time, and are no part of the release.
+    pub fn added(&self) -> &BTreeSet<String> {
+        &self.added
     }
 
     /// The freezes in force, oldest first.
@@ -207,6 +221,8 @@ impl Store {
                 let changes = self.retry(index, targets)?;
                 Ok(self.applied(index, changes))
             }
+            Command::Add { manifests } => self.add(index, manifests),
+            Command::Withdraw { modules, force } => self.withdraw(index, modules, *force),
         }
     }
 
@@ -215,24 +231,6 @@ impl Store {
         let changed = changes.iter().map(|change| change.object().uid).collect();
         let outcome = Outcome::Applied { revision, changed, refused_intents: Vec::new() };
         Applied { outcome, changes, declared: false }
-    }
-
-    fn declare(&mut self, index: Revision, declared: &[Manifest]) -> Result<Applied, Refusal> {
-        let mut manifests = self.manifests.clone();
-        for manifest in declared {
-            manifests.insert(manifest.module.clone(), manifest.clone());
-        }
-        if manifests == self.manifests {
-            return Ok(self.applied(self.revision, Vec::new()));
-        }
-        let all: Vec<Manifest> = manifests.values().cloned().collect();
-        let catalog = Catalog::build(&all).map_err(|problems| refuse(&problems))?;
-        for object in self.objects.values() {
-            txn::check_cfg(&catalog, object)?;
-        }
-        self.manifests = manifests;
-        self.catalog = Arc::new(catalog);
-        Ok(Applied { declared: true, ..self.applied(index, Vec::new()) })
     }
 
     fn open_intents(
@@ -271,9 +269,4 @@ impl Store {
 fn first_of(kind: &str) -> Option<ObjectRef> {
     let (kind, name) = (Name::new(kind).ok()?, Name::new("0").ok()?);
     Some(ObjectRef { kind, namespace: None, name })
-}
-
-fn refuse(problems: &[Problem]) -> Refusal {
-    let shown: Vec<String> = problems.iter().take(8).map(ToString::to_string).collect();
-    Refusal::Manifest(shown.join("; "))
 }

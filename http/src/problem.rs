@@ -4,7 +4,7 @@
 use std::{borrow::Cow, fmt};
 
 use kraken_actors::{quorum::QuorumError, state::Stopped};
-use kraken_engine::command::Refusal;
+use kraken_engine::command::{Misfit, Refusal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use warp::http::{
@@ -99,6 +99,19 @@ pub enum Problem {
         /// The revision that was found.
         found: u64,
     },
+    /// Stored objects would not fit what is declared.
+    #[error("{text}; change or delete these objects first")]
+    InUse {
+        /// What would not fit.
+        text: String,
+        /// The objects, with what does not fit.
+        faults: Vec<Fault>,
+        /// How many objects there are besides.
+        more: u64,
+    },
+    /// A module that the release brings itself.
+    #[error("{0}; declare what you need under another name")]
+    BuiltIn(String),
     /// A thaw of what is not frozen in these words.
     #[error("not frozen by that name: {0}; thaw it in the words in which it was frozen")]
     NotFrozen(String),
@@ -221,6 +234,8 @@ impl Problem {
             Self::Deleting(_) => "deleting",
             Self::PreconditionFailed(_) => "precondition_failed",
             Self::BaseMoved { .. } => "base_moved",
+            Self::InUse { .. } => "in_use",
+            Self::BuiltIn(_) => "built_in",
             Self::NotFrozen(_) => "not_frozen",
             Self::ForeignOrigin(_) => "foreign_origin",
             Self::Gone { .. } => "gone",
@@ -247,6 +262,8 @@ impl Problem {
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Exists(_)
             | Self::Deleting(_)
+            | Self::InUse { .. }
+            | Self::BuiltIn(_)
             | Self::NotFrozen(_)
             | Self::ClusterRefused(_)
             | Self::StaleTerm(_) => StatusCode::CONFLICT,
@@ -278,6 +295,8 @@ impl Problem {
             Self::Deleting(_) => "Being deleted",
             Self::PreconditionFailed(_) => "Precondition does not hold",
             Self::BaseMoved { .. } => "Cfg has moved",
+            Self::InUse { .. } => "In use",
+            Self::BuiltIn(_) => "Part of the release",
             Self::NotFrozen(_) => "Not frozen",
             Self::ForeignOrigin(_) => "Foreign origin",
             Self::Gone { .. } => "No longer held",
@@ -301,6 +320,10 @@ impl Problem {
         if let Self::BadBody(faults) | Self::Invalid(faults) = self {
             let told = faults.iter().take(FAULTS_MAX).collect::<Vec<_>>();
             body.insert("faults".to_owned(), json!(told));
+        }
+        if let Self::InUse { faults, more, .. } = self {
+            body.insert("faults".to_owned(), json!(faults));
+            body.insert("more".to_owned(), (*more).into());
         }
         if let Self::Exists(objects) = self {
             body.insert("exists".to_owned(), json!(objects));
@@ -344,6 +367,15 @@ impl From<Refusal> for Problem {
             Refusal::NotFrozen(name) => Self::NotFrozen(name),
             Refusal::StaleTerm { .. } => Self::StaleTerm(text),
             Refusal::Founded => Self::ClusterRefused(text),
+            Refusal::InUse { objects, more } => {
+                let fault = |misfit: Misfit| {
+                    let object = Some(misfit.object.to_string());
+                    Fault { object, ..Fault::at(misfit.path, misfit.why) }
+                };
+                Self::InUse { text, faults: objects.into_iter().map(fault).collect(), more }
+            }
+            Refusal::BuiltIn(_) => Self::BuiltIn(text),
+            Refusal::NoSuchModule(module) => Self::NoSuchThing(format!("module {module}")),
         }
     }
 }

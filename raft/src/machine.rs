@@ -185,7 +185,9 @@ impl Shared {
             | Command::Thaw { .. }
             | Command::OpenIntents { .. }
             | Command::CloseIntents { .. }
-            | Command::Retry { .. } => None,
+            | Command::Retry { .. }
+            | Command::Add { .. }
+            | Command::Withdraw { .. } => None,
         };
         // Without subscribers nobody has to know.
         drop(self.events.send(Arc::new(AppliedEntry {

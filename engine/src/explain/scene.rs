@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     dsc::Dsc,
+    fleet::parent_of,
     id::{Name, Uid},
     object::Object,
     path::Path,
@@ -53,8 +54,7 @@ impl Related for Scene {
         let related = match on {
             On::Itself => self.store.object(object.uid),
             On::Owner => self.store.object(object.owner?),
-            // A leaf's parent is a member; which one, is not part of a decision.
-            On::Parent => None,
+            On::Parent => self.store.node(&parent_of(object, Some(self.dsc(object.uid)))?),
             On::NamedBy(naming) => {
                 let name = object.cfg.get(naming.as_str())?.as_str()?;
                 self.store.node(&Name::new(name).ok()?)

@@ -38,6 +38,7 @@ fn node(ordinal: u32) -> Arc<Object> {
         deleting: false,
         frozen: None,
         cfg: State::new(),
+        on_delete: <_>::default(),
     })
 }
 
@@ -221,4 +222,26 @@ fn a_node_speaks_for_itself_and_for_those_attached_to_it() {
     assert_eq!(fleet.spoken_at(&all.into()).len(), 2);
     fleet.set_attached(&name("n2"), false);
     assert_eq!(fleet.spoken().len(), 1);
+}
+
+#[test]
+fn a_parent_is_whom_a_node_is_attached_to_and_who_hosts_what_is_no_node() {
+    let mut fleet = fleet();
+    fleet.set_object(node(2));
+    see(&mut fleet, "/power", "ON", 10);
+    let of = |fleet: &Fleet, object: &Object| fleet.value(object, &On::Parent, &path("/power"));
+    assert_eq!(of(&fleet, &node(2)), None, "attached to nobody");
+    // `n1`, whose view this is, says that the link is up.
+    fleet.set_link(uid(2), SessionEpoch::new(1), Link::Up, NOW);
+    assert_eq!(of(&fleet, &node(2)), Some("ON".into()));
+    fleet.set_link(uid(2), SessionEpoch::new(1), Link::Down, NOW);
+    assert_eq!(of(&fleet, &node(2)), None);
+
+    let mut app = (*node(3)).clone();
+    app.key.kind = name("app");
+    assert_eq!(of(&fleet, &app), None, "nobody hosts it");
+    app.cfg.set(path(HOST_PATH), "n1".into()).unwrap();
+    assert_eq!(of(&fleet, &app), Some("ON".into()));
+    app.cfg.set(path(HOST_PATH), "n9".into()).unwrap();
+    assert_eq!(of(&fleet, &app), None, "a node that is not there");
 }

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    COST_MS_DEFAULT, ChangeSpec, Context, Extension, From, Manifest, MutationSpec, PathSpec, Retry,
-    SeenBy, SetBy, TIMEOUT_MS_DEFAULT, To, Type, node_kind,
+    COST_MS_DEFAULT, ChangeSpec, Context, Extension, From, KindSpec, Manifest, MutationSpec,
+    PathSpec, Retry, SeenBy, SetBy, TIMEOUT_MS_DEFAULT, To, Type, node_kind,
 };
 use crate::value::Value;
 
@@ -39,9 +39,40 @@ impl Manifest {
         self
     }
 
+    /// Says what is special about a kind.
+    pub fn kind(mut self, kind: KindSpec) -> Self {
+        self.kinds.push(kind);
+        self
+    }
+
+    /// Sets what a mutation of any module, `module/Name`, is expected to take.
+    pub fn cost(mut self, mutation: &str, cost: Duration) -> Self {
+        self.costs.insert(mutation.to_owned(), millis(cost));
+        self
+    }
+
     /// Has the module look at its objects this often.
     pub fn poll(mut self, every: Duration) -> Self {
         self.poll_ms = millis(every);
+        self
+    }
+}
+
+impl KindSpec {
+    /// A kind of the fleet.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Has the names of its objects live in namespaces.
+    pub fn namespaced(mut self) -> Self {
+        self.namespaced = true;
+        self
+    }
+
+    /// Has its objects never run twice: a host stops one after this long without a parent.
+    pub fn singleton(mut self, lease: Duration) -> Self {
+        self.singleton_lease_ms = Some(millis(lease));
         self
     }
 }
@@ -101,6 +132,12 @@ impl PathSpec {
     /// Names the unit of its numbers.
     pub fn unit(mut self, unit: &str) -> Self {
         self.unit = Some(unit.to_owned());
+        self
+    }
+
+    /// Says who sets it.
+    pub fn set_by(mut self, set_by: SetBy) -> Self {
+        self.set_by = set_by;
         self
     }
 

@@ -1,7 +1,9 @@
 //! Tests of the store.
 
+mod declare;
 mod freeze;
 mod kit;
+mod owners;
 mod refusals;
 mod txn;
 
@@ -131,7 +133,7 @@ fn a_declaration_that_stored_values_do_not_fit_is_refused() {
     manifest.extensions[0].paths[0].value_type = Type::enum_of(["OFF", "STANDBY"]);
     assert_eq!(
         fleet.declare(manifest).unwrap_err().to_string(),
-        "node n1: /power: ON is not one of OFF, STANDBY"
+        "stored objects would no longer fit: node n1: /power: ON is not one of OFF, STANDBY"
     );
     let mut manifest = kit::manifest();
     manifest.extensions.remove(0);

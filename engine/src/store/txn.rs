@@ -1,6 +1,9 @@
 //! Transactions: operations are staged over the store and laid into it only if all are right.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Change, Store, freeze};
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
     command::{Condition, OPS_MAX, Op, Precondition, Refusal, Target, Txn},
     id::{Name, Revision, Uid},
     manifest::SetBy,
-    object::{LABEL_BYTES_MAX, LABELS_MAX, Labels, Object, ObjectRef},
+    object::{LABEL_BYTES_MAX, LABELS_MAX, Labels, Object, ObjectRef, OnDelete},
     path::Path,
     state::State,
     time::Millis,
@@ -28,7 +31,8 @@ pub(super) fn apply(
     }
     check_preconditions(store, &txn.preconditions)?;
     let (touched, created) = (BTreeMap::new(), BTreeMap::new());
-    let mut staged = Staged { store, index, at, touched, created, ordinal: 0 };
+    let owned = BTreeSet::new();
+    let mut staged = Staged { store, index, at, touched, created, owned, ordinal: 0 };
     for op in &txn.ops {
         staged.op(op)?;
     }
@@ -84,13 +88,15 @@ fn check_precondition(
 }
 
 /// A transaction in progress: what it has touched so far, over the store as it was.
-struct Staged<'a> {
-    store: &'a Store,
-    index: Revision,
+pub(super) struct Staged<'a> {
+    pub(super) store: &'a Store,
+    pub(super) index: Revision,
     at: Millis,
     /// `None`: removed.
-    touched: BTreeMap<Uid, Option<Object>>,
+    pub(super) touched: BTreeMap<Uid, Option<Object>>,
     created: BTreeMap<ObjectRef, Uid>,
+    /// Owners that were given here, each with what it owns.
+    pub(super) owned: BTreeSet<(Uid, Uid)>,
     /// How many objects were created, those removed again included.
     ordinal: u32,
 }
@@ -112,24 +118,16 @@ impl<'a> Staged<'a> {
                 let uid = self.find(object)?.uid;
                 self.delete(uid, *force)
             }
-            Op::Remove { uid, revision } => {
-                let object = self.current(*uid).ok_or(Refusal::NoSuchUid(*uid))?;
-                if object.revision != *revision || !object.deleting {
-                    let why = if object.deleting {
-                        format!("is at revision {}, not {revision}", object.revision)
-                    } else {
-                        "is not marked for removal".to_owned()
-                    };
-                    let object = object.key.clone();
-                    return Err(Refusal::Precondition { index: 0, object, why });
-                }
-                self.touched.insert(*uid, None);
-                Ok(())
+            Op::Remove { uid, revision } => self.finish(*uid, *revision),
+            Op::Own { object, owner, on_delete } => {
+                let owner = owner.as_ref().map(|key| Ok(self.find(key)?.uid)).transpose()?;
+                let uid = self.find(object)?.uid;
+                self.own(uid, owner, *on_delete)
             }
         }
     }
 
-    fn current(&self, uid: Uid) -> Option<&Object> {
+    pub(super) fn current(&self, uid: Uid) -> Option<&Object> {
         match self.touched.get(&uid) {
             Some(touched) => touched.as_ref(),
             None => self.store.objects.get(&uid).map(Arc::as_ref),
@@ -154,6 +152,7 @@ impl<'a> Staged<'a> {
         cfg: &State,
     ) -> Result<(), Refusal> {
         let kind = self.kind(key)?;
+        check_namespace(kind, key)?;
         check_set(kind, key, cfg)?;
         let mut object = match self.uid_of(key).and_then(|uid| self.current(uid)) {
             Some(object) if object.deleting => return Err(Refusal::Deleting(key.clone())),
@@ -198,6 +197,7 @@ impl<'a> Staged<'a> {
             deleting: false,
             frozen: None,
             cfg: State::new(),
+            on_delete: OnDelete::default(),
         }
     }
 
@@ -228,7 +228,7 @@ impl<'a> Staged<'a> {
         self.stage(object)
     }
 
-    fn changeable(&self, uid: Uid) -> Result<Object, Refusal> {
+    pub(super) fn changeable(&self, uid: Uid) -> Result<Object, Refusal> {
         let object = self.current(uid).ok_or(Refusal::NoSuchUid(uid))?;
         if object.deleting {
             return Err(Refusal::Deleting(object.key.clone()));
@@ -236,19 +236,8 @@ impl<'a> Staged<'a> {
         Ok(object.clone())
     }
 
-    fn delete(&mut self, uid: Uid, force: bool) -> Result<(), Refusal> {
-        let mut object = self.current(uid).ok_or(Refusal::NoSuchUid(uid))?.clone();
-        let kind = self.kind(&object.key)?;
-        if force || kind.schema.goal(&object.cfg, true).is_empty() {
-            self.touched.insert(uid, None);
-            return Ok(());
-        }
-        object.deleting = true;
-        self.stage(object)
-    }
-
     /// Lays an object into the transaction if it differs from what it was.
-    fn stage(&mut self, mut object: Object) -> Result<(), Refusal> {
+    pub(super) fn stage(&mut self, mut object: Object) -> Result<(), Refusal> {
         check_labels(&object)?;
         object.frozen = freeze::resolve(&self.store.freezes, &object);
         if self.current(object.uid) == Some(&object) {
@@ -260,6 +249,7 @@ impl<'a> Staged<'a> {
         let is_asked_anew = before.is_none_or(|before| asked(before) != asked(&object));
         object.generation = generation + u64::from(is_asked_anew);
         object.revision = self.index;
+        self.owned.extend(object.owner.map(|owner| (owner, object.uid)));
         self.touched.insert(object.uid, Some(object));
         Ok(())
     }
@@ -291,19 +281,8 @@ impl<'a> Staged<'a> {
         }
     }
 
-    fn kind(&self, key: &ObjectRef) -> Result<&'a KindCatalog, Refusal> {
+    pub(super) fn kind(&self, key: &ObjectRef) -> Result<&'a KindCatalog, Refusal> {
         kind_of(&self.store.catalog, key)
-    }
-
-    fn check_owner(&self, object: &Object) -> Result<(), Refusal> {
-        let mut owner = object.owner;
-        while let Some(uid) = owner {
-            if uid == object.uid {
-                return Err(Refusal::OwnerCycle(object.key.clone()));
-            }
-            owner = self.current(uid).and_then(|owner| owner.owner);
-        }
-        Ok(())
     }
 }
 
@@ -314,23 +293,35 @@ impl Store {
         for (uid, _) in removed {
             if let Some(object) = self.objects.remove(&uid) {
                 self.keys.remove(&object.key);
+                self.disown(&object);
                 self.intents.retain(|_, intent| intent.uid != uid);
                 changes.push(Change::Removed(object));
             }
         }
         for object in kept.into_iter().filter_map(|(_, object)| object).map(Arc::new) {
             self.keys.insert(object.key.clone(), object.uid);
+            if let Some(before) = self.objects.get(&object.uid).cloned() {
+                self.disown(&before);
+            }
+            self.owned.extend(object.owner.map(|owner| (owner, object.uid)));
             self.objects.insert(object.uid, object.clone());
             changes.push(Change::Put(object));
         }
         changes.sort_by_key(|change| change.object().uid);
         changes
     }
+
+    fn disown(&mut self, object: &Object) {
+        if let Some(owner) = object.owner {
+            self.owned.remove(&(owner, object.uid));
+        }
+    }
 }
 
 /// Checks the whole Cfg of an object against a catalog.
 pub(super) fn check_cfg(catalog: &Catalog, object: &Object) -> Result<(), Refusal> {
     let kind = kind_of(catalog, &object.key)?;
+    check_namespace(kind, &object.key)?;
     for (path, value) in object.cfg.iter() {
         let fits = match kind.schema.rule(path) {
             Some((rule, _)) => rule.value_type.check(value),
@@ -347,6 +338,16 @@ fn kind_of<'a>(catalog: &'a Catalog, key: &ObjectRef) -> Result<&'a KindCatalog,
         path: "kind".to_owned(),
         why: format!("no extension declares objects of kind {}", key.kind),
     })
+}
+
+/// Checks that names of a kind live where the kind has them live.
+fn check_namespace(kind: &KindCatalog, key: &ObjectRef) -> Result<(), Refusal> {
+    let why = match (kind.namespaced, key.namespace.is_some()) {
+        (true, true) | (false, false) => return Ok(()),
+        (true, false) => format!("objects of kind {} live in a namespace; name one", key.kind),
+        (false, true) => format!("objects of kind {} live in no namespace", key.kind),
+    };
+    Err(Refusal::Invalid { object: key.clone(), path: "namespace".to_owned(), why })
 }
 
 fn check_set(kind: &KindCatalog, key: &ObjectRef, cfg: &State) -> Result<(), Refusal> {

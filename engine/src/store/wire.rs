@@ -1,6 +1,9 @@
 //! The store as it stands in snapshots. What can be computed again is not written.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +29,8 @@ pub(super) struct Stored {
     freezes: Vec<Freeze>,
     intents: Vec<Intent>,
     requests: Vec<(RequestId, Outcome)>,
+    #[serde(default)]
+    added: BTreeSet<String>,
 }
 
 impl From<Store> for Stored {
@@ -39,6 +44,7 @@ impl From<Store> for Stored {
             freezes: store.freezes,
             intents: store.intents.into_values().collect(),
             requests: store.requests.into_pairs(),
+            added: store.added,
         }
     }
 }
@@ -55,6 +61,8 @@ impl TryFrom<Stored> for Store {
         }
         let catalog = Catalog::build(&stored.manifests)
             .map_err(|problems| format!("the snapshot's manifests do not fit: {problems:?}"))?;
+        let owned = stored.objects.iter().filter_map(|object| Some((object.owner?, object.uid)));
+        let owned = owned.collect();
         Ok(Self {
             cluster: stored.cluster,
             revision: stored.revision,
@@ -65,6 +73,8 @@ impl TryFrom<Stored> for Store {
             freezes: stored.freezes,
             intents: by(stored.intents, |intent| intent.attempt.clone()),
             requests: stored.requests.into_iter().collect(),
+            added: stored.added,
+            owned,
         })
     }
 }

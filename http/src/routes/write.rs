@@ -102,7 +102,7 @@ fn pins(store: &Store, txn: &Txn, expected: Revision) -> Result<Vec<Precondition
     let mut touched: BTreeSet<ObjectRef> = BTreeSet::new();
     for op in &txn.ops {
         match op {
-            Op::Put { object, .. } | Op::Delete { object, .. } => {
+            Op::Put { object, .. } | Op::Delete { object, .. } | Op::Own { object, .. } => {
                 touched.insert(object.clone());
             }
             Op::Merge { target, .. } | Op::Label { target, .. } => match target {

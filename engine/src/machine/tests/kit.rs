@@ -147,6 +147,7 @@ impl Bench {
             deleting: false,
             frozen: None,
             cfg: State::new(),
+            on_delete: <_>::default(),
         };
         let mut fleet = Fleet::new(name("n1"), catalog);
         fleet.set_object(Arc::new(object));

@@ -24,10 +24,13 @@ fn variant(refusal: &Refusal) -> &'static str {
         Refusal::StaleTerm { .. } => "StaleTerm",
         Refusal::Manifest(_) => "Manifest",
         Refusal::Founded => "Founded",
+        Refusal::InUse { .. } => "InUse",
+        Refusal::BuiltIn(_) => "BuiltIn",
+        Refusal::NoSuchModule(_) => "NoSuchModule",
     }
 }
 
-const VARIANTS: usize = 12;
+const VARIANTS: usize = 15;
 
 fn txn(op: Op) -> Command {
     Command::Txn(Txn { ops: vec![op], ..Txn::default() })
@@ -115,6 +118,21 @@ fn of_the_fleet() -> Vec<(Command, &'static str)> {
             "module x, discovers /nothing: no extension declares this path",
         ),
         (Command::Found { cluster }, "the cluster was founded before"),
+        (
+            Command::Declare { manifests: vec![Manifest::new("base")] },
+            "stored objects would no longer fit: node going: kind: no extension declares objects \
+             of kind node; node n1: kind: no extension declares objects of kind node; node n2: \
+             kind: no extension declares objects of kind node; node n3: kind: no extension \
+             declares objects of kind node",
+        ),
+        (
+            Command::Add { manifests: vec![kit::manifest()] },
+            "module base is part of this release and cannot be replaced or withdrawn",
+        ),
+        (
+            Command::Withdraw { modules: vec!["ghost".to_owned()], force: false },
+            "there is no module ghost",
+        ),
     ]
 }
 

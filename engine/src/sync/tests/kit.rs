@@ -50,6 +50,7 @@ pub(super) fn object(ordinal: u32, revision: u64) -> Arc<Object> {
         deleting: false,
         frozen: None,
         cfg,
+        on_delete: <_>::default(),
     })
 }
 
