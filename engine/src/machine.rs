@@ -60,6 +60,8 @@ use crate::{
 
 /// How long a dispatched attempt may stay unacknowledged before it is sent again.
 pub const ACKNOWLEDGE_MS: u64 = 2_000;
+/// How long a dispatched attempt may wait to be started; its host drops it after that.
+pub const START_WITHIN_MS: u64 = 2_000;
 /// How long a step that is done waits for its attempt to end before it is cancelled.
 pub const CLOSE_MS: u64 = 2_000;
 /// How often a stuck object looks again by itself.

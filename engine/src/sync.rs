@@ -9,6 +9,7 @@
 pub mod child;
 pub mod delta;
 pub mod frame;
+pub mod orders;
 mod outbox;
 pub mod parent;
 
@@ -29,6 +30,19 @@ pub const BATCH_MS: u64 = 20;
 pub const HEARTBEAT_MS: u64 = 1_000;
 /// Silence after which the other side counts as dead, in milliseconds.
 pub const DEAD_AFTER_MS: u64 = 3 * HEARTBEAT_MS;
+/// How long a session is a lease for its child after it sent a heartbeat that was answered, in
+/// milliseconds: it starts nothing that it was handed unless one is that young.
+pub const LEASE_MS: u64 = 2_000;
+/// By how much later a session counts as over for each further node on the way, in milliseconds.
+pub const HOP_MS: u64 = 2_000;
+/// Orders that one child may have in hand through one session; of more it is busy.
+pub const ORDERS_OPEN_MAX: usize = 4_096;
+/// Orders in one frame.
+pub const ORDERS_FRAME_MAX: usize = 256;
+/// Answers about orders in one frame.
+pub const ANSWERS_FRAME_MAX: usize = 1_024;
+/// Answers that wait for a parent; at the bound the oldest go, and their number is told.
+pub const ANSWERS_PENDING_MAX: usize = 8_192;
 /// Delta frames that a child may have on the way unacknowledged.
 pub const WINDOW_FRAMES: u64 = 4;
 /// How long a delta may stay unacknowledged before the child tries another session, in

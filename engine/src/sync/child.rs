@@ -15,6 +15,7 @@
 //! | Attached | Resync | Attached | SendAll, and digests count afresh |
 //! | Attached | a heartbeat is due | Attached | Heartbeat |
 //! | Attached | silence, no acknowledgements, or a frame out of place | Detached | Close |
+//! | Attached | Dispatch, Cancel, Look, or an answer to give | Attached | see [`super::orders`] |
 //! | any | `disconnected` | Detached | |
 
 use std::{
@@ -26,6 +27,7 @@ use super::{
     DEAD_AFTER_MS, HEARTBEAT_MS, PROTOCOL_VERSION, STALLED_AFTER_MS,
     delta::{self, DeltaError, ObjectDelta},
     frame::{CfgDelta, Frame, Hello, Refused, RefusedReason, Role, Welcome},
+    orders::Taken,
     outbox::Outbox,
 };
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
     event::Event,
     id::{ClusterId, Name, Revision, SessionEpoch, Uid},
     object::{Labels, Object},
+    order::{Answer, Holds, LookAt, Order, Recall},
     time::Millis,
 };
 
@@ -64,6 +67,12 @@ pub enum Effect {
     DropCfg(Vec<Uid>),
     /// The child's own object was removed.
     Gone,
+    /// Carry an order out, or hand it on; it may be started until this moment.
+    Carry(Box<Order>, Millis),
+    /// Give an attempt up, or hand that on.
+    Recall(Recall),
+    /// Look at an object, or hand that on.
+    LookAt(LookAt),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +93,9 @@ pub struct Child {
     revision: Revision,
     objects: BTreeMap<Uid, Arc<Object>>,
     outbox: Outbox,
+    orders: Taken,
+    /// Whether the parent takes answers.
+    answers: bool,
 }
 
 impl Child {
@@ -98,6 +110,8 @@ impl Child {
             revision: objects.iter().map(|object| object.revision).max().unwrap_or_default(),
             objects: objects.into_iter().map(|object| (object.uid, object)).collect(),
             outbox: Outbox::default(),
+            orders: Taken::default(),
+            answers: false,
             identity,
         }
     }
@@ -131,7 +145,18 @@ impl Child {
 
     /// How many events and observations it could not keep or send since it started.
     pub fn dropped(&self) -> u64 {
-        self.outbox.dropped()
+        self.outbox.dropped() + self.orders.dropped()
+    }
+
+    /// Until when it may start what it is handed; `None`: it may not.
+    pub fn lease_until(&self) -> Option<Millis> {
+        self.orders.lease_until().filter(|_| self.is_attached())
+    }
+
+    /// Answers about orders, to be sent; those that a session loses go again with the next.
+    pub fn answer(&mut self, answers: Vec<Answer>, now: Millis) -> Vec<Effect> {
+        self.orders.answer(answers);
+        self.tell_answers(now)
     }
 
     /// A connection stands: say Hello. `now` is wall time, so that epochs grow over restarts.
@@ -139,6 +164,7 @@ impl Child {
         self.epoch = SessionEpoch::new((self.epoch.get() + 1).max(now.get()));
         self.phase = Phase::Greeting { since: now };
         self.outbox.begin();
+        self.orders.begin();
         vec![Effect::Send(Frame::Hello(Hello {
             version: PROTOCOL_VERSION,
             node: self.identity.node.clone(),
@@ -148,6 +174,7 @@ impl Child {
             revision: self.revision,
             uid: self.uid,
             labels: self.identity.labels.clone(),
+            takes_orders: true,
         }))]
     }
 
@@ -159,7 +186,10 @@ impl Child {
     /// A frame came.
     pub fn receive(&mut self, frame: Frame, now: Millis) -> Vec<Effect> {
         match (self.phase, frame) {
-            (Phase::Greeting { .. }, Frame::Welcome(welcome)) => self.welcomed(welcome, now),
+            (Phase::Greeting { since }, Frame::Welcome(welcome)) => {
+                self.orders.answered(since, now);
+                self.welcomed(welcome, now)
+            }
             (Phase::Greeting { .. }, Frame::Refused(refused)) => self.refused(refused),
             (Phase::Attached { beat, .. }, frame) => {
                 self.phase = Phase::Attached { heard: now, beat };
@@ -227,8 +257,38 @@ impl Child {
         self.phase = Phase::Attached { heard: now, beat: now };
         self.cluster = welcome.cluster;
         self.uid = welcome.uid.or(self.uid);
+        self.answers = welcome.takes_answers;
         let mut effects = vec![Effect::Attached(welcome), Effect::SendAll];
+        if self.answers {
+            effects.extend(self.tell_answers(now));
+            let (node, attempts) = (self.identity.node.clone(), self.orders.open());
+            effects.push(Effect::Send(Frame::Holds(Holds { node, attempts })));
+        }
         effects.extend(self.flush(now));
+        effects
+    }
+
+    fn tell_answers(&mut self, now: Millis) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.is_attached() && self.answers {
+            while let Some(answers) = self.orders.next(now) {
+                effects.push(Effect::Send(Frame::Answers(answers)));
+            }
+        }
+        effects
+    }
+
+    fn ordered(&mut self, orders: Vec<Order>, now: Millis) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for order in orders {
+            match self.orders.take(&order, &self.identity.node, now) {
+                Ok(start_by) => effects.push(Effect::Carry(Box::new(order), start_by)),
+                Err(said) => {
+                    let Order { attempt, to: node, .. } = order;
+                    effects.extend(self.answer(vec![Answer { node, attempt, said }], now));
+                }
+            }
+        }
         effects
     }
 
@@ -260,12 +320,20 @@ impl Child {
                 effects.extend(self.flush(now));
                 effects
             }
-            Frame::Heartbeat(_) => Vec::new(),
+            Frame::Heartbeat(beat) => {
+                self.orders.answered(Millis::new(beat.sent_ms), now);
+                Vec::new()
+            }
+            Frame::Dispatch(orders) => self.ordered(orders, now),
+            Frame::Cancel(recall) => vec![Effect::Recall(recall)],
+            Frame::Look(look) => vec![Effect::LookAt(look)],
             Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::Refused(_)
             | Frame::CfgAck { .. }
-            | Frame::DscDelta(_) => self.close("a frame out of place".to_owned()),
+            | Frame::DscDelta(_)
+            | Frame::Answers(_)
+            | Frame::Holds(_) => self.close("a frame out of place".to_owned()),
         }
     }
 

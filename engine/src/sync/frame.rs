@@ -9,6 +9,7 @@ use crate::{
     event::Event,
     id::{ClusterId, Name, Revision, SessionEpoch, Uid},
     object::Labels,
+    order::{Answer, Holds, LookAt, Order, Recall},
 };
 
 /// One frame, either way.
@@ -39,6 +40,16 @@ pub enum Frame {
     Heartbeat(Heartbeat),
     /// Parent to child: our digests differ; send all that you hold, and count digests afresh.
     Resync,
+    /// Parent to child: carry these out, or hand them on to who does.
+    Dispatch(Vec<Order>),
+    /// Parent to child: give an attempt up.
+    Cancel(Recall),
+    /// Parent to child: look at an object, and tell it afresh.
+    Look(LookAt),
+    /// Child to parent: what became of attempts.
+    Answers(Vec<Answer>),
+    /// Child to parent, first after its Welcome: what it has in hand.
+    Holds(Holds),
 }
 
 /// What a child says first.
@@ -60,6 +71,9 @@ pub struct Hello {
     pub uid: Option<Uid>,
     /// The labels that it would be registered with.
     pub labels: Labels,
+    /// Whether it takes orders.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub takes_orders: bool,
 }
 
 /// What a child is.
@@ -81,6 +95,9 @@ pub struct Welcome {
     pub uid: Option<Uid>,
     /// Beyond every stamp that the parent holds of the child: its clock starts here.
     pub hybrid_ms: u64,
+    /// Whether the parent takes answers about orders.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub takes_answers: bool,
 }
 
 /// What a parent answers to a Hello that it does not accept.

@@ -12,6 +12,7 @@
 //! | Attached | DscDelta | Attached | Merge what the child may say, Alarm, Record, DscAck |
 //! | Attached | DscDelta of a leaf with later Cfg than this parent | Attached | waits for that |
 //! | Attached | Heartbeat | Attached | echo; Resync where the digests differ |
+//! | Attached | `dispatch`, `hand`, Answers, Holds | Attached | see [`super::orders`] |
 //! | Attached | silence, or a frame out of place | Over | Close |
 //! | Over | anything | Over | |
 //!
@@ -24,18 +25,20 @@ use std::{
 };
 
 use super::{
-    DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
+    DEAD_AFTER_MS, LEASE_MS, ORDERS_OPEN_MAX, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
     delta::{self, ObjectDelta},
     frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome},
+    orders::{Given, Orphan},
 };
 use crate::{
     catalog::Catalog,
     dsc::{Observed, Sighting, sighting_digest},
     event::Event,
     fleet::LINK_PATH,
-    id::{Revision, Uid},
+    id::{Name, Revision, Uid},
     manifest::SeenBy,
     object::Object,
+    order::{Answer, Holds, Order, Said},
     path::Path,
     time::Millis,
 };
@@ -58,6 +61,10 @@ pub enum Effect {
     Record(Vec<Event>),
     /// Something was refused that should not have been sent.
     Alarm(String),
+    /// What became of attempts.
+    Answered(Vec<Answer>),
+    /// What the child has in hand.
+    Holding(Holds),
 }
 
 /// What a session may be told of.
@@ -98,6 +105,9 @@ pub struct Session {
     /// Deltas of a leaf that came before the Cfg by which they are judged.
     early: VecDeque<DscDelta>,
     refused: u64,
+    orders: Given,
+    /// When something was heard last.
+    heard: Millis,
 }
 
 impl Session {
@@ -117,6 +127,8 @@ impl Session {
             ahead_ms: None,
             early: VecDeque::new(),
             refused: 0,
+            orders: Given::default(),
+            heard: now,
         }
     }
 
@@ -141,6 +153,7 @@ impl Session {
             (Phase::Expecting { .. }, Frame::Hello(hello)) => self.greeted(hello, now),
             (Phase::Attached { .. }, frame) => {
                 self.phase = Phase::Attached { heard: now };
+                self.heard = now;
                 self.attached(frame, authority)
             }
             (Phase::Over, _) => Vec::new(),
@@ -188,6 +201,28 @@ impl Session {
         self.push_cfg()
     }
 
+    /// Hands an order to the child, which carries it out or hands it on; or says what to answer.
+    pub fn dispatch(&mut self, order: &Order, catalog: &Catalog, now: Millis) -> Result<(), Said> {
+        let takes = self.hello.as_ref().is_some_and(|hello| hello.takes_orders);
+        if !self.is_attached() || !takes {
+            return Err(Said::Declined(format!("the way to {} is not open", order.to)));
+        }
+        if now > self.heard.after_ms(LEASE_MS) {
+            return Err(Said::Declined(format!("nothing is heard on the way to {}", order.to)));
+        }
+        if !self.orders.has_room(&order.attempt) {
+            return Err(Said::Busy(format!("{ORDERS_OPEN_MAX} orders are on their way")));
+        }
+        self.orders.give(order, catalog);
+        Ok(())
+    }
+
+    /// The orders that are open, once the session is over, with when each is surely lost.
+    pub fn orphans(&mut self) -> Vec<Orphan> {
+        let Some(hello) = &self.hello else { return Vec::new() };
+        self.orders.orphans(&hello.node, self.heard)
+    }
+
     /// Time has passed; to be called about once a heartbeat.
     pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
         let since = match self.phase {
@@ -226,13 +261,46 @@ impl Session {
             }
             Frame::DscDelta(delta) => self.merge(delta, authority),
             Frame::Heartbeat(beat) => self.beat(beat, authority),
+            Frame::Answers(answers) => self.answered(answers),
+            Frame::Holds(holds) if self.may_answer_for(&holds.node) => {
+                vec![Effect::Holding(holds)]
+            }
+            Frame::Holds(holds) => vec![self.answers_for_another(&holds.node)],
             Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::Refused(_)
             | Frame::CfgDelta(_)
             | Frame::DscAck { .. }
-            | Frame::Resync => self.close("a frame out of place".to_owned()),
+            | Frame::Resync
+            | Frame::Dispatch(_)
+            | Frame::Cancel(_)
+            | Frame::Look(_) => self.close("a frame out of place".to_owned()),
         }
+    }
+
+    /// A leaf answers for itself, a member also for those that are attached to it.
+    fn may_answer_for(&self, node: &Name) -> bool {
+        self.hello.as_ref().is_some_and(|h| h.role == Role::Member || h.node == *node)
+    }
+
+    fn answers_for_another(&mut self, node: &Name) -> Effect {
+        self.refused = self.refused.saturating_add(1);
+        let who = self.hello.as_ref().map(|hello| hello.node.to_string()).unwrap_or_default();
+        Effect::Alarm(format!("{who} answers for {node}"))
+    }
+
+    fn answered(&mut self, answers: Vec<Answer>) -> Vec<Effect> {
+        let (answers, others): (Vec<Answer>, Vec<Answer>) =
+            answers.into_iter().partition(|answer| self.may_answer_for(&answer.node));
+        let mut effects = Vec::new();
+        if let Some(other) = others.first() {
+            effects.push(self.answers_for_another(&other.node));
+        }
+        for answer in &answers {
+            self.orders.answered(answer);
+        }
+        effects.push(Effect::Answered(answers));
+        effects
     }
 
     fn push_cfg(&mut self) -> Vec<Effect> {
@@ -342,6 +410,9 @@ impl Session {
         if observed.stamp.writer != *node {
             let writer = &observed.stamp.writer;
             return Verdict::Refused(format!("{node} reports {path} in the name of {writer}"));
+        }
+        if self.orders.grants(node, uid, path) {
+            return Verdict::Accepted;
         }
         let Some(object) = self.sent.get(&uid) else {
             if self.acknowledged == 0 || self.leaving.contains(&uid) {

@@ -4,5 +4,6 @@ mod child;
 mod delta;
 mod kit;
 mod link;
+mod orders;
 mod parent;
 mod wire;

@@ -113,7 +113,8 @@ impl World {
                     let touched = site.fleet.merge(uid, sightings, wall);
                     site.touched(touched);
                 }
-                Effect::Record(_) | Effect::Alarm(_) => {}
+                Effect::Record(_) | Effect::Alarm(_) | Effect::Answered(_) | Effect::Holding(_) => {
+                }
             }
         }
     }
@@ -134,7 +135,8 @@ impl World {
             return self.descend(link, effects);
         }
         let cluster = self.store.cluster();
-        let effects = session.accept(Welcome { cluster, uid: Some(uid), hybrid_ms }, wall);
+        let effects = session
+            .accept(Welcome { cluster, uid: Some(uid), hybrid_ms, takes_answers: false }, wall);
         let older = self.leader.attached.insert(hello.node.clone(), (hello.epoch, link));
         if let Some((_, older)) = older {
             self.leader.sessions.remove(&older);

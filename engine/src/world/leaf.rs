@@ -113,7 +113,8 @@ impl World {
                     }
                     self.holds(place);
                 }
-                Effect::Gone => {}
+                // The leader of this world carries out its own decisions.
+                Effect::Gone | Effect::Carry(..) | Effect::Recall(_) | Effect::LookAt(_) => {}
             }
         }
     }

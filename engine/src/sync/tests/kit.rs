@@ -6,9 +6,10 @@ use crate::{
     catalog::Catalog,
     dsc::{Observed, Sighting, Stamp},
     event::{Event, EventId, EventKind},
-    id::{ClusterId, Name, Revision, SessionEpoch, Uid},
-    manifest::{Extension, Manifest, PathSpec, SeenBy, Type},
+    id::{AttemptId, ClusterId, Name, Revision, SessionEpoch, Term, Uid},
+    manifest::{Context, Extension, From, Manifest, MutationSpec, PathSpec, SeenBy, To, Type},
     object::{Labels, Object, ObjectRef},
+    order::{Answer, Order, Said},
     path::Path,
     state::State,
     sync::{
@@ -61,7 +62,9 @@ pub(super) fn catalog() -> Catalog {
         .path(PathSpec::new("/colour", Type::Text))
         .path(PathSpec::new("/power", Type::Text).seen_by(SeenBy::Parent))
         .path(PathSpec::input("/input", Type::Text));
-    let manifest = Manifest::new("level").extension(extension);
+    let set = MutationSpec::new("Set").context(Context::Node);
+    let set = set.changes("/level", From::Any, To::Cfg).changes("/power", From::Any, To::Cfg);
+    let manifest = Manifest::new("level").extension(extension).mutation(set);
     Catalog::build(&[manifest.discovers("/level").discovers("/colour").discovers("/power")])
         .unwrap()
 }
@@ -103,15 +106,37 @@ pub(super) fn hello(role: Role) -> Hello {
         revision: Revision::default(),
         uid: Some(uid(1)),
         labels: Labels::new(),
+        takes_orders: false,
     }
 }
 
 pub(super) fn welcome() -> Welcome {
-    Welcome { cluster: CLUSTER, uid: Some(uid(1)), hybrid_ms: NOW.get() }
+    Welcome { cluster: CLUSTER, uid: Some(uid(1)), hybrid_ms: NOW.get(), takes_answers: false }
 }
 
 pub(super) fn authority(catalog: &Catalog) -> Authority<'_> {
     Authority { catalog, hybrid_ms: NOW.get() }
+}
+
+/// An order to `n<ordinal>` to set the level of its object.
+pub(super) fn order(ordinal: u32, count: u64) -> Order {
+    let mut object = object(ordinal, 2).as_ref().clone();
+    object.labels = Labels::new();
+    Order {
+        attempt: AttemptId::derive(&name("m1"), 1, count),
+        to: name(&format!("n{ordinal}")),
+        term: Term::new(3),
+        mutation: "level/Set".to_owned().try_into().unwrap(),
+        bindings: Vec::new(),
+        object: Arc::new(object),
+        views: vec![sighting("/level", "1", 1_000)],
+        wait_ms: 2_000,
+        timeout_ms: 60_000,
+    }
+}
+
+pub(super) fn answer(node: &str, count: u64, said: Said) -> Answer {
+    Answer { node: name(node), attempt: AttemptId::derive(&name("m1"), 1, count), said }
 }
 
 /// A session of a child of a role, attached, which may see the given objects as of revision 1.

@@ -8,7 +8,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::kit::{CLUSTER, catalog, child, event, name, object, path, uid};
+use super::kit::{catalog, child, event, name, object, path, uid, welcome};
 use crate::{
     catalog::Catalog,
     dsc::{Dsc, HybridClock, Observed, Sighting},
@@ -222,13 +222,14 @@ impl World {
                     self.parents[self.at].events.extend(events.into_iter().map(|e| e.id));
                 }
                 parent::Effect::Alarm(why) => panic!("{why}"),
+                parent::Effect::Answered(_) | parent::Effect::Holding(_) => panic!("no orders"),
             }
         }
     }
 
     fn greeted(&mut self, hello: &Hello) {
         assert!(hello.revision >= self.revision, "a Hello says no less than what is held");
-        let welcome = Welcome { cluster: CLUSTER, uid: Some(uid(1)), hybrid_ms: self.now.get() };
+        let welcome = Welcome { hybrid_ms: self.now.get(), ..welcome() };
         let effects = self.session.accept(welcome, self.now);
         self.above(effects);
         self.offer();
@@ -251,6 +252,9 @@ impl World {
                     }
                 }
                 child::Effect::Gone => panic!("it is always there"),
+                child::Effect::Carry(..) | child::Effect::Recall(_) | child::Effect::LookAt(_) => {
+                    panic!("nobody gives orders")
+                }
             }
         }
         assert!(self.child.revision() >= self.revision, "Cfg went back");

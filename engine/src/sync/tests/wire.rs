@@ -4,14 +4,17 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
-use super::kit::{event, hello, object, sighting, uid, welcome};
+use super::kit::{answer, event, hello, name, object, order, sighting, uid, welcome};
 use crate::{
     id::{Revision, SessionEpoch},
+    order::{Holds, LookAt, Recall, Said},
     sync::{
         FRAME_BYTES_MAX, FrameError, decode,
         delta::{ObjectDelta, between},
         encode,
-        frame::{CfgDelta, DscDelta, Frame, Heartbeat, Refused, RefusedReason, Role},
+        frame::{
+            CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome,
+        },
     },
 };
 
@@ -54,6 +57,44 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("dsc acknowledged", Frame::DscAck { seq: 1 }),
         ("heartbeat", Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 2, digest: u64::MAX })),
         ("resync", Frame::Resync),
+    ]
+    .into_iter()
+    .chain(order_frames())
+    .collect()
+}
+
+/// The frames of orders, by name.
+fn order_frames() -> Vec<(&'static str, Frame)> {
+    let node = name("n1");
+    let attempt = order(1, 2).attempt;
+    let takes = Hello { takes_orders: true, ..hello(Role::Leaf) };
+    let failed = Said::Failed { error: "no power".to_owned(), permanent: true };
+    let said = [
+        Said::Acknowledged,
+        Said::Started,
+        Said::Progress("half".to_owned()),
+        Said::Succeeded,
+        failed,
+        Said::Abandoned,
+        Said::Moved("it was frozen".to_owned()),
+        Said::Busy("full".to_owned()),
+        Said::Declined("of term 2".to_owned()),
+        Said::Lost,
+    ];
+    let recall = Recall { to: node.clone(), attempt: attempt.clone() };
+    let look = LookAt { to: node.clone(), uid: uid(1) };
+    let holds = Holds { node, attempts: vec![attempt] };
+    vec![
+        ("hello of one that takes orders", Frame::Hello(takes)),
+        (
+            "welcome by one that takes answers",
+            Frame::Welcome(Welcome { takes_answers: true, ..welcome() }),
+        ),
+        ("dispatch", Frame::Dispatch(vec![order(1, 2)])),
+        ("cancel", Frame::Cancel(recall)),
+        ("look", Frame::Look(look)),
+        ("answers", Frame::Answers(said.map(|said| answer("n1", 2, said)).into())),
+        ("holds", Frame::Holds(holds)),
     ]
 }
 

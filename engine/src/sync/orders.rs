@@ -1,0 +1,199 @@
+//! Orders at the two ends of a session, and the lease that a session is for its child.
+//!
+//! | lower end | input | what becomes of it |
+//! |---|---|---|
+//! | attached, lease holds | Dispatch to itself | Carry, open until its last answer |
+//! | attached, lease holds | Dispatch to another | Carry: handed on |
+//! | attached, lease over | Dispatch | answered Declined |
+//! | attached, as many open as may be | Dispatch to itself | answered Busy |
+//! | attached | Cancel, Look | Recall, LookAt |
+//! | attached | an answer | Answers |
+//! | not attached | an answer | kept, sent with the next session |
+//! | Welcome | | what was not surely received again, then Holds |
+//!
+//! | upper end | input | what becomes of it |
+//! |---|---|---|
+//! | attached, the child takes orders | `dispatch` | Dispatch, open until the last answer |
+//! | not attached, silent, or full | `dispatch` | refused |
+//! | attached | Answers, Holds of the child's own node, or of a member | Answered, Holding |
+//! | attached | those of another node | Alarm |
+//! | over | | its open orders are lost once no lease can hold any more |
+//!
+//! A child starts what it was handed only while a heartbeat that it sent at most [`LEASE_MS`] ago
+//! was answered; an answer shares one ordered stream with orders. So what was handed to a session
+//! that is silent for [`DEAD_AFTER_MS`] never starts.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::{
+    ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, HOP_MS, LEASE_MS, ORDERS_OPEN_MAX,
+};
+use crate::{
+    catalog::Catalog,
+    id::{AttemptId, Name, Uid},
+    order::{Answer, Order, Said},
+    path::Path,
+    time::Millis,
+};
+
+/// Orders that have ended and of whose paths the child may still speak, the latest.
+const GRANTS_KEPT_MAX: usize = 64;
+
+/// The lower end's orders.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// When the latest heartbeat that was answered in this session was sent.
+    answered: Option<Millis>,
+    /// What this node itself has in hand.
+    open: BTreeSet<AttemptId>,
+    pending: VecDeque<Answer>,
+    /// What was sent, and when; a heartbeat that was sent later and is answered says that it came.
+    sent: VecDeque<(Millis, Answer)>,
+    dropped: u64,
+}
+
+impl Taken {
+    /// A session is greeted: it is no lease yet.
+    pub(super) fn begin(&mut self) {
+        self.answered = None;
+        for (_, answer) in std::mem::take(&mut self.sent).into_iter().rev() {
+            self.pending.push_front(answer);
+        }
+        self.cut();
+    }
+
+    /// The parent has answered what this end sent at a moment.
+    pub(super) fn answered(&mut self, sent: Millis, now: Millis) {
+        let sent = sent.min(now);
+        self.answered = self.answered.max(Some(sent));
+        while self.sent.front().is_some_and(|(at, _)| *at < sent) {
+            self.sent.pop_front();
+        }
+    }
+
+    /// Until when this end may start what it is handed.
+    pub(super) fn lease_until(&self) -> Option<Millis> {
+        self.answered.map(|answered| answered.after_ms(LEASE_MS))
+    }
+
+    /// Takes an order; says until when it may be started, or what to answer.
+    pub(super) fn take(&mut self, order: &Order, me: &Name, now: Millis) -> Result<Millis, Said> {
+        let lease = self.answered.map(|at| at.after_ms(LEASE_MS.min(order.wait_ms)));
+        let Some(start_by) = lease.filter(|until| now <= *until) else {
+            return Err(Said::Declined("the lease of its session is over".to_owned()));
+        };
+        if order.to == *me {
+            if self.open.len() >= ORDERS_OPEN_MAX && !self.open.contains(&order.attempt) {
+                return Err(Said::Busy(format!("{ORDERS_OPEN_MAX} orders are in hand")));
+            }
+            self.open.insert(order.attempt.clone());
+        }
+        Ok(start_by)
+    }
+
+    /// What this node has in hand.
+    pub(super) fn open(&self) -> Vec<AttemptId> {
+        self.open.iter().cloned().collect()
+    }
+
+    pub(super) fn answer(&mut self, answers: Vec<Answer>) {
+        for answer in answers {
+            if answer.said.is_last() {
+                self.open.remove(&answer.attempt);
+            }
+            self.pending.push_back(answer);
+        }
+        self.cut();
+    }
+
+    fn cut(&mut self) {
+        while self.pending.len() + self.sent.len() > ANSWERS_PENDING_MAX {
+            // What was sent has come, most likely.
+            if self.sent.pop_front().is_none() {
+                self.pending.pop_front();
+                self.dropped = self.dropped.saturating_add(1);
+            }
+        }
+    }
+
+    /// The next answers to be sent.
+    pub(super) fn next(&mut self, now: Millis) -> Option<Vec<Answer>> {
+        let count = self.pending.len().min(ANSWERS_FRAME_MAX);
+        let answers: Vec<Answer> = self.pending.drain(..count).collect();
+        self.sent.extend(answers.iter().map(|answer| (now, answer.clone())));
+        (!answers.is_empty()).then_some(answers)
+    }
+
+    /// How many answers could not be kept.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+/// The upper end's orders.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    open: BTreeMap<AttemptId, Grant>,
+    closed: VecDeque<Grant>,
+}
+
+/// What an order lets the child speak of.
+#[derive(Debug)]
+struct Grant {
+    to: Name,
+    uid: Uid,
+    paths: Vec<Path>,
+}
+
+impl Given {
+    /// Whether another order may be given.
+    pub(super) fn has_room(&self, attempt: &AttemptId) -> bool {
+        self.open.len() < ORDERS_OPEN_MAX || self.open.contains_key(attempt)
+    }
+
+    pub(super) fn give(&mut self, order: &Order, catalog: &Catalog) {
+        let (to, uid) = (order.to.clone(), order.object.uid);
+        let grant = Grant { to, uid, paths: order.changes(catalog) };
+        self.open.insert(order.attempt.clone(), grant);
+    }
+
+    pub(super) fn answered(&mut self, answer: &Answer) {
+        if answer.said.is_last()
+            && let Some(grant) = self.open.remove(&answer.attempt)
+        {
+            self.closed.push_back(grant);
+            if self.closed.len() > GRANTS_KEPT_MAX {
+                self.closed.pop_front();
+            }
+        }
+    }
+
+    /// Whether an order lets a child speak of a path of an object.
+    pub(super) fn grants(&self, node: &Name, uid: Uid, path: &Path) -> bool {
+        let mut grants = self.open.values().chain(&self.closed);
+        grants.any(|g| g.to == *node && g.uid == uid && g.paths.contains(path))
+    }
+}
+
+/// An order of a session that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The node that was to carry it out.
+    pub node: Name,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// When it certainly is not started any more, unless it was before.
+    pub lost_at: Millis,
+}
+
+impl Given {
+    /// What is open, once the session is over that was last heard at a moment.
+    pub(super) fn orphans(&mut self, child: &Name, heard: Millis) -> Vec<Orphan> {
+        let orphan = |(attempt, grant): (AttemptId, Grant)| {
+            let hop = if grant.to == *child { 0 } else { HOP_MS };
+            let lost_at = heard.after_ms(DEAD_AFTER_MS + hop);
+            Orphan { node: grant.to, attempt, lost_at }
+        };
+        std::mem::take(&mut self.open).into_iter().map(orphan).collect()
+    }
+}
