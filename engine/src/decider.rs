@@ -99,7 +99,11 @@ impl Decider {
         }
         match what {
             Attempted::IntentOpened => vec![Effect::CloseIntent(attempt.clone())],
-            Attempted::Acknowledged
+            Attempted::Handed(_)
+            | Attempted::Acknowledged
+            | Attempted::Progressed(_)
+            | Attempted::Moved(_)
+            | Attempted::Lost
             | Attempted::Busy
             | Attempted::NoService(_)
             | Attempted::Succeeded

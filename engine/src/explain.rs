@@ -13,9 +13,7 @@ use serde::Serialize;
 
 pub use self::{act::who_must_act, scene::Scene};
 use crate::{
-    catalog::KindCatalog,
-    dsc::{Dsc, Observed},
-    fleet::{LINK_PATH, Link},
+    fleet::LINK_PATH,
     graph::{Graph, Progress, of_object},
     id::{Revision, Uid},
     manifest::Context,
@@ -26,7 +24,7 @@ use crate::{
     status::{PhaseName, Status},
     time::Millis,
     value::Value,
-    view::{Presumed, Subject, View},
+    view::{Presumed, Subject, View, is_stale},
 };
 
 /// Why an object stands where it stands.
@@ -197,18 +195,6 @@ pub fn differences(subject: Subject<'_>, now: Millis) -> Vec<Difference> {
         (seen.as_ref() != Some(&wanted)).then_some(Difference { path, wanted, seen, stale })
     });
     differing.collect()
-}
-
-/// Whether what is held at a path was seen longer ago than it is good for. While the link of a node
-/// is up its values stand, although only changes are sent.
-pub fn is_stale(kind: &KindCatalog, dsc: &Dsc, path: &Path, now: Millis) -> bool {
-    let over = |seen: &Observed| {
-        let rule = kind.schema.rule(path).map(|(rule, _)| rule);
-        let ttl_ms = rule.and_then(|rule| rule.ttl_ms);
-        ttl_ms.is_some_and(|ttl_ms| seen.seen_at.after_ms(ttl_ms) < now)
-    };
-    let is_up = dsc.value(LINK_PATH).and_then(Value::as_str) == Some(Link::Up.as_str());
-    !is_up && dsc.get(path.as_str()).filter(|seen| seen.value.is_some()).is_some_and(over)
 }
 
 impl PlanView {

@@ -8,7 +8,7 @@
 //! | any but InFlight | look: the step is of the other lane, or waits for an object | Waiting |
 //! | any but InFlight | look: the step failed lately | BackingOff, past the limit Quarantined |
 //! | any but InFlight | look: the step's module did not take it a moment ago | Waiting |
-//! | any but InFlight | look: the step is disruptive, and rests on what is not fresh | Waiting |
+//! | any but InFlight | look: the step is disruptive, and rests on what is not fresh | Waiting; a look |
 //! | any but InFlight | look: the step is disruptive | Waiting for its intent |
 //! | any but InFlight | look: the step can go | InFlight, dispatched |
 //! | Waiting for an intent | opened, and still the step | InFlight, dispatched |
@@ -24,6 +24,10 @@
 //! | InFlight | the deadline passes before the attempt ends | cancelled; InFlight 2 s more |
 //! | InFlight | no acknowledgement for 2 s, still right | dispatched again under the same id |
 //! | InFlight | no host, or a full one | Waiting for the service |
+//! | InFlight | its host says what it was decided from has moved | uncounted; look again |
+//! | InFlight | handed to a node, or news of how far it is | InFlight, and so said; extends nothing |
+//! | InFlight | every way to its node is over, not disruptive | Waiting for the service: elsewhere |
+//! | InFlight | the same, disruptive: it may have begun | InFlight until it must have ended |
 //! | Quarantined | look: Cfg changed, a retry was asked, or news of a changed path | look again |
 //!
 //! *The step* is the first of the plan; where that cannot go, the next that commutes with all
@@ -66,6 +70,12 @@ pub const START_WITHIN_MS: u64 = 2_000;
 pub const CLOSE_MS: u64 = 2_000;
 /// How often a stuck object looks again by itself.
 pub const STUCK_LOOK_MS: u64 = 60_000;
+/// How often a look is asked for of an object whose next step waits for one, at most.
+pub const LOOK_AGAIN_MS: u64 = 2_000;
+/// How often progress of one attempt is told at most; what comes sooner waits for the next news.
+pub const PROGRESS_MS: u64 = 1_000;
+/// The longest progress that is told, in bytes; longer ones are cut.
+pub const PROGRESS_BYTES_MAX: usize = 512;
 /// How soon a service that did not take an attempt is asked again.
 pub const SERVICE_RETRY_MS: u64 = 1_000;
 
@@ -84,6 +94,8 @@ pub enum Effect {
     Publish(Uid, Box<Status>),
     /// Put something on the record.
     Happened(Happening),
+    /// Have an object looked at, and told afresh.
+    Look(Uid),
 }
 
 /// One attempt on its way to a module.
@@ -104,11 +116,19 @@ pub struct Dispatch {
 /// What happened to an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attempted {
-    /// A module has taken it.
+    /// It is on its way to this node.
+    Handed(Name),
+    /// Its node has taken it.
     Acknowledged,
+    /// How far it is, in words.
+    Progressed(String),
+    /// Not started: what it was decided from has moved.
+    Moved(String),
+    /// Every way to its node is over: what was not started by now never is.
+    Lost,
     /// The module's queue is full.
     Busy,
-    /// No module here carries it out, or it does not run.
+    /// No module carries it out that can be reached and runs.
     NoService(String),
     /// It ended well, says the module.
     Succeeded,
@@ -212,6 +232,10 @@ pub struct Machine {
     revision: Revision,
     counts: Counts,
     declined: Option<Declined>,
+    /// When the last attempt ended: what a disruptive step relies on must be seen since.
+    ended_at: Millis,
+    /// When a look was asked for last.
+    look_asked_at: Option<Millis>,
     presumed: Presumed,
     published: Option<Status>,
 }
@@ -228,6 +252,8 @@ impl Machine {
             revision: Revision::default(),
             counts: Counts::default(),
             declined: None,
+            ended_at: Millis::ZERO,
+            look_asked_at: None,
             presumed: Presumed::new(),
             published: None,
         }

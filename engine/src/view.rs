@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     catalog::{Catalog, KindCatalog},
-    dsc::Dsc,
+    dsc::{Dsc, Observed},
+    fleet::{LINK_PATH, Link},
     object::Object,
     path::Path,
     planner::Facts,
@@ -95,6 +96,18 @@ impl<'a> View<'a> {
 pub fn seen<'a>(kind: &KindCatalog, dsc: &'a Dsc, path: &Path) -> Option<&'a Value> {
     let value = dsc.value(path.as_str())?;
     (!kind.schema.is_hidden(dsc, path)).then_some(value)
+}
+
+/// Whether what is held at a path was seen longer ago than it is good for. While the link of a node
+/// is up its values stand, although only changes are sent.
+pub fn is_stale(kind: &KindCatalog, dsc: &Dsc, path: &Path, now: Millis) -> bool {
+    let over = |seen: &Observed| {
+        let rule = kind.schema.rule(path).map(|(rule, _)| rule);
+        let ttl_ms = rule.and_then(|rule| rule.ttl_ms);
+        ttl_ms.is_some_and(|ttl_ms| seen.seen_at.after_ms(ttl_ms) < now)
+    };
+    let is_up = dsc.value(LINK_PATH).and_then(Value::as_str) == Some(Link::Up.as_str());
+    !is_up && dsc.get(path.as_str()).filter(|seen| seen.value.is_some()).is_some_and(over)
 }
 
 impl Facts for View<'_> {

@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 use kraken_engine::{
     catalog::{Catalog, is_engine_path},
     dsc::Dsc,
-    explain::is_stale,
     object::{Frozen, Object, ObjectRef},
     path::Path,
     status::Status,
     time::Millis,
     value::Value,
-    view::seen,
+    view::{is_stale, seen},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;

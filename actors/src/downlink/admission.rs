@@ -56,7 +56,10 @@ pub(super) async fn admit(hello: &Hello, options: &DownlinkOptions) -> Result<Ad
     check_epoch(hello, epoch)?;
     let hybrid_ms = options.state.stamps().reading().get();
     let uid_told = (hello.role == Role::Leaf).then_some(uid);
-    Ok(Admitted { uid, welcome: Welcome { cluster, uid: uid_told, hybrid_ms } })
+    Ok(Admitted {
+        uid,
+        welcome: Welcome { cluster, uid: uid_told, hybrid_ms, takes_answers: false },
+    })
 }
 
 /// A session must be newer than the last one that was heard of, wherever that was. Those of a

@@ -121,6 +121,7 @@ impl Driver {
                 }
                 Effect::Record(events) => self.options.state.keep(events).await,
                 Effect::Alarm(why) => self.record(EventKind::Refused, None, why).await,
+                Effect::Answered(_) | Effect::Holding(_) => {}
             }
         }
         Ok(())
@@ -147,7 +148,12 @@ impl Driver {
                     writer.send(&frame).map_err(|error| error.to_string())?;
                 }
                 Effect::Close(why) => return Err(why),
-                Effect::Greeted(_) | Effect::Merge(..) | Effect::Record(_) | Effect::Alarm(_) => {}
+                Effect::Greeted(_)
+                | Effect::Merge(..)
+                | Effect::Record(_)
+                | Effect::Alarm(_)
+                | Effect::Answered(_)
+                | Effect::Holding(_) => {}
             }
         }
         Ok(())

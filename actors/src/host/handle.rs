@@ -93,6 +93,12 @@ impl HostHandle {
         self.shared.changed.notify_one();
     }
 
+    /// Has all modules look soon.
+    pub fn look(&self) {
+        self.shared.objects().look();
+        self.shared.changed.notify_one();
+    }
+
     /// Changes the configuration of a module.
     pub async fn configure(
         &self,

@@ -48,6 +48,11 @@ impl Objects {
         self.changed.extend(gone.map(|view| view.key.kind.clone()));
     }
 
+    /// All kinds are to be looked at.
+    pub(crate) fn look(&mut self) {
+        self.changed.extend(self.by_uid.values().map(|view| view.key.kind.clone()));
+    }
+
     /// The kinds that have changed since the last call.
     pub(crate) fn take_changed(&mut self) -> BTreeSet<Name> {
         std::mem::take(&mut self.changed)

@@ -196,6 +196,7 @@ impl Driver {
                     self.state.say(uid, status.to_values(lane)).await;
                 }
                 Effect::Happened(happening) => self.record(happening).await,
+                Effect::Look(_) => self.host.look(),
             }
         }
         Ok(())

@@ -205,6 +205,8 @@ impl Driver {
                         }
                     }
                 }
+                Effect::Carry(order, _) => tracing::debug!(attempt = %order.attempt, "an order"),
+                Effect::Recall(_) | Effect::LookAt(_) => {}
                 Effect::SetCfg(objects) => self.options.state.set_objects(objects).await,
                 Effect::DropCfg(uids) => self.options.state.remove_objects(uids).await,
                 Effect::Gone => {

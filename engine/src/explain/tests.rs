@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     command::{Command, Op, Outcome, Proposal, Txn},
     dsc::HybridClock,
+    dsc::{Dsc, Observed},
     id::{Name, Term},
     manifest::{Extension, Manifest, MutationSpec, PathSpec, Type},
     object::Labels,

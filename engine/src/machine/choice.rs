@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Flight, Machine, Phase, SERVICE_RETRY_MS, STUCK_LOOK_MS, Scope, Waiting, counts::Marks,
+    Flight, LOOK_AGAIN_MS, Machine, Phase, SERVICE_RETRY_MS, STUCK_LOOK_MS, Scope, Waiting,
+    counts::Marks,
 };
 use crate::{
     mutation::{From, Instance},
+    order::relied_on,
     path::Path,
     planner::{Plan, Step},
     predicate::{On, Predicate},
     schema::Schema,
     time::Millis,
-    view::{Subject, View, seen},
+    view::{Subject, View, is_stale, seen},
 };
 
 impl Machine {
@@ -51,7 +53,7 @@ impl Machine {
         instance: &Instance,
         plan: &Plan,
         subject: Subject<'_>,
-        scope: &Scope<'_>,
+        scope: &mut Scope<'_>,
     ) -> Option<(Phase, Millis)> {
         let step = instance.to_string();
         let mutation = &instance.mutation;
@@ -73,8 +75,9 @@ impl Machine {
             return wait(Waiting::Service { step, why }, until);
         }
         if mutation.disruptive
-            && let Some(path) = unseen(instance, subject)
+            && let Some(path) = self.unseen(instance, subject, scope.now)
         {
+            self.ask_for_a_look(scope);
             let until = scope.now.after_ms(SERVICE_RETRY_MS);
             return wait(Waiting::Look { step, path }, until);
         }
@@ -124,11 +127,39 @@ impl Machine {
                 return before.commutes_with(&own)
                     && unmet(&step.instance, &plan, subject).is_none()
                     && (!step.instance.mutation.disruptive
-                        || unseen(&step.instance, subject).is_none());
+                        || self.unseen(&step.instance, subject, scope.now).is_none());
             }
             before.add(own);
         }
         false
+    }
+
+    /// A path that a disruptive step relies on and that was not seen since it had to be: in this
+    /// term, since the last attempt ended, and not longer ago than it is good for.
+    fn unseen(&self, instance: &Instance, subject: Subject<'_>, now: Millis) -> Option<Path> {
+        let kind = subject.catalog.kind(&subject.object.key.kind)?;
+        // What starts from the unknown is a look itself.
+        let looks: BTreeSet<Path> = instance
+            .changes()
+            .filter(|(_, change)| change.from == From::Unknown)
+            .map(|(path, _)| path)
+            .collect();
+        relied_on(instance).filter(|path| !looks.contains(path)).find(|path| {
+            let discovered = kind.schema.rule(path).is_some_and(|(rule, _)| rule.discovered);
+            let fresh = subject.dsc.get(path.as_str()).is_some_and(|seen| {
+                seen.seen_at >= subject.not_before && seen.seen_at > self.ended_at
+            });
+            discovered && (!fresh || is_stale(kind, subject.dsc, path, now))
+        })
+    }
+
+    /// Asks for a look, unless that was done a moment ago.
+    fn ask_for_a_look(&mut self, scope: &mut Scope<'_>) {
+        let next = self.look_asked_at.map(|at| at.after_ms(LOOK_AGAIN_MS));
+        if next.is_none_or(|next| scope.now >= next) {
+            self.look_asked_at = Some(scope.now);
+            scope.effects.push(super::Effect::Look(self.uid));
+        }
     }
 
     fn go(&mut self, step: &Step, subject: Subject<'_>, scope: &mut Scope<'_>) {
@@ -215,22 +246,6 @@ fn unmet(instance: &Instance, plan: &Plan, subject: Subject<'_>) -> Option<Strin
     let lacks = mutation.requires.iter().filter(elsewhere).any(|guard| !holds(guard));
     let hinders = mutation.excludes.iter().filter(elsewhere).any(holds);
     (lacks || hinders).then(|| plan.waits_for.join(" and "))
-}
-
-/// A path that a disruptive step relies on and that was not seen since it had to be.
-fn unseen(instance: &Instance, subject: Subject<'_>) -> Option<Path> {
-    let mutation = &instance.mutation;
-    let kind = subject.catalog.kind(&subject.object.key.kind)?;
-    let guards = mutation.requires.iter().chain(&mutation.excludes);
-    let guards = guards.filter(|guard| guard.on == On::Itself);
-    let guards = guards.filter_map(|guard| guard.path(&instance.bindings));
-    // What starts from the unknown is a look itself.
-    let starts = instance.changes().filter(|(_, change)| change.from != From::Unknown);
-    starts.map(|(path, _)| path).chain(guards).find(|path| {
-        let discovered = kind.schema.rule(path).is_some_and(|(rule, _)| rule.discovered);
-        let seen = subject.dsc.get(path.as_str());
-        discovered && seen.is_none_or(|seen| seen.seen_at < subject.not_before)
-    })
 }
 
 /// The paths that an instance changes, with what is seen there now.

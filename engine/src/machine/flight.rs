@@ -31,6 +31,10 @@ pub struct Flight {
     pub(super) recall: Option<Recall>,
     /// The object is frozen: the attempt is left alone until it ends, or its deadline passes.
     pub(super) frozen: bool,
+    /// The node to which it was handed.
+    pub(super) host: Option<Name>,
+    /// How far it is, in the words of its module, and when that was told.
+    pub(super) said: Option<(String, Millis)>,
 }
 
 /// How far an attempt is, as its host says.
@@ -115,6 +119,8 @@ impl Flight {
             arrived_at: None,
             recall: None,
             frozen: false,
+            host: None,
+            said: None,
             instance,
         }
     }
@@ -122,6 +128,16 @@ impl Flight {
     /// The step as it is shown: `module/Name(bindings)`.
     pub fn step(&self) -> String {
         self.instance.to_string()
+    }
+
+    /// Where it runs and how far it is, as far as anybody has said.
+    pub(super) fn whereabouts(&self) -> Option<String> {
+        let said = self.said.as_ref().map(|(said, _)| said.as_str());
+        match (&self.host, said) {
+            (Some(host), Some(said)) => Some(format!("on {host}: {said}")),
+            (Some(host), None) => Some(format!("on {host}")),
+            (None, said) => said.map(str::to_owned),
+        }
     }
 
     /// When the attempt has certainly ended.

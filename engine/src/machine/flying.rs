@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use super::{
-    ACKNOWLEDGE_MS, Attempted, CLOSE_MS, Declined, Effect, Flight, Machine, Phase,
-    SERVICE_RETRY_MS, Scope, Waiting,
+    ACKNOWLEDGE_MS, Attempted, CLOSE_MS, Declined, Effect, Flight, Machine, PROGRESS_BYTES_MAX,
+    PROGRESS_MS, Phase, SERVICE_RETRY_MS, Scope, Waiting,
     counts::Failure,
     flight::{Progress, Recall},
     plan,
 };
 use crate::{
     event::EventKind,
+    id::Name,
+    time::Millis,
     view::{Presumed, Subject, View},
 };
 
@@ -111,6 +113,20 @@ impl Machine {
                 }
                 self.fly(flight, subject, scope);
             }
+            Attempted::Handed(node) => {
+                flight.host = Some(node);
+                self.phase = Phase::InFlight(flight);
+            }
+            Attempted::Progressed(text) => {
+                self.progressed(&mut flight, text, scope.now);
+                self.phase = Phase::InFlight(flight);
+            }
+            // Said again, or of a second copy: what ended, ended.
+            Attempted::Moved(_) | Attempted::Lost if flight.has_ended() => {
+                self.phase = Phase::InFlight(flight);
+            }
+            Attempted::Moved(why) => self.moved(&flight, &why, subject, scope),
+            Attempted::Lost => self.lost(flight, scope),
             Attempted::Succeeded => {
                 flight.progress = Progress::Ended;
                 self.fly(flight, subject, scope);
@@ -132,6 +148,35 @@ impl Machine {
                 self.phase = Phase::InFlight(flight);
             }
         }
+    }
+
+    /// The module says how far it is. Who says a lot is heard now and then.
+    fn progressed(&self, flight: &mut Flight, text: String, now: Millis) {
+        let told = flight.said.as_ref().map(|(_, at)| at.after_ms(PROGRESS_MS));
+        if told.is_none_or(|next| now >= next) {
+            flight.said = Some((cut(text), now));
+        }
+    }
+
+    /// Its host found that what it was decided from has moved: no failure. What moved is seen here
+    /// soon; until then the same step would be refused again.
+    fn moved(&mut self, flight: &Flight, why: &str, subject: Subject<'_>, scope: &mut Scope<'_>) {
+        let (step, until) = (flight.step(), scope.now.after_ms(SERVICE_RETRY_MS));
+        let text = format!("{step} was not started: {why}");
+        self.close(flight, EventKind::AttemptFailed, text, scope);
+        self.declined = Some(Declined { step, why: why.to_owned(), until });
+        self.decide(subject, scope);
+    }
+
+    /// Nothing more can come of it by the way that it went. What may be done twice is done
+    /// elsewhere; what may not, holds its lane until it must have ended.
+    fn lost(&mut self, flight: Box<Flight>, scope: &mut Scope<'_>) {
+        if flight.instance.mutation.disruptive {
+            self.phase = Phase::InFlight(flight);
+            return;
+        }
+        let host = flight.host.as_ref().map_or_else(|| "its node".to_owned(), Name::to_string);
+        self.declined(&flight, format!("{host} was lost on the way"), scope);
     }
 
     /// The attempt ended with an error, or without a word of how.
@@ -183,7 +228,7 @@ impl Machine {
     /// The quorum has answered to an intent.
     pub(super) fn intent_answered(
         &mut self,
-        flight: Box<Flight>,
+        mut flight: Box<Flight>,
         what: Attempted,
         subject: Subject<'_>,
         scope: &mut Scope<'_>,
@@ -207,7 +252,14 @@ impl Machine {
             | Attempted::NoService(_)
             | Attempted::Succeeded
             | Attempted::Failed { .. }
-            | Attempted::Abandoned => self.phase = Phase::Waiting(Waiting::Intent(flight)),
+            | Attempted::Abandoned
+            | Attempted::Progressed(_)
+            | Attempted::Moved(_)
+            | Attempted::Lost => self.phase = Phase::Waiting(Waiting::Intent(flight)),
+            Attempted::Handed(node) => {
+                flight.host = Some(node);
+                self.phase = Phase::Waiting(Waiting::Intent(flight));
+            }
         }
     }
 
@@ -224,6 +276,7 @@ impl Machine {
             scope.effects.push(Effect::Cancel(flight.attempt.clone()));
         }
         close_intent(flight, scope);
+        self.ended_at = scope.now;
         self.wait_for_service(flight, why, scope);
     }
 
@@ -318,6 +371,7 @@ impl Machine {
     fn close(&mut self, flight: &Flight, kind: EventKind, text: String, scope: &mut Scope<'_>) {
         close_intent(flight, scope);
         self.happened(kind, Some(&flight.attempt), text, scope);
+        self.ended_at = scope.now;
         self.phase = Phase::New;
     }
 }
@@ -342,6 +396,12 @@ fn planned(
     scope: &mut Scope<'_>,
 ) -> Option<std::sync::Arc<crate::planner::Plan>> {
     plan(View::new(subject, presumed)?, subject, scope.planner).ok()
+}
+
+/// Progress of a length that a status can hold.
+fn cut(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(PROGRESS_BYTES_MAX));
+    text
 }
 
 /// A duration as people read it.

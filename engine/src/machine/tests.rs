@@ -5,4 +5,5 @@ mod disruptive;
 mod failing;
 mod flying;
 mod frozen;
+mod handed;
 mod kit;

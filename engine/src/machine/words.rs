@@ -116,7 +116,7 @@ impl Machine {
     fn words(&self) -> (Option<String>, Option<String>, Option<String>) {
         match &self.phase {
             Phase::New | Phase::Converged => (None, None, None),
-            Phase::InFlight(flight) => (Some(flight.step()), None, None),
+            Phase::InFlight(flight) => (Some(flight.step()), flight.whereabouts(), None),
             Phase::BackingOff { step, .. } => {
                 let error = self.counts.get(step).map(|count| count.error.clone());
                 (Some(step.clone()), error, None)

@@ -69,6 +69,7 @@ impl World {
                 site.see(uid, &stamp, values, now);
             }
             Effect::Happened(happening) => self.happened(place, happening),
+            Effect::Look(uid) => self.report(place, uid),
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) const RETRY: Retry =
     Retry { attempts_max: 3, backoff_initial_ms: 1_000, backoff_max_ms: 8_000 };
 /// How long every mutation of the bench may take.
 pub(super) const TIMEOUT_MS: u64 = 10_000;
+/// How long a look at the tank is good for.
+pub(super) const TTL_MS: u64 = 30_000;
 
 fn mutation(name: &str) -> MutationSpec {
     MutationSpec::new(name).timeout(Duration::from_millis(TIMEOUT_MS)).retry(RETRY)
@@ -100,6 +102,17 @@ fn power() -> Manifest {
         )
 }
 
+/// A tank, which the leader drains; a look at it is good for a while.
+fn tank() -> Manifest {
+    let state = PathSpec::new("/tank", Type::enum_of(["FULL", "EMPTY"]));
+    let state = state.ttl(Duration::from_millis(TTL_MS));
+    let drain = mutation("Drain").context(Context::Node).disruptive();
+    Manifest::new("tank")
+        .extension(Extension::new("tank").path(state))
+        .discovers("/tank")
+        .mutation(drain.changes("/tank", "FULL", "EMPTY"))
+}
+
 /// What is seen of the door's label, whatever the object.
 struct Door(Option<Value>);
 
@@ -134,7 +147,7 @@ fn path(text: &str) -> Path {
 impl Bench {
     /// A bench at 100 seconds of an object that asks for nothing.
     pub(super) fn new(lane: Lane) -> Self {
-        let catalog = Arc::new(Catalog::build(&[lamps(), fan(), power()]).unwrap());
+        let catalog = Arc::new(Catalog::build(&[lamps(), fan(), power(), tank()]).unwrap());
         let uid = Uid::derive(ClusterId::new(1), Revision::new(1), 0);
         let object = Object {
             uid,
@@ -259,7 +272,10 @@ impl Bench {
                 Effect::Dispatch(Dispatch { attempt, .. }) => self.attempt = Some(attempt.clone()),
                 Effect::OpenIntent(intent) => self.attempt = Some(intent.attempt.clone()),
                 Effect::Publish(_, status) => self.status = Some((**status).clone()),
-                Effect::Cancel(_) | Effect::CloseIntent(_) | Effect::Happened(_) => {}
+                Effect::Cancel(_)
+                | Effect::CloseIntent(_)
+                | Effect::Happened(_)
+                | Effect::Look(_) => {}
             }
         }
         assert!(
@@ -367,7 +383,8 @@ pub(super) fn dispatched(effects: &[Effect]) -> Vec<String> {
         | Effect::OpenIntent(_)
         | Effect::CloseIntent(_)
         | Effect::Publish(..)
-        | Effect::Happened(_) => None,
+        | Effect::Happened(_)
+        | Effect::Look(_) => None,
     });
     steps.collect()
 }
@@ -393,7 +410,8 @@ pub(super) fn told(effects: &[Effect], kind: EventKind) -> Vec<String> {
         | Effect::Cancel(_)
         | Effect::OpenIntent(_)
         | Effect::CloseIntent(_)
-        | Effect::Publish(..) => None,
+        | Effect::Publish(..)
+        | Effect::Look(_) => None,
     });
     texts.collect()
 }
