@@ -48,6 +48,7 @@ fn object(revision: u64) -> Arc<Object> {
         key: ObjectRef { kind: name("node"), namespace: None, name: name("n1") },
         labels: Labels::new(),
         owner: None,
+        on_delete: <_>::default(),
         created: Millis::ZERO,
         revision: Revision::new(revision),
         generation: 1,

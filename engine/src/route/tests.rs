@@ -66,6 +66,7 @@ fn object(kind: &str, named: &str, ordinal: u32) -> Object {
         key: ObjectRef { kind: name(kind), namespace: None, name: name(named) },
         labels: Labels::new(),
         owner: None,
+        on_delete: <_>::default(),
         created: Millis::ZERO,
         revision: Revision::new(1),
         generation: 1,
