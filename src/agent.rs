@@ -58,6 +58,11 @@ pub(crate) async fn start_node(
     factories: Vec<Factory>,
     role: Role,
 ) -> Result<Node, Failure> {
+    let mut factories = factories;
+    factories.extend(kraken_modules::on_request().into_iter().filter(|factory| {
+        let module = factory.manifest().module.as_str();
+        daemon.config.modules.keys().any(|configured| configured.as_str() == module)
+    }));
     let options = NodeOptions {
         name: daemon.name.clone(),
         role,

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{agent, fleet, server, up, verb};
+use crate::{agent, bench, fleet, server, up, verb};
 
 /// Keeps a fleet in the state that its operators asked for
 #[derive(Debug, Parser)]
@@ -20,6 +20,7 @@ pub(crate) enum Verb {
     Up(up::Args),
     Server(server::Args),
     Agent(agent::Args),
+    Bench(bench::Args),
     #[command(flatten)]
     Client(verb::Verb),
 }

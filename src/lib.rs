@@ -4,6 +4,7 @@
 mod age;
 mod agent;
 mod args;
+mod bench;
 mod config;
 mod console;
 mod daemon;
@@ -67,6 +68,7 @@ fn dispatch(cli: Cli, factories: Vec<Factory>, console: &Console) -> Result<(), 
         Verb::Up(args) => on_tokio(args.run(console)),
         Verb::Server(args) => args.run(factories, console),
         Verb::Agent(args) => args.run(factories, console),
+        Verb::Bench(args) => on_tokio(args.run(console)),
         Verb::Client(verb) => on_tokio(async {
             let client = cli.servers.connect()?;
             verb.run(&client, console).await

@@ -4,8 +4,8 @@
 //!
 //! It keeps its children running, tells what happens to them, and takes everything down with it.
 
-mod child;
-mod layout;
+pub(crate) mod child;
+pub(crate) mod layout;
 mod ports;
 mod stage;
 mod takedown;

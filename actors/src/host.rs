@@ -23,18 +23,28 @@ pub mod supervision;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, MessageResult, ResponseActFuture,
     SpawnHandle, WrapFuture,
 };
 use futures_util::{future::join_all, stream};
-use kraken_engine::{id::Name, time::Millis};
+use kraken_engine::{
+    id::{Name, Uid},
+    time::Millis,
+};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{
     attempts::Attempts,
+    carrying::{AttemptOver, AttemptsOver},
     handle::Shared,
     keeping::end,
     messages::{Cancel, ObjectsChanged, Observe, SetConfig, SetRunning, Stop},
@@ -54,6 +64,8 @@ use crate::module::{ConfigureError, Reporter, Stopping};
 
 /// Requests that wait in the host's mailbox; at the bound the sender waits, up to its timeout.
 pub const HOST_MAILBOX_MAX: usize = 1_024;
+/// Attempts that are over and of which the host has not taken note; at the bound they wait.
+pub const OVERS_MAX: usize = 1_024;
 /// How long a module may take to answer a changed configuration.
 pub const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a module that is restarted may take for its last work.
@@ -67,6 +79,8 @@ pub struct ModuleHost {
     attempts: Attempts,
     states: States,
     reporter: Reporter,
+    over: mpsc::Sender<AttemptOver>,
+    overs: Option<mpsc::Receiver<AttemptOver>>,
     timer: Option<SpawnHandle>,
     abandoned: u64,
     stopping: bool,
@@ -83,12 +97,15 @@ impl ModuleHost {
             let slot = Slot::new(&name, factory, options);
             (name, slot)
         });
+        let (over, overs) = mpsc::channel(OVERS_MAX);
         let host_module = Name::new(HOST_MODULE).map_err(HostError::Name)?;
         let host = Self {
             slots: slots.collect(),
             attempts: Attempts::default(),
             states: States::default(),
             reporter: Reporter::new(host_module, options.stamps.clone(), options.reports.clone()),
+            over,
+            overs: Some(overs),
             timer: None,
             abandoned: 0,
             stopping: false,
@@ -196,6 +213,13 @@ impl Actor for ModuleHost {
             Some((ObjectsChanged, shared))
         });
         context.add_message_stream(wakes);
+        if let Some(overs) = self.overs.take() {
+            context.add_message_stream(stream::unfold(overs, |mut overs| async {
+                let mut over = Vec::new();
+                let count = overs.recv_many(&mut over, OVERS_MAX).await;
+                (count > 0).then(|| (AttemptsOver(over), overs))
+            }));
+        }
         self.step(context);
     }
 }
@@ -206,11 +230,14 @@ impl Handler<ObjectsChanged> for ModuleHost {
     fn handle(&mut self, _: ObjectsChanged, context: &mut Self::Context) {
         let now = self.now();
         let changed = self.shared.objects().take_changed();
-        let looks = self
-            .slots
-            .values_mut()
-            .filter(|slot| slot.looks.iter().any(|(kind, _)| changed.contains(kind)));
-        looks.for_each(|slot| slot.polls.hint(now));
+        for slot in self.slots.values_mut() {
+            let kinds: BTreeSet<&Name> = slot.looks.iter().map(|(kind, _)| kind).collect();
+            let looked = kinds.into_iter().filter_map(|kind| changed.get(kind)).flatten();
+            let uids: Vec<Uid> = looked.copied().collect();
+            if !uids.is_empty() {
+                slot.hint(uids, now);
+            }
+        }
         self.step(context);
     }
 }

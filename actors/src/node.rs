@@ -219,27 +219,34 @@ async fn start_host(
     Ok((host, ends, reported))
 }
 
-/// Takes what modules report into the state.
+/// Takes what modules report into the state: what has come meanwhile at once, in its order.
 async fn take_reports(
     mut reports: mpsc::Receiver<Report>,
     state: StateHandle,
     reconciler: ReconcilerHandle,
 ) {
-    while let Some(report) = reports.recv().await {
-        match report {
-            Report::Seen(seen) => state.see(seen.uid, seen.stamp, seen.values).await,
-            Report::Progress { attempt, text } => {
-                let kind = EventKind::AttemptProgressed;
-                let uid = reconciler.object_of(attempt.clone()).await;
-                let attempt = Some(attempt);
-                state.record(Happening { kind, uid, revision: None, attempt, text }).await;
+    let mut batch = Vec::new();
+    while reports.recv_many(&mut batch, REPORTS_MAX).await > 0 {
+        let mut seen = Vec::new();
+        for report in batch.drain(..) {
+            match report {
+                Report::Seen(sighted) => seen.push((sighted.uid, sighted.stamp, sighted.values)),
+                Report::Progress { attempt, text } => {
+                    let kind = EventKind::AttemptProgressed;
+                    let uid = reconciler.object_of(attempt.clone()).await;
+                    let attempt = Some(attempt);
+                    state.record(Happening { kind, uid, revision: None, attempt, text }).await;
+                }
+                Report::Event { uid, text } => {
+                    let (kind, uid) = (EventKind::Module, Some(uid));
+                    let happening = Happening { kind, uid, revision: None, attempt: None, text };
+                    tracing::info!("{}", happening.text);
+                    state.record(happening).await;
+                }
             }
-            Report::Event { uid, text } => {
-                let (kind, uid) = (EventKind::Module, Some(uid));
-                let happening = Happening { kind, uid, revision: None, attempt: None, text };
-                tracing::info!("{}", happening.text);
-                state.record(happening).await;
-            }
+        }
+        if !seen.is_empty() {
+            state.see_all(seen).await;
         }
     }
 }

@@ -28,7 +28,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    messages::{Decided, Due, Happened, Lead, Look, Observe, ReconcilerSnapshot, Release},
+    messages::{
+        Decided, Due, Happened, Lead, Look, ObjectsOf, Observe, ReconcilerSnapshot, Release,
+    },
     subject::Known,
 };
 use crate::{
@@ -40,8 +42,8 @@ use crate::{
 
 /// Messages that wait for the reconciler; its only sender waits for each answer.
 pub const RECONCILER_MAILBOX_MAX: usize = 64;
-/// Answers about attempts that wait to be taken; at the bound those who answer wait.
-pub const ANSWERS_MAX: usize = 4_096;
+/// Batches of answers about attempts that wait to be taken; at the bound those who answer wait.
+pub const ANSWERS_MAX: usize = 256;
 
 /// What a reconciler is made of.
 pub struct ReconcilerOptions {
@@ -94,7 +96,7 @@ impl ReconcilerHandle {
 
     /// The object of an attempt that is in flight.
     pub async fn object_of(&self, attempt: AttemptId) -> Option<Uid> {
-        self.address.send(messages::ObjectOf(attempt)).await.ok().flatten()
+        self.address.send(ObjectsOf(vec![attempt])).await.ok()?.pop().flatten()
     }
 
     /// The reconciler as it is; `None` once the node stops.
@@ -184,9 +186,9 @@ impl Handler<Look> for Reconciler {
     fn handle(&mut self, look: Look, _: &mut Self::Context) -> Self::Result {
         let now = self.clock.wall();
         let mut effects = Vec::new();
-        for (uid, known) in &look.objects {
+        for (uid, known) in &look.sight.objects {
             effects.extend(match known {
-                Some(known) => self.look(known, &look.catalog, now),
+                Some(known) => self.look(known, &look.sight.catalog, now),
                 None => self.forget(*uid),
             });
         }
@@ -198,8 +200,13 @@ impl Handler<Happened> for Reconciler {
     type Result = MessageResult<Happened>;
 
     fn handle(&mut self, happened: Happened, _: &mut Self::Context) -> Self::Result {
-        let Happened { attempt, what, known, catalog } = happened;
-        let effects = self.attempted(&attempt, what, &known, &catalog);
+        let Happened { answers, sight } = happened;
+        let mut effects = Vec::new();
+        for (attempt, uid, what) in answers {
+            if let Some(known) = sight.known(uid) {
+                effects.extend(self.attempted(&attempt, what, known, &sight.catalog));
+            }
+        }
         MessageResult(self.decided(effects))
     }
 }
@@ -215,12 +222,15 @@ impl Handler<Due> for Reconciler {
     }
 }
 
-impl Handler<messages::ObjectOf> for Reconciler {
-    type Result = Option<Uid>;
+impl Handler<ObjectsOf> for Reconciler {
+    type Result = Vec<Option<Uid>>;
 
-    fn handle(&mut self, of: messages::ObjectOf, _: &mut Self::Context) -> Self::Result {
-        let led = || self.led.as_ref().and_then(|led| led.decider.object_of(&of.0));
-        self.own.object_of(&of.0).or_else(led)
+    fn handle(&mut self, ObjectsOf(attempts): ObjectsOf, _: &mut Self::Context) -> Self::Result {
+        let of = |attempt| {
+            let led = || self.led.as_ref().and_then(|led| led.decider.object_of(attempt));
+            self.own.object_of(attempt).or_else(led)
+        };
+        attempts.iter().map(of).collect()
     }
 }
 

@@ -36,9 +36,19 @@ pub struct State {
     boot: u64,
     clock: Clock,
     arrivals: watch::Sender<u64>,
-    by_object: Vec<Dirty<Uid>>,
+    by_object: Vec<Watcher>,
     by_path: Vec<Dirty<(Uid, Path)>>,
 }
+
+/// Who is told of changed objects.
+struct Watcher {
+    dirty: Dirty<Uid>,
+    /// Whether it is told of what this node's own deciders say, too.
+    takes_own_words: bool,
+}
+
+/// What one look at one object saw: the object, when the look began, and the values.
+pub type Seen = (Uid, Stamp, Vec<(Path, Option<Value>)>);
 
 /// The actor round [`State`].
 struct StateActor(State);
@@ -109,9 +119,26 @@ impl StateHandle {
         self.tell(move |state| state.see(uid, &stamp, values)).await;
     }
 
-    /// This node says something about an object now.
-    pub async fn say(&self, uid: Uid, values: Vec<(Path, Option<Value>)>) {
-        self.see(uid, self.stamps.next(), values).await;
+    /// The same of many looks, in their order.
+    pub async fn see_all(&self, seen: Vec<Seen>) {
+        self.tell(move |state| {
+            for (uid, stamp, values) in seen {
+                state.see(uid, &stamp, values);
+            }
+        })
+        .await;
+    }
+
+    /// The deciders of this node say something about objects, and something happened besides. The
+    /// reconciler, whose words these are, is not woken by them.
+    pub async fn say_all(
+        &self,
+        words: Vec<(Uid, Vec<(Path, Option<Value>)>)>,
+        happened: Vec<Happening>,
+    ) {
+        let words: Vec<Seen> =
+            words.into_iter().map(|(uid, values)| (uid, self.stamps.next(), values)).collect();
+        self.tell(move |state| state.say(words, happened)).await;
     }
 
     /// Others saw something.
@@ -150,7 +177,7 @@ impl StateHandle {
 
     /// Something happened here.
     pub async fn record(&self, happening: Happening) {
-        self.tell(move |state| state.record(happening)).await;
+        self.tell(move |state| state.record(vec![happening])).await;
     }
 
     /// Events of other nodes.
@@ -185,9 +212,18 @@ impl StateHandle {
     /// A set in which every object is marked whose Cfg or Dsc changes from now on. Dropping it ends
     /// that.
     pub async fn watch_objects(&self) -> Dirty<Uid> {
+        self.watch(true).await
+    }
+
+    /// The same without what this node's own deciders say.
+    pub(crate) async fn watch_for_deciders(&self) -> Dirty<Uid> {
+        self.watch(false).await
+    }
+
+    async fn watch(&self, takes_own_words: bool) -> Dirty<Uid> {
         let dirty = Dirty::new();
-        let watching = dirty.clone();
-        self.tell(move |state| state.by_object.push(watching)).await;
+        let watcher = Watcher { dirty: dirty.clone(), takes_own_words };
+        self.tell(move |state| state.by_object.push(watcher)).await;
         dirty
     }
 
@@ -213,19 +249,31 @@ impl State {
 
     fn see(&mut self, uid: Uid, stamp: &Stamp, values: Vec<(Path, Option<Value>)>) {
         let touched = self.fleet.see(uid, stamp, values, self.clock.wall());
-        self.touched(touched);
+        self.touched(touched, false);
+    }
+
+    fn say(&mut self, words: Vec<Seen>, happened: Vec<Happening>) {
+        let now = self.clock.wall();
+        let mut touched = Touched::default();
+        for (uid, stamp, values) in words {
+            touched.paths.extend(self.fleet.see(uid, &stamp, values, now).paths);
+        }
+        self.touched(touched, true);
+        self.record(happened);
     }
 
     fn merge(&mut self, changes: Vec<(Uid, Vec<Sighting>)>) {
+        let now = self.clock.wall();
+        let mut touched = Touched::default();
         for (uid, sightings) in changes {
-            let touched = self.fleet.merge(uid, sightings, self.clock.wall());
-            self.touched(touched);
+            touched.paths.extend(self.fleet.merge(uid, sightings, now).paths);
         }
+        self.touched(touched, false);
     }
 
     fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link) {
         let touched = self.fleet.set_link(uid, epoch, link, self.clock.wall());
-        self.touched(touched);
+        self.touched(touched, false);
     }
 
     fn set_objects(&mut self, objects: Vec<Arc<Object>>) {
@@ -233,26 +281,31 @@ impl State {
         for object in objects {
             self.fleet.set_object(object);
         }
-        self.mark(uids);
+        self.mark(uids, false);
     }
 
     fn remove_objects(&mut self, uids: Vec<Uid>) {
         for uid in &uids {
             self.fleet.remove_object(*uid);
         }
-        self.mark(uids);
+        self.mark(uids, false);
     }
 
     fn set_catalog(&mut self, catalog: Arc<Catalog>) {
         self.fleet.set_catalog(catalog);
         let all: Vec<Uid> = self.fleet.objects().map(|object| object.uid).collect();
-        self.mark(all);
+        self.mark(all, false);
     }
 
-    fn record(&mut self, happening: Happening) {
+    fn record(&mut self, happened: Vec<Happening>) {
+        let events = happened.into_iter().map(|happening| self.event(happening)).collect();
+        self.keep(events);
+    }
+
+    fn event(&mut self, happening: Happening) -> Event {
         self.event_count += 1;
         let object = happening.uid.and_then(|uid| self.fleet.object(uid));
-        let event = Event {
+        Event {
             id: EventId {
                 node: self.fleet.me().clone(),
                 boot: self.boot,
@@ -265,18 +318,20 @@ impl State {
             revision: happening.revision,
             attempt: happening.attempt,
             text: happening.text,
-        };
-        self.keep(vec![event]);
+        }
     }
 
     fn keep(&mut self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
         for event in events {
             self.events.push(event);
         }
         self.arrivals.send_replace(self.events.last());
     }
 
-    fn touched(&mut self, touched: Touched) {
+    fn touched(&mut self, touched: Touched, are_own_words: bool) {
         if touched.paths.is_empty() {
             return;
         }
@@ -285,13 +340,14 @@ impl State {
         for dirty in &self.by_path {
             dirty.mark(touched.paths.iter().cloned());
         }
-        self.mark(uids);
+        self.mark(uids, are_own_words);
     }
 
-    fn mark(&mut self, uids: impl IntoIterator<Item = Uid> + Clone) {
-        self.by_object.retain(Dirty::is_shared);
-        for dirty in &self.by_object {
-            dirty.mark(uids.clone());
+    fn mark(&mut self, uids: impl IntoIterator<Item = Uid> + Clone, are_own_words: bool) {
+        self.by_object.retain(|watcher| watcher.dirty.is_shared());
+        let told = self.by_object.iter().filter(|w| w.takes_own_words || !are_own_words);
+        for watcher in told {
+            watcher.dirty.mark(uids.clone());
         }
     }
 }

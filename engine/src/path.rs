@@ -64,6 +64,12 @@ impl Path {
         Ok(Self(text.as_ref().into()))
     }
 
+    /// A path that stands in this program and is one.
+    pub(crate) fn constant(text: &str) -> Self {
+        debug_assert!(check(text, is_plain).is_ok(), "{text} is no path");
+        Self(text.into())
+    }
+
     /// Takes a path as people type it, with or without the leading `/`.
     pub fn from_typed(text: &str) -> Result<Self, InvalidPath> {
         if text.starts_with('/') { Self::new(text) } else { Self::new(format!("/{text}")) }

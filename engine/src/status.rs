@@ -1,7 +1,7 @@
 //! The status of an object: what its decider says about it, written as Dsc below `/engine/<lane>`,
 //! so that it travels like everything else that is seen.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,11 @@ impl PhaseName {
         PHASES.iter().find(|(phase, _)| *phase == self).map_or("", |(_, text)| text)
     }
 
+    /// All phases.
+    pub fn all() -> impl Iterator<Item = Self> {
+        PHASES.iter().map(|(phase, _)| *phase)
+    }
+
     fn from_str(text: &str) -> Option<Self> {
         PHASES.iter().find(|(_, name)| *name == text).map(|(phase, _)| *phase)
     }
@@ -85,6 +90,39 @@ pub struct Status {
     pub next_retry: Option<Millis>,
 }
 
+/// The fields of a status, in the order of their paths.
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    Phase,
+    Revision,
+    Step,
+    Reason,
+    WaitsFor,
+    Since,
+    Attempts,
+    LastError,
+    NextRetry,
+}
+
+const FIELDS: [&str; 9] = [
+    "phase",
+    "revision",
+    "step",
+    "reason",
+    "waitsFor",
+    "since",
+    "attempts",
+    "lastError",
+    "nextRetry",
+];
+
+/// The paths of all fields by lane: they are written and read for every object, all the time.
+static PATHS: LazyLock<[[Path; 9]; 2]> = LazyLock::new(|| {
+    [Lane::Itself, Lane::Quorum].map(|lane| {
+        FIELDS.map(|field| Path::constant(&format!("/engine/{}/{field}", lane.as_str())))
+    })
+});
+
 impl Lane {
     /// The lane's name below `/engine`.
     pub fn as_str(self) -> &'static str {
@@ -95,8 +133,12 @@ impl Lane {
     }
 
     /// The path of a field of this lane's status.
-    fn path(self, field: &str) -> Option<Path> {
-        Path::new(format!("/engine/{}/{field}", self.as_str())).ok()
+    fn path(self, field: Field) -> &'static Path {
+        let of = match self {
+            Self::Itself => &PATHS[0],
+            Self::Quorum => &PATHS[1],
+        };
+        &of[field as usize]
     }
 }
 
@@ -106,35 +148,47 @@ impl Status {
         let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
         let text = |text: &Option<String>| text.clone().map(Value::from);
         let fields = [
-            ("phase", Some(self.phase.as_str().into())),
-            ("revision", Some(number(self.revision.get()))),
-            ("step", text(&self.step)),
-            ("reason", text(&self.reason)),
-            ("waitsFor", text(&self.waits_for)),
-            ("since", Some(number(self.since.get()))),
-            ("attempts", Some(number(self.attempts.into()))),
-            ("lastError", text(&self.last_error)),
-            ("nextRetry", self.next_retry.map(|at| number(at.get()))),
+            (Field::Phase, Some(self.phase.as_str().into())),
+            (Field::Revision, Some(number(self.revision.get()))),
+            (Field::Step, text(&self.step)),
+            (Field::Reason, text(&self.reason)),
+            (Field::WaitsFor, text(&self.waits_for)),
+            (Field::Since, Some(number(self.since.get()))),
+            (Field::Attempts, Some(number(self.attempts.into()))),
+            (Field::LastError, text(&self.last_error)),
+            (Field::NextRetry, self.next_retry.map(|at| number(at.get()))),
         ];
-        fields.into_iter().filter_map(|(f, value)| Some((lane.path(f)?, value))).collect()
+        fields.into_iter().map(|(field, value)| (lane.path(field).clone(), value)).collect()
     }
 
     /// What a lane has said about an object, if anything.
     pub fn of_lane(dsc: &Dsc, lane: Lane) -> Option<Self> {
-        let value = |field: &str| dsc.value(lane.path(field)?.as_str());
-        let number = |field: &str| u64::try_from(value(field)?.as_int()?).ok();
-        let text = |field: &str| Some(value(field)?.as_str()?.to_owned());
+        let value = |field: Field| dsc.value(lane.path(field).as_str());
+        let number = |field: Field| u64::try_from(value(field)?.as_int()?).ok();
+        let text = |field: Field| Some(value(field)?.as_str()?.to_owned());
         Some(Self {
-            phase: PhaseName::from_str(value("phase")?.as_str()?)?,
-            revision: Revision::new(number("revision")?),
-            step: text("step"),
-            reason: text("reason"),
-            waits_for: text("waitsFor"),
-            since: Millis::new(number("since").unwrap_or_default()),
-            attempts: number("attempts").and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
-            last_error: text("lastError"),
-            next_retry: number("nextRetry").map(Millis::new),
+            phase: PhaseName::from_str(value(Field::Phase)?.as_str()?)?,
+            revision: Revision::new(number(Field::Revision)?),
+            step: text(Field::Step),
+            reason: text(Field::Reason),
+            waits_for: text(Field::WaitsFor),
+            since: Millis::new(number(Field::Since).unwrap_or_default()),
+            attempts: number(Field::Attempts)
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or_default(),
+            last_error: text(Field::LastError),
+            next_retry: number(Field::NextRetry).map(Millis::new),
         })
+    }
+
+    /// The phase of [`of`](Self::of), found without reading the rest.
+    pub fn phase_of(dsc: &Dsc) -> Option<PhaseName> {
+        let phase = |lane: Lane| dsc.value(lane.path(Field::Phase).as_str());
+        match (phase(Lane::Itself), phase(Lane::Quorum), dsc.get(LINK_PATH)) {
+            (None, None, _) => None,
+            (None, Some(one), None) | (Some(one), None, None) => PhaseName::from_str(one.as_str()?),
+            _ => Self::of(dsc).map(|status| status.phase),
+        }
     }
 
     /// What is known of where an object stands: what its deciders said, unless it is a node whose
@@ -265,6 +319,7 @@ mod tests {
             let dsc = written(&[(Lane::Itself, &status)]);
             assert_eq!(Status::of_lane(&dsc, Lane::Itself), Some(status.clone()));
             assert_eq!(Status::of(&dsc), Some(status));
+            assert_eq!(Status::phase_of(&dsc), Some(phase));
             assert_eq!(Status::of_lane(&dsc, Lane::Quorum), None);
         }
     }

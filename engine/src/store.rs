@@ -243,18 +243,20 @@ impl Store {
             return Err(Refusal::StaleTerm { intent: intended, entry: term });
         }
         let mut refused_intents = Vec::new();
+        let mut open: BTreeMap<Uid, AttemptId> =
+            self.intents.values().map(|open| (open.uid, open.attempt.clone())).collect();
         for intent in intents {
-            let same = |open: &&Intent| open.uid == intent.uid || open.attempt == intent.attempt;
-            let open = self.intents.values().find(same);
-            let why = match (self.objects.get(&intent.uid), open) {
+            let same = self.intents.get(&intent.attempt).map(|open| &open.attempt);
+            let why = match (self.objects.get(&intent.uid), open.get(&intent.uid).or(same)) {
                 (None, _) => Some("the object is gone".to_owned()),
                 (Some(object), _) if object.frozen.is_some() => Some("it is frozen".to_owned()),
-                (_, Some(open)) => Some(format!("attempt {} is open", open.attempt)),
+                (_, Some(open)) => Some(format!("attempt {open} is open")),
                 _ => None,
             };
             match why {
                 Some(why) => refused_intents.push((intent.attempt.clone(), why)),
                 None => {
+                    open.insert(intent.uid, intent.attempt.clone());
                     self.intents.insert(intent.attempt.clone(), intent.clone());
                 }
             }

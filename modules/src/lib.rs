@@ -11,6 +11,7 @@ mod plans;
 pub mod exec;
 pub mod file;
 pub mod host;
+pub mod ladder;
 pub mod service;
 pub mod sim;
 
@@ -28,6 +29,11 @@ pub fn builtin() -> Vec<Factory> {
         file::Files::factory(),
         sim::Sim::factory(),
     ]
+}
+
+/// Modules that run only where the configuration has a table for them.
+pub fn on_request() -> Vec<Factory> {
+    vec![ladder::Ladder::factory()]
 }
 
 #[cfg(test)]
@@ -51,7 +57,8 @@ mod tests {
 
     #[test]
     fn all_manifests_compile_together() {
-        let factories = builtin();
+        let mut factories = builtin();
+        factories.extend(on_request());
         let mut manifests: Vec<Manifest> = vec![base()];
         manifests.extend(factories.iter().map(|factory| factory.manifest().clone()));
         if let Err(problems) = Catalog::build(&manifests) {

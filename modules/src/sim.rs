@@ -27,7 +27,8 @@
 //! # Configuration, `[modules.sim]`
 //!
 //! `world`: the folder that holds the machines, one file each; by default the module's own. Agents
-//! that share it see the same machines, as they would see the same hardware. `seed`: draws
+//! that share it see the same machines, as they would see the same hardware. `record`: a file to which
+//! each attempt that begins is added, a line with its id, mutation and machine. `seed`: draws
 //! latencies and faults; the n-th try of a mutation on a machine is always the same for a seed.
 //! `every`, and by name `mutations`, give for an attempt: `latency_min_ms` and `latency_max_ms` (at
 //! most 600,000; default 10 and 50), `fail`, `hang` and `lie`: the shares, from 0 to 1, of attempts
@@ -38,7 +39,7 @@
 mod config;
 mod machine;
 
-use std::{sync::Arc, time::Duration};
+use std::{fs::File, io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 use kraken_actors::module::{
@@ -59,8 +60,10 @@ use self::{
 /// The longest latency that may be configured, in milliseconds.
 pub const LATENCY_MS_MAX: u64 = 600_000;
 
-/// How often all machines are looked at.
-const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// How often all machines are looked at. What happens to one through this module is seen at once.
+const POLL_INTERVAL: Duration = Duration::from_secs(15);
+/// An attempt that takes so long says so.
+const LONG: Duration = Duration::from_secs(1);
 /// Longest attempt: the longest latency and time to spare.
 const TIMEOUT: Duration = Duration::from_millis(LATENCY_MS_MAX + 30_000);
 
@@ -75,6 +78,7 @@ pub struct Sim {
 struct Simulation {
     config: Config,
     world: World,
+    record: Option<File>,
     reporter: Reporter,
 }
 
@@ -110,7 +114,11 @@ impl Module for Sim {
         let folder = config.world.clone().unwrap_or(kit.data);
         let world =
             World::open(folder).map_err(|error| ConfigureError::Start(error.to_string()))?;
-        Ok(Self { simulation: Arc::new(Simulation { config, world, reporter: kit.reporter }) })
+        let open = |path: &PathBuf| File::options().create(true).append(true).open(path);
+        let record = config.record.as_ref().map(open).transpose();
+        let record = record.map_err(|error| ConfigureError::Start(format!("record: {error}")))?;
+        let reporter = kit.reporter;
+        Ok(Self { simulation: Arc::new(Simulation { config, world, record, reporter }) })
     }
 }
 
@@ -160,15 +168,20 @@ impl Simulation {
         let name = &ask.object.key.name;
         let count = self.world.count(name).map_err(MutateError::transient)?;
         let (latency, fate) = self.config.draw(name.as_str(), ask.mutation.as_str(), count);
-        let text = format!("simulated, takes {} ms", latency.as_millis());
-        ask.reporter.progress(&ask.attempt, text).await;
+        self.record(ask);
+        if latency >= LONG {
+            let text = format!("simulated, takes {} ms", latency.as_millis());
+            ask.reporter.progress(&ask.attempt, text).await;
+        }
         if change == Change::Cycle && fate == Fate::Succeeds {
             self.world
                 .change(name, |machine| machine.phys = Phys::Cycling)
                 .map_err(MutateError::transient)?;
             self.report(&ask.object).await;
         }
-        tokio::time::sleep(latency).await;
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
         match fate {
             Fate::Hangs => std::future::pending().await,
             Fate::Fails => {
@@ -179,8 +192,18 @@ impl Simulation {
             Fate::Lies => Ok(()),
             Fate::Succeeds => {
                 let changed = self.world.change(name, |machine| change.apply(machine));
-                changed.map_err(MutateError::transient)
+                changed.map(drop).map_err(MutateError::transient)
             }
+        }
+    }
+
+    /// Writes down that an attempt begins, where that is asked for.
+    fn record(&self, ask: &Mutate) {
+        let Some(record) = &self.record else { return };
+        let line = format!("{} {} {}\n", ask.attempt, ask.mutation, ask.object.key.name);
+        // By one call, so that lines of several processes do not mix.
+        if let Err(error) = (&*record).write_all(line.as_bytes()) {
+            tracing::error!(%error, "an attempt cannot be recorded");
         }
     }
 

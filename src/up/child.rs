@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     os::unix::process::ExitStatusExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -70,7 +70,7 @@ impl Keeping {
     /// Keeps a node running until all are asked to end. Returns when it has ended.
     pub(super) async fn keep(self, place: usize, node: Node) {
         while !self.end.is_cancelled() {
-            let how = match self.start(&node) {
+            let how = match start(&self.program, &node) {
                 Ok(child) => self.live(place, &node, child).await,
                 Err(failure) => failure.words(),
             };
@@ -84,34 +84,6 @@ impl Keeping {
                 () = self.end.cancelled() => {}
             }
         }
-    }
-
-    /// Starts the process of a node in a process group of its own, so that Ctrl-C reaches only us.
-    /// The pipe to its standard input is closed with us, however we end.
-    fn start(&self, node: &Node) -> Result<Child, Failure> {
-        let log = File::options().create(true).append(true).open(node.log());
-        let log = log.with_context(|| format!("cannot write {}", node.log().display()))?;
-        let errors = log.try_clone().context("cannot share the log")?;
-        let mut command = Command::new(&self.program);
-        command
-            .arg(node.role.verb())
-            .arg("--config")
-            .arg(node.config())
-            .arg("--exit-with-parent")
-            .stdin(Stdio::piped())
-            .stdout(log)
-            .stderr(errors)
-            .process_group(0);
-        for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"KRAKEN_") {
-                command.env_remove(name);
-            }
-        }
-        for name in NOT_INHERITED {
-            command.env_remove(name);
-        }
-        let started = command.spawn();
-        Ok(started.with_context(|| format!("cannot run {}", self.program.display()))?)
     }
 
     /// Waits until a process has ended; tells how it died where it was not asked to end.
@@ -146,6 +118,34 @@ impl Keeping {
         // Nobody listens any more only when all is about to end.
         drop(self.happened.send(happened).await);
     }
+}
+
+/// Starts the process of a node in a process group of its own, so that Ctrl-C reaches only us.
+/// The pipe to its standard input is closed with us, however we end.
+pub(crate) fn start(program: &Path, node: &Node) -> Result<Child, Failure> {
+    let log = File::options().create(true).append(true).open(node.log());
+    let log = log.with_context(|| format!("cannot write {}", node.log().display()))?;
+    let errors = log.try_clone().context("cannot share the log")?;
+    let mut command = Command::new(program);
+    command
+        .arg(node.role.verb())
+        .arg("--config")
+        .arg(node.config())
+        .arg("--exit-with-parent")
+        .stdin(Stdio::piped())
+        .stdout(log)
+        .stderr(errors)
+        .process_group(0);
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"KRAKEN_") {
+            command.env_remove(name);
+        }
+    }
+    for name in NOT_INHERITED {
+        command.env_remove(name);
+    }
+    let started = command.spawn();
+    Ok(started.with_context(|| format!("cannot run {}", program.display()))?)
 }
 
 /// Signals a child that was not waited for yet, so that its pid is still its own.

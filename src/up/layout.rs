@@ -31,16 +31,16 @@ const DATA_FOLDER: &str = "data";
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// How many leaves; absent: as before, else [`LEAVES`].
-    pub(super) leaves: Option<usize>,
+    pub(crate) leaves: Option<usize>,
     /// Where the first member serves HTTP; absent: as before, else the usual port.
-    pub(super) http: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
 }
 
 /// The members' addresses and the number of leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     leaves: usize,
     members: Vec<MemberAddresses>,
 }
@@ -54,7 +54,7 @@ struct MemberAddresses {
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     /// Votes and serves clients.
     Member,
     /// Runs modules.
@@ -81,25 +81,25 @@ impl Role {
 
 /// One process to run.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Its name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// What it is.
-    pub(super) role: Role,
+    pub(crate) role: Role,
     /// Its folder.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// Where it serves clients; members only.
-    pub(super) http: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
 }
 
 impl Node {
     /// Its configuration file.
-    pub(super) fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.join(CONFIG_FILE)
     }
 
     /// What it writes.
-    pub(super) fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.folder.join(LOG_FILE)
     }
 
@@ -116,7 +116,7 @@ impl Node {
 
 impl Layout {
     /// The layout that the folder keeps, changed to what is asked for, or a new one.
-    pub(super) fn resolve(folder: &Path, wanted: &Wanted) -> Result<Self, Failure> {
+    pub(crate) fn resolve(folder: &Path, wanted: &Wanted) -> Result<Self, Failure> {
         let layout = match Self::read(folder)? {
             Some(kept) => kept.changed(wanted)?,
             None => Self::new(wanted)?,
@@ -178,7 +178,7 @@ impl Layout {
     }
 
     /// Every process to run, members first, below `folder`.
-    pub(super) fn nodes(&self, folder: &Path) -> Vec<Node> {
+    pub(crate) fn nodes(&self, folder: &Path) -> Vec<Node> {
         let node = |name: String, role, http| {
             let folder = folder.join(&name);
             Node { name, role, folder, http }
@@ -191,12 +191,12 @@ impl Layout {
     }
 
     /// The URL of each member.
-    pub(super) fn servers(&self) -> Vec<String> {
+    pub(crate) fn servers(&self) -> Vec<String> {
         self.members.iter().map(|member| format!("http://{}", member.http)).collect()
     }
 
     /// Writes the configuration file of each node.
-    pub(super) fn write_configs(&self, nodes: &[Node]) -> Result<(), Failure> {
+    pub(crate) fn write_configs(&self, nodes: &[Node]) -> Result<(), Failure> {
         for (index, node) in nodes.iter().enumerate() {
             let mut config = match self.members.get(index) {
                 Some(member) => member.config(self.members.first().filter(|_| index > 0)),

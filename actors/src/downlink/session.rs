@@ -109,7 +109,18 @@ impl Driver {
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {
+        let (mut merges, mut others) = (Vec::new(), Vec::new());
         for effect in effects {
+            match effect {
+                Effect::Merge(uid, sightings) => merges.push((uid, sightings)),
+                other => others.push(other),
+            }
+        }
+        // Before what acknowledges them.
+        if !merges.is_empty() {
+            self.options.state.merge(merges).await;
+        }
+        for effect in others {
             match effect {
                 Effect::Send(frame) => {
                     writer.send(&frame).map_err(|error| error.to_string())?;

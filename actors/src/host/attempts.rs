@@ -11,18 +11,19 @@ use kraken_engine::{
 use tokio_util::sync::CancellationToken;
 
 use super::messages::AttemptEnded;
-use crate::module::MODULE_MAILBOX_MAX;
 
-/// Attempts that one module may have in hand; at the bound the sender is answered BUSY. No more
-/// than fit its mailbox, so that a request never waits outside of it.
-pub const ATTEMPTS_RUNNING_MAX: usize = MODULE_MAILBOX_MAX;
+/// Attempts that one module may have in hand; at the bound the sender is answered BUSY. Most wait
+/// for their machines and cost little more than their place here.
+pub const ATTEMPTS_RUNNING_MAX: usize = 16_384;
 /// Ended attempts that are remembered; older ones would be started again if they were asked for.
-pub const ATTEMPTS_KEPT_MAX: usize = 4_096;
+pub const ATTEMPTS_KEPT_MAX: usize = 65_536;
 
 /// The attempts of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     running: BTreeMap<AttemptId, RunningAttempt>,
+    /// How many run, by module.
+    counts: BTreeMap<Name, usize>,
     ended: BTreeMap<AttemptId, AttemptEnded>,
     /// Of the ended, oldest first.
     order: VecDeque<AttemptId>,
@@ -67,13 +68,19 @@ impl Attempts {
 
     /// An attempt begins.
     pub(crate) fn begin(&mut self, attempt: AttemptId, running: RunningAttempt) {
-        self.running.insert(attempt, running);
+        let module = running.mutation.module.clone();
+        if self.running.insert(attempt, running).is_none() {
+            *self.counts.entry(module).or_default() += 1;
+        }
     }
 
     /// An attempt has ended.
     pub(crate) fn end(&mut self, ended: AttemptEnded) {
         let attempt = ended.attempt.clone();
-        self.running.remove(&attempt);
+        let ran = self.running.remove(&attempt);
+        if let Some(count) = ran.and_then(|ran| self.counts.get_mut(&ran.mutation.module)) {
+            *count = count.saturating_sub(1);
+        }
         if self.ended.insert(attempt.clone(), ended).is_none() {
             self.order.push_back(attempt);
         }
@@ -92,7 +99,7 @@ impl Attempts {
 
     /// How many attempts a module has in hand.
     pub(crate) fn running_of(&self, module: &Name) -> usize {
-        self.running.values().filter(|running| running.mutation.module == *module).count()
+        self.counts.get(module).copied().unwrap_or_default()
     }
 
     /// The attempts that run.

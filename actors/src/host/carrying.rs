@@ -1,16 +1,14 @@
 //! The part of the module host that takes attempts, has modules carry them out, and tells their
 //! ends.
 
-use std::future::Future;
-
-use actix::Context;
-use kraken_engine::id::AttemptId;
+use actix::{Context, Handler, Message, MessageResult};
+use kraken_engine::id::{Name, Uid};
 
 use super::{
     ModuleHost,
     attempt::{Conduct, carry_out, deadline_in},
     attempts::{Admitted, RunningAttempt},
-    messages::{Admission, AttemptEnded, AttemptError, Fault, Start},
+    messages::{Admission, AttemptEnded, Start, Starts},
     supervision::{Asked, ModuleState},
 };
 use crate::module::Mutate;
@@ -40,7 +38,7 @@ impl ModuleHost {
             return Admission::NoModule;
         };
         match slot.supervision.state() {
-            ModuleState::Run => self.begin(start, context),
+            ModuleState::Run => self.begin(start),
             ModuleState::Init => Admission::Busy,
             ModuleState::Error => Admission::NoModule,
             ModuleState::Stop => {
@@ -51,15 +49,16 @@ impl ModuleHost {
         }
     }
 
-    fn begin(&mut self, start: Start, context: &mut Context<Self>) -> Admission {
+    fn begin(&mut self, start: Start) -> Admission {
         let now = self.now();
         let module = start.mutation.module.clone();
         let Some(slot) = self.slots.get(&module) else { return Admission::NoModule };
         let Some(running) = &slot.running else { return Admission::Busy };
         let cancel = slot.ends.ending.child_token();
+        let object = start.object.uid;
         let in_hand = RunningAttempt {
             mutation: start.mutation.clone(),
-            object: start.object.uid,
+            object,
             since: now,
             cancellable: start.cancellable,
             cancel: cancel.clone(),
@@ -76,44 +75,58 @@ impl ModuleHost {
         let work = carry_out(running.mutate.clone(), mutate, slot.ends.clone());
         let generation = slot.supervision.generation();
         self.attempts.begin(start.attempt.clone(), in_hand);
-        let told = self.tell_end(start.attempt, work);
-        self.then_do(context, told, move |host, context, (ended, conduct)| {
-            host.attempts.end(ended);
-            host.judge(&module, generation, (Asked::Attempt, conduct), context);
-            let now = host.now();
-            if let Some(slot) = host.slots.get_mut(&module) {
-                slot.polls.hint(now);
+        let (ends, over) = (self.options.ends.clone(), self.over.clone());
+        // A task of its own, so that the end is told even if the host is restarted meanwhile; and
+        // none of the actor's, which looks at all of its own whenever one of them moves.
+        actix_rt::spawn(async move {
+            let (outcome, conduct) = work.await;
+            let ended = AttemptEnded { attempt: start.attempt, outcome };
+            if ends.send(ended.clone()).await.is_err() {
+                tracing::debug!(attempt = %ended.attempt, "ended after the node has stopped");
+            }
+            let over = over.send(AttemptOver { ended, object, module, generation, conduct });
+            if over.await.is_err() {
+                tracing::debug!("an attempt ended after the host that began it");
             }
         });
         Admission::Accepted
     }
+}
 
-    /// Tells the end of an attempt on a task of its own, so that it is told even if the host is
-    /// restarted meanwhile.
-    fn tell_end<W>(
-        &self,
-        attempt: AttemptId,
-        work: W,
-    ) -> impl Future<Output = (AttemptEnded, Conduct)> + use<W>
-    where
-        W: Future<Output = (Result<(), AttemptError>, Conduct)> + 'static,
-    {
-        let ends = self.options.ends.clone();
-        let id = attempt.clone();
-        let task = actix_rt::spawn(async move {
-            let (outcome, conduct) = work.await;
-            let ended = AttemptEnded { attempt, outcome };
-            if ends.send(ended.clone()).await.is_err() {
-                tracing::debug!(attempt = %ended.attempt, "ended after the node has stopped");
+/// An attempt is over, as the host has to know.
+pub(super) struct AttemptOver {
+    ended: AttemptEnded,
+    object: Uid,
+    module: Name,
+    generation: u64,
+    conduct: Conduct,
+}
+
+/// Some attempts are over. From the tasks in which they were; they wait while many are told.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct AttemptsOver(pub(super) Vec<AttemptOver>);
+
+impl Handler<AttemptsOver> for ModuleHost {
+    type Result = ();
+
+    fn handle(&mut self, AttemptsOver(over): AttemptsOver, context: &mut Self::Context) {
+        let now = self.now();
+        for AttemptOver { ended, object, module, generation, conduct } in over {
+            self.attempts.end(ended);
+            self.judge(&module, generation, (Asked::Attempt, conduct), context);
+            if let Some(slot) = self.slots.get_mut(&module) {
+                slot.hint([object], now);
             }
-            (ended, conduct)
-        });
-        async move {
-            task.await.unwrap_or_else(|error| {
-                let (fault, text) = (Fault::ModuleLost, error.to_string());
-                let outcome = Err(AttemptError { fault, text, permanent: false });
-                (AttemptEnded { attempt: id, outcome }, Conduct::Lost)
-            })
         }
+        self.step(context);
+    }
+}
+
+impl Handler<Starts> for ModuleHost {
+    type Result = MessageResult<Starts>;
+
+    fn handle(&mut self, Starts(starts): Starts, context: &mut Self::Context) -> Self::Result {
+        MessageResult(starts.into_iter().map(|start| self.admit(start, context)).collect())
     }
 }

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     CONFIGURE_TIMEOUT, ModuleHost,
-    messages::{Admission, Cancel, Observe, SetConfig, SetRunning, Start, Stop},
+    messages::{Admission, Cancel, Observe, SetConfig, SetRunning, Start, Starts, Stop},
     objects::Objects,
     options::{HostError, HostOptions},
     snapshot::HostSnapshot,
@@ -69,6 +69,13 @@ impl HostHandle {
         self.ask(start, HOST_TIMEOUT).await.unwrap_or(Admission::Busy)
     }
 
+    /// The same for many, answered in their order.
+    pub async fn mutate_all(&self, starts: Vec<Start>) -> Vec<Admission> {
+        let count = starts.len();
+        let answer = self.ask(Starts(starts), HOST_TIMEOUT).await;
+        answer.unwrap_or_else(|| vec![Admission::Busy; count])
+    }
+
     /// Cancels an attempt; tells whether one runs that may be cancelled.
     pub async fn cancel(&self, attempt: AttemptId) -> bool {
         self.ask(Cancel(attempt), HOST_TIMEOUT).await.unwrap_or(false)
@@ -83,19 +90,29 @@ impl HostHandle {
 
     /// Tells how one object is now, as [`set_objects`](Self::set_objects).
     pub fn object_changed(&self, object: Arc<ObjectView>) {
-        self.shared.objects().put(object);
-        self.shared.changed.notify_one();
+        self.objects_changed([(object.uid, Some(object))]);
     }
 
-    /// Tells that an object is not here any more.
-    pub fn object_removed(&self, uid: Uid) {
-        self.shared.objects().remove(uid);
-        self.shared.changed.notify_one();
+    /// Tells how objects are now; `None`: it is not here any more.
+    pub fn objects_changed(
+        &self,
+        changes: impl IntoIterator<Item = (Uid, Option<Arc<ObjectView>>)>,
+    ) {
+        let mut objects = self.shared.objects();
+        for (uid, object) in changes {
+            match object {
+                Some(object) => objects.put(object),
+                None => objects.remove(uid),
+            }
+        }
+        if objects.has_changed() {
+            self.shared.changed.notify_one();
+        }
     }
 
-    /// Has all modules look soon.
-    pub fn look(&self) {
-        self.shared.objects().look();
+    /// Has an object looked at soon.
+    pub fn look(&self, uid: Uid) {
+        self.shared.objects().look(uid);
         self.shared.changed.notify_one();
     }
 

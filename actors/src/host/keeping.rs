@@ -121,9 +121,13 @@ impl ModuleHost {
         let now = self.now();
         let Some(slot) = self.slots.get_mut(name) else { return };
         let Some(running) = &slot.running else { return slot.polls.stopped() };
-        let objects = self.shared.objects().looked_at(&slot.looks);
+        let hinted = std::mem::take(&mut slot.hinted);
+        let objects = if slot.polls.begin(now) {
+            self.shared.objects().looked_at(&slot.looks)
+        } else {
+            self.shared.objects().looked_at_of(&slot.looks, &hinted)
+        };
         let looking = look(running.poll.clone(), Poll { objects }, slot.ends.lost.clone());
-        slot.polls.begin(now);
         let generation = slot.supervision.generation();
         let name = name.clone();
         self.then_do(context, looking, move |host, context, conduct| {
@@ -217,6 +221,7 @@ pub(super) fn end(
     within: Duration,
 ) -> impl Future<Output = Ended> + use<> {
     slot.polls.stopped();
+    slot.hinted.clear();
     slot.ends.ending.cancel();
     let running = slot.running.take();
     async move {

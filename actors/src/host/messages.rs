@@ -36,6 +36,12 @@ pub struct Start {
     pub cancellable: bool,
 }
 
+/// Carry out many mutations: answered in their order with whether each was taken. From the
+/// reconciler, which decides for many objects at once.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "Vec<Admission>")]
+pub(crate) struct Starts(pub(crate) Vec<Start>);
+
 /// Whether an attempt was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -14,11 +14,16 @@ use kraken_engine::{
 
 use crate::module::{Looker, ObjectView};
 
+/// Objects that have changed, by kind.
+pub(crate) type Changed = BTreeMap<Name, BTreeSet<Uid>>;
+
 /// All objects that the modules of this node look at.
 #[derive(Debug, Default)]
 pub(crate) struct Objects {
     by_uid: BTreeMap<Uid, Arc<ObjectView>>,
-    changed: BTreeSet<Name>,
+    /// The nodes among them.
+    nodes: BTreeMap<Name, Uid>,
+    changed: Changed,
 }
 
 impl Objects {
@@ -26,8 +31,10 @@ impl Objects {
     /// changed.
     pub(crate) fn set(&mut self, objects: Vec<Arc<ObjectView>>) {
         let fresh: BTreeMap<Uid, _> = objects.into_iter().map(|view| (view.uid, view)).collect();
-        let gone = self.by_uid.extract_if(.., |uid, _| !fresh.contains_key(uid));
-        self.changed.extend(gone.map(|(_, view)| view.key.kind.clone()));
+        let gone = self.by_uid.keys().filter(|uid| !fresh.contains_key(uid));
+        for uid in gone.copied().collect::<Vec<_>>() {
+            self.remove(uid);
+        }
         for view in fresh.into_values() {
             self.put(view);
         }
@@ -35,49 +42,71 @@ impl Objects {
 
     /// Takes one object as it is now.
     pub(crate) fn put(&mut self, view: Arc<ObjectView>) {
-        let held = self.by_uid.get(&view.uid);
-        if held.is_none_or(|held| held.cfg != view.cfg || held.labels != view.labels) {
-            self.changed.insert(view.key.kind.clone());
+        let held = self.by_uid.get(&view.uid).cloned();
+        if held.as_ref().is_none_or(|held| held.cfg != view.cfg || held.labels != view.labels) {
+            self.mark(&view);
+        }
+        if view.key.kind.as_str() == NODE_KIND && held.is_none_or(|held| held.key != view.key) {
+            self.nodes.insert(view.key.name.clone(), view.uid);
         }
         self.by_uid.insert(view.uid, view);
     }
 
     /// Forgets an object that is not here any more.
     pub(crate) fn remove(&mut self, uid: Uid) {
-        let gone = self.by_uid.remove(&uid);
-        self.changed.extend(gone.map(|view| view.key.kind.clone()));
+        let Some(gone) = self.by_uid.remove(&uid) else { return };
+        if self.nodes.get(&gone.key.name) == Some(&uid) {
+            self.nodes.remove(&gone.key.name);
+        }
+        self.mark(&gone);
     }
 
-    /// All kinds are to be looked at.
-    pub(crate) fn look(&mut self) {
-        self.changed.extend(self.by_uid.values().map(|view| view.key.kind.clone()));
+    /// An object is to be looked at.
+    pub(crate) fn look(&mut self, uid: Uid) {
+        if let Some(view) = self.by_uid.get(&uid).cloned() {
+            self.mark(&view);
+        }
     }
 
-    /// The kinds that have changed since the last call.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<Name> {
+    fn mark(&mut self, view: &ObjectView) {
+        self.changed.entry(view.key.kind.clone()).or_default().insert(view.uid);
+    }
+
+    /// Whether something has changed since it was last taken.
+    pub(crate) fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// What has changed since the last call.
+    pub(crate) fn take_changed(&mut self) -> Changed {
         std::mem::take(&mut self.changed)
     }
 
     /// The objects at which a module looks for somebody.
     pub(crate) fn looked_at(&self, looks: &Looks) -> Vec<Arc<ObjectView>> {
-        let asked = |view: &&Arc<ObjectView>| {
-            let mut lookers = view.lookers.iter();
-            lookers.any(|looker| looks.contains(&(view.key.kind.clone(), *looker)))
-        };
-        self.by_uid.values().filter(asked).cloned().collect()
+        self.by_uid.values().filter(|view| is_looked_at(view, looks)).cloned().collect()
+    }
+
+    /// The same of these objects only.
+    pub(crate) fn looked_at_of(&self, looks: &Looks, uids: &BTreeSet<Uid>) -> Vec<Arc<ObjectView>> {
+        let held = uids.iter().filter_map(|uid| self.by_uid.get(uid));
+        held.filter(|view| is_looked_at(view, looks)).cloned().collect()
     }
 
     /// The node of this name, once it is known.
     pub(crate) fn node(&self, name: &Name) -> Option<Uid> {
-        let is_it =
-            |view: &&Arc<ObjectView>| view.key.kind.as_str() == NODE_KIND && view.key.name == *name;
-        self.by_uid.values().find(is_it).map(|view| view.uid)
+        self.nodes.get(name).copied()
     }
 
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
         self.by_uid.len()
     }
+}
+
+fn is_looked_at(view: &ObjectView, looks: &Looks) -> bool {
+    let mut here = looks.iter().filter(|(kind, _)| *kind == view.key.kind);
+    here.any(|(_, looker)| view.lookers.contains(looker))
 }
 
 /// The kinds of object at which a module looks, and for whom.
@@ -118,30 +147,49 @@ mod tests {
         names.iter().map(|name| Name::new(name).unwrap()).collect()
     }
 
+    fn kinds_of(objects: &mut Objects) -> BTreeSet<Name> {
+        objects.take_changed().into_keys().collect()
+    }
+
+    #[test]
+    fn only_what_has_changed_is_looked_at_meanwhile() {
+        let (a, b) = (fake::object("node", "n1"), fake::object("node", "n2"));
+        let looks = Looks::from([(a.key.kind.clone(), Looker::Host)]);
+        let mut objects = Objects::default();
+        objects.set(vec![a.clone(), b]);
+        let uids = BTreeSet::from([a.uid, Uid::from_bytes([9; 16])]);
+        let names = |views: Vec<Arc<ObjectView>>| -> Vec<String> {
+            views.iter().map(|view| view.key.name.to_string()).collect()
+        };
+        assert_eq!(names(objects.looked_at_of(&looks, &uids)), ["n1"]);
+        assert_eq!(names(objects.looked_at_of(&Looks::new(), &uids)), Vec::<String>::new());
+        assert_eq!(objects.looked_at(&looks).len(), 2);
+    }
+
     #[test]
     fn a_kind_changes_with_its_objects_and_their_cfg_and_not_with_dsc() {
         let mut objects = Objects::default();
         objects.set(vec![fake::object("node", "n1"), fake::object("app", "a")]);
-        assert_eq!(objects.take_changed(), kinds(&["app", "node"]));
+        assert_eq!(kinds_of(&mut objects), kinds(&["app", "node"]));
 
         let mut seen = (*fake::object("node", "n1")).clone();
         seen.dsc.insert(Path::new("/x").unwrap(), true.into());
         objects.put(Arc::new(seen.clone()));
-        assert_eq!(objects.take_changed(), kinds(&[]));
+        assert_eq!(kinds_of(&mut objects), kinds(&[]));
 
         seen.cfg.set(Path::new("/x").unwrap(), true.into()).unwrap();
         objects.put(Arc::new(seen.clone()));
-        assert_eq!(objects.take_changed(), kinds(&["node"]));
+        assert_eq!(kinds_of(&mut objects), kinds(&["node"]));
 
         objects.set(vec![Arc::new(seen)]);
-        assert_eq!(objects.take_changed(), kinds(&["app"]), "one went");
+        assert_eq!(kinds_of(&mut objects), kinds(&["app"]), "one went");
         assert_eq!(objects.len(), 1);
 
         let uid = fake::object("node", "n1").uid;
         objects.remove(uid);
-        assert_eq!(objects.take_changed(), kinds(&["node"]));
+        assert_eq!(kinds_of(&mut objects), kinds(&["node"]));
         objects.remove(uid);
-        assert_eq!(objects.take_changed(), kinds(&[]), "it was not there");
+        assert_eq!(kinds_of(&mut objects), kinds(&[]), "it was not there");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! When a module is asked to look: on its interval with jitter, soon after something changed, and
-//! never while it still looks. Pure.
+//! When a module is asked to look: at everything on its interval with jitter, at what changed soon
+//! after it did, and never while it still looks. Pure.
 
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub(crate) struct Polls {
     seed: u64,
     count: u64,
     phase: Phase,
+    /// When it is to look at everything again.
+    whole_at: Millis,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +35,13 @@ impl Polls {
     /// The looks of a module that does not run yet; `every` of zero: only when something changed.
     pub(crate) fn new(every: Duration, seed: u64) -> Self {
         let every = (!every.is_zero()).then_some(every);
-        Self { every, seed, count: 0, phase: Phase::Off }
+        Self { every, seed, count: 0, phase: Phase::Off, whole_at: Millis::NEVER }
     }
 
     /// The module runs now: it looks at once.
     pub(crate) fn started(&mut self, now: Millis) {
         self.phase = Phase::Idle { next: now };
+        self.whole_at = now;
     }
 
     /// The module does not run any more.
@@ -68,14 +71,18 @@ impl Polls {
         }
     }
 
-    /// A look begins.
-    pub(crate) fn begin(&mut self, now: Millis) {
+    /// A look begins; tells whether it is one at everything.
+    pub(crate) fn begin(&mut self, now: Millis) -> bool {
         self.count += 1;
-        let next = match self.every {
-            Some(every) => now.after(jittered(every, self.seed, self.count)),
-            None => Millis::NEVER,
-        };
-        self.phase = Phase::Looking { next };
+        let is_whole = self.whole_at <= now;
+        if is_whole {
+            self.whole_at = match self.every {
+                Some(every) => now.after(jittered(every, self.seed, self.count)),
+                None => Millis::NEVER,
+            };
+        }
+        self.phase = Phase::Looking { next: self.whole_at };
+        is_whole
     }
 
     /// The look has ended, or is not waited for any more.
@@ -121,6 +128,22 @@ mod tests {
             polls.hint(T0.after_ms(ms));
         }
         assert_eq!(polls.wake(), Some(T0.after(POLL_GAP)));
+    }
+
+    #[test]
+    fn what_changed_is_looked_at_without_putting_off_the_look_at_everything() {
+        let mut polls = Polls::new(EVERY, 5);
+        polls.started(T0);
+        assert!(polls.begin(T0), "the first is at everything");
+        polls.ended(T0);
+        let whole_at = polls.wake().unwrap();
+        let early = T0.after_ms(60);
+        polls.hint(early);
+        let soon = polls.wake().unwrap();
+        assert!(soon < whole_at && !polls.begin(soon));
+        polls.ended(soon);
+        assert_eq!(polls.wake(), Some(whole_at));
+        assert!(polls.begin(whole_at));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! One module of a node, as the host holds it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use kraken_engine::{id::Name, time::Millis};
+use kraken_engine::{
+    id::{Name, Uid},
+    time::Millis,
+};
 use serde_json::Value as Json;
 
 use super::{
@@ -24,6 +27,8 @@ pub(crate) struct Slot {
     pub(crate) looks: Looks,
     pub(crate) supervision: Supervision,
     pub(crate) polls: Polls,
+    /// What is to be looked at soon: it has changed, or was worked on.
+    pub(crate) hinted: BTreeSet<Uid>,
     /// Whether the module runs, and how requests to it learn that it ends.
     pub(crate) running: Option<Running>,
     pub(crate) ends: Ends,
@@ -48,6 +53,7 @@ impl Slot {
             looks: looks_of(manifest, options.factories.iter().map(Factory::manifest)),
             supervision: Supervision::new(seed),
             polls: Polls::new(Duration::from_millis(manifest.poll_ms), seed),
+            hinted: BTreeSet::new(),
             running: None,
             ends: Ends::default(),
             factory: factory.clone(),
@@ -79,6 +85,14 @@ impl Slot {
             self.polls.started(now);
         }
         wanted
+    }
+
+    /// These objects are to be looked at soon.
+    pub(crate) fn hint(&mut self, uids: impl IntoIterator<Item = Uid>, now: Millis) {
+        if self.running.is_some() {
+            self.hinted.extend(uids);
+            self.polls.hint(now);
+        }
     }
 
     /// Whether the module declares a mutation.

@@ -41,12 +41,12 @@ pub struct Mutate {
 
 /// Look at these objects and report what is seen.
 ///
-/// From the module host, on the manifest's interval, when an object's Cfg has changed, and after a
-/// mutation. The answer says only that looking is done.
+/// From the module host: all of them on the manifest's interval; those whose Cfg has changed, and
+/// those on which a mutation has ended, soon after. The answer says only that looking is done.
 #[derive(Debug, Clone, Message)]
 #[rtype(result = "()")]
 pub struct Poll {
-    /// All objects here that the module discovers paths of.
+    /// Objects here that the module discovers paths of.
     pub objects: Vec<Arc<ObjectView>>,
 }
 

@@ -7,13 +7,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::Addr;
 use kraken_engine::{
-    catalog::Catalog,
     command::{Command, Intent, Op, Outcome, Proposal, Txn},
-    event::Happening,
+    event::{EventKind, Happening},
     fleet::Fleet,
     id::{AttemptId, Name, Revision, Term, Uid},
     machine::{Attempted, Dispatch, Effect},
-    status::Status,
+    status::{PhaseName, Status},
     time::Millis,
 };
 use tokio::{
@@ -24,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ANSWERS_MAX, Reconciler, ReconcilerOptions,
-    messages::{Decided, Due, Happened, Lead, Look, ObjectOf},
-    subject::Known,
+    messages::{Answers, Decided, Due, Happened, Lead, Look, ObjectsOf},
+    subject::{Known, Sight},
 };
 use crate::{
     clock::Clock,
@@ -37,12 +36,15 @@ use crate::{
 
 /// How often a leader looks for intents that outlived their leader.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Most objects that are looked at, and attempts that are taken note of, at one time: a bound on how
+/// long the node's other actors wait meanwhile.
+const LOOK_OBJECTS_MAX: usize = 256;
 /// Longest sleep between timers; a bound on what a missed wake-up could cost.
 const SLEEP_MAX: Duration = Duration::from_mins(1);
 
 /// Starts the driver on the present arbiter, once it is sure to miss no change.
 pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions) {
-    let dirty = options.state.watch_objects().await;
+    let dirty = options.state.watch_for_deciders().await;
     let all = options.state.read(|fleet| fleet.objects().map(|o| o.uid).collect::<Vec<_>>()).await;
     dirty.mark(all.unwrap_or_default());
     let (answers, answered) = mpsc::channel(ANSWERS_MAX);
@@ -54,6 +56,7 @@ pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions)
         quorum: options.quorum,
         clock: options.clock,
         dirty,
+        pending: BTreeSet::new(),
         answers,
         wake_at: Millis::NEVER,
         term: None,
@@ -70,7 +73,9 @@ struct Driver {
     quorum: Option<Arc<dyn Quorum>>,
     clock: Clock,
     dirty: Dirty<Uid>,
-    answers: mpsc::Sender<(AttemptId, Attempted)>,
+    /// Taken from the dirty ones, or due, and not looked at yet.
+    pending: BTreeSet<Uid>,
+    answers: mpsc::Sender<Answers>,
     wake_at: Millis,
     term: Option<Term>,
     /// Deleted objects whose removal has been proposed.
@@ -81,20 +86,24 @@ impl Driver {
     async fn run(
         mut self,
         mut ends: mpsc::Receiver<AttemptEnded>,
-        mut answered: mpsc::Receiver<(AttemptId, Attempted)>,
+        mut answered: mpsc::Receiver<Answers>,
         stop: CancellationToken,
     ) {
         let mut leadership = self.quorum.as_ref().map(|quorum| quorum.leadership());
         leadership.iter_mut().for_each(watch::Receiver::mark_changed);
         let mut sweep = tokio::time::interval(SWEEP);
+        let mut ended = Vec::new();
         loop {
             let timer = tokio::time::sleep_until(self.next_timer());
             let done = tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.dirty.marked() => self.look().await,
+                () = self.marked() => self.look().await,
                 () = timer => self.due().await,
-                Some(ended) = ends.recv() => self.ended(ended).await,
-                Some((attempt, what)) = answered.recv() => self.attempted(attempt, what).await,
+                _ = ends.recv_many(&mut ended, LOOK_OBJECTS_MAX) => {
+                    let answers = ended.drain(..).map(answer_of).collect();
+                    self.attempted(answers).await
+                }
+                Some(answers) = answered.recv() => self.attempted(answers).await,
                 led = changed(&mut leadership) => self.lead(led).await,
                 _ = sweep.tick(), if self.term.is_some() => self.sweep().await,
             };
@@ -108,62 +117,83 @@ impl Driver {
         Instant::now() + self.wake_at.since(self.clock.wall()).min(SLEEP_MAX)
     }
 
+    /// Waits until there is something to look at.
+    async fn marked(&self) {
+        if self.pending.is_empty() {
+            self.dirty.marked().await;
+        }
+    }
+
+    /// Looks at some of what is marked. What is marked meanwhile has its turn after all that was
+    /// before it.
     async fn look(&mut self) -> Result<(), Stopped> {
-        let uids = self.dirty.take();
+        if self.pending.is_empty() {
+            self.pending = self.dirty.take();
+        }
+        let next = std::iter::from_fn(|| self.pending.pop_first());
+        let uids = next.take(LOOK_OBJECTS_MAX).collect();
         self.look_at(uids).await
     }
 
     async fn due(&mut self) -> Result<(), Stopped> {
         let due = self.address.send(Due).await.map_err(|_| Stopped)?;
-        self.look_at(due.into_iter().collect()).await
+        self.pending.extend(due);
+        self.wake_at = Millis::NEVER;
+        self.look().await
     }
 
     async fn look_at(&mut self, uids: BTreeSet<Uid>) -> Result<(), Stopped> {
-        let read = move |fleet: &Fleet| (Known::read(fleet, uids), fleet.catalog().clone());
-        let (objects, catalog) = self.state.read(read).await?;
-        for (uid, known) in &objects {
-            self.show(*uid, known.as_ref(), &catalog);
-            if let Some(known) = known {
-                self.finish_deletion(known);
+        let read = move |fleet: &Fleet| Sight::read(fleet, uids);
+        let sight = Arc::new(self.state.read(read).await?);
+        self.show(&sight);
+        for known in sight.objects.iter().filter_map(|(_, known)| known.as_ref()) {
+            self.finish_deletion(known);
+        }
+        let look = Look { sight: sight.clone() };
+        let decided = self.address.send(look).await.map_err(|_| Stopped)?;
+        self.carry_out(decided, &sight).await
+    }
+
+    /// Shows objects to the modules, those at which this node looks for somebody.
+    fn show(&self, sight: &Sight) {
+        let leads = self.term.is_some();
+        let shown = sight.objects.iter().map(|(uid, known)| {
+            let known = known.as_ref();
+            let lookers = known.map(|known| known.lookers(&self.node, leads, &sight.catalog));
+            let view = match (known, lookers) {
+                (Some(known), Some(lookers @ [_, ..])) => Some(known.view(&sight.catalog, lookers)),
+                _ => None,
+            };
+            (*uid, view)
+        });
+        self.host.objects_changed(shown);
+    }
+
+    /// Something happened to attempts. Those that are nobody's any more are not listened to, but an
+    /// intent that was opened for one is closed.
+    async fn attempted(&mut self, answers: Answers) -> Result<(), Stopped> {
+        let attempts = answers.iter().map(|(attempt, _)| attempt.clone()).collect();
+        let of = self.address.send(ObjectsOf(attempts)).await.map_err(|_| Stopped)?;
+        let (mut known, mut lost) = (Vec::new(), Vec::new());
+        for ((attempt, what), uid) in answers.into_iter().zip(of) {
+            match (uid, what) {
+                (Some(uid), what) => known.push((attempt, uid, what)),
+                (None, Attempted::IntentOpened) => lost.push(attempt),
+                (None, _) => {}
             }
         }
-        let decided = self.address.send(Look { objects, catalog }).await.map_err(|_| Stopped)?;
-        self.carry_out(decided).await
-    }
-
-    /// Shows an object to the modules, if this node looks at it for somebody.
-    fn show(&self, uid: Uid, known: Option<&Known>, catalog: &Catalog) {
-        let lookers = known.map(|known| known.lookers(&self.node, self.term.is_some(), catalog));
-        match (known, lookers) {
-            (Some(known), Some(lookers @ [_, ..])) => {
-                self.host.object_changed(known.view(catalog, lookers));
-            }
-            _ => self.host.object_removed(uid),
+        if !lost.is_empty() {
+            self.close_intents(lost);
         }
-    }
-
-    async fn ended(&mut self, ended: AttemptEnded) -> Result<(), Stopped> {
-        let what = match ended.outcome {
-            Ok(()) => Attempted::Succeeded,
-            Err(error) => match error.fault {
-                Fault::Cancelled => Attempted::Abandoned,
-                Fault::Failed | Fault::Deadline | Fault::ModuleLost => {
-                    Attempted::Failed { error: error.text, permanent: error.permanent }
-                }
-            },
-        };
-        self.attempted(ended.attempt, what).await
-    }
-
-    async fn attempted(&mut self, attempt: AttemptId, what: Attempted) -> Result<(), Stopped> {
-        let of = self.address.send(ObjectOf(attempt.clone())).await.map_err(|_| Stopped)?;
-        let Some(uid) = of else { return Ok(()) };
-        let read = move |fleet: &Fleet| (Known::read(fleet, [uid]).pop(), fleet.catalog().clone());
-        let (known, catalog) = self.state.read(read).await?;
-        let Some((_, Some(known))) = known else { return Ok(()) };
-        let happened = Happened { attempt, what, known, catalog };
+        let uids: BTreeSet<Uid> = known.iter().map(|(_, uid, _)| *uid).collect();
+        if uids.is_empty() {
+            return Ok(());
+        }
+        let sight = self.state.read(move |fleet| Sight::read(fleet, uids)).await?;
+        let sight = Arc::new(sight);
+        let happened = Happened { answers: known, sight: sight.clone() };
         let decided = self.address.send(happened).await.map_err(|_| Stopped)?;
-        self.carry_out(decided).await
+        self.carry_out(decided, &sight).await
     }
 
     async fn lead(&mut self, leadership: Leadership) -> Result<(), Stopped> {
@@ -173,93 +203,129 @@ impl Driver {
         }
         tracing::info!(term = ?term.map(Term::get), "leads the quorum's decisions");
         let decided = self.address.send(Lead(term)).await.map_err(|_| Stopped)?;
-        self.carry_out(decided).await?;
+        self.carry_out(decided, &Sight::default()).await?;
         self.removing.clear();
         let all = self.state.read(|fleet| fleet.objects().map(|o| o.uid).collect::<Vec<_>>());
         self.dirty.mark(all.await?);
         Ok(())
     }
 
-    async fn carry_out(&mut self, decided: Decided) -> Result<(), Stopped> {
+    /// Carries out what was decided from `sight`, all of a sort together.
+    async fn carry_out(&mut self, decided: Decided, sight: &Sight) -> Result<(), Stopped> {
         self.wake_at = decided.wake_at;
         self.term = decided.term;
+        let (mut dispatches, mut opened, mut closed) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut words, mut happened) = (Vec::new(), Vec::new());
         for (lane, effect) in decided.effects {
             match effect {
-                Effect::Dispatch(dispatch) => self.dispatch(dispatch).await?,
+                Effect::Dispatch(dispatch) => dispatches.push(dispatch),
                 Effect::Cancel(attempt) => {
                     let host = self.host.clone();
                     actix_rt::spawn(async move { host.cancel(attempt).await });
                 }
-                Effect::OpenIntent(intent) => self.open_intent(intent),
-                Effect::CloseIntent(attempt) => self.close_intents(vec![attempt]),
+                Effect::OpenIntent(intent) => opened.push(intent),
+                Effect::CloseIntent(attempt) => closed.push(attempt),
                 Effect::Publish(uid, status) => {
-                    self.state.say(uid, status.to_values(lane)).await;
+                    self.look_after_deletion(uid, &status, sight);
+                    words.push((uid, status.to_values(lane)));
                 }
-                Effect::Happened(happening) => self.record(happening).await,
-                Effect::Look(_) => self.host.look(),
+                Effect::Happened(happening) => {
+                    log(&happening);
+                    happened.push(happening);
+                }
+                Effect::Look(uid) => self.host.look(uid),
             }
+        }
+        if !words.is_empty() || !happened.is_empty() {
+            self.state.say_all(words, happened).await;
+        }
+        if !closed.is_empty() {
+            self.close_intents(closed);
+        }
+        if !opened.is_empty() {
+            self.open_intents(opened);
+        }
+        if !dispatches.is_empty() {
+            self.dispatch(dispatches, sight);
         }
         Ok(())
     }
 
-    /// Hands an attempt to its module; how that went comes back as an answer.
-    async fn dispatch(&self, dispatch: Dispatch) -> Result<(), Stopped> {
-        let uid = dispatch.uid;
-        let (node, leads) = (self.node.clone(), self.term.is_some());
-        let view = move |fleet: &Fleet| {
-            let known = Known::read(fleet, [uid]).pop()?.1?;
-            let lookers = known.lookers(&node, leads, fleet.catalog());
-            Some(known.view(fleet.catalog(), lookers))
-        };
-        let Some(object) = self.state.read(view).await? else { return Ok(()) };
+    /// What the deciders say does not wake them; of a deleted object that has come to its absent
+    /// state they must hear all the same.
+    fn look_after_deletion(&self, uid: Uid, status: &Status, sight: &Sight) {
+        let deleting = sight.known(uid).is_some_and(|known| known.object.deleting);
+        if deleting && status.phase == PhaseName::Converged {
+            self.dirty.mark([uid]);
+        }
+    }
+
+    /// Hands attempts to their modules; how that went comes back as answers.
+    fn dispatch(&self, dispatches: Vec<Dispatch>, sight: &Sight) {
         let (host, answers) = (self.host.clone(), self.answers.clone());
+        let starts: Vec<Start> =
+            dispatches.into_iter().filter_map(|dispatch| self.start(dispatch, sight)).collect();
         actix_rt::spawn(async move {
-            let attempt = dispatch.attempt.clone();
-            let mutation = dispatch.instance.mutation;
-            let start = Start {
-                attempt: dispatch.attempt,
-                mutation: mutation.id.clone(),
-                bindings: dispatch.instance.bindings,
-                object,
-                timeout: dispatch.timeout,
-                cancellable: mutation.cancellable,
-            };
-            let what = match host.mutate(start).await {
-                Admission::Accepted => Attempted::Acknowledged,
-                Admission::Busy => Attempted::Busy,
-                Admission::NoModule => {
-                    Attempted::NoService(format!("module {} does not run here", mutation.id.module))
-                }
-            };
+            let asked: Vec<(AttemptId, Name)> = starts
+                .iter()
+                .map(|start| (start.attempt.clone(), start.mutation.module.clone()))
+                .collect();
+            let admitted = host.mutate_all(starts).await;
+            let told = asked.into_iter().zip(admitted).map(|((attempt, module), admission)| {
+                let what = match admission {
+                    Admission::Accepted => Attempted::Acknowledged,
+                    Admission::Busy => Attempted::Busy,
+                    Admission::NoModule => {
+                        Attempted::NoService(format!("module {module} does not run here"))
+                    }
+                };
+                (attempt, what)
+            });
             // Fails only when the node stops.
-            answers.send((attempt, what)).await.ok();
+            answers.send(told.collect()).await.ok();
         });
-        Ok(())
     }
 
-    async fn record(&self, happening: Happening) {
-        let object = happening.uid.map(|uid| uid.to_string());
-        let attempt = happening.attempt.as_ref().map(ToString::to_string);
-        tracing::info!(object, attempt, "{}", happening.text);
-        self.state.record(happening).await;
+    /// An attempt as its module is asked for it.
+    fn start(&self, dispatch: Dispatch, sight: &Sight) -> Option<Start> {
+        let known = sight.known(dispatch.uid)?;
+        let lookers = known.lookers(&self.node, self.term.is_some(), &sight.catalog);
+        let mutation = dispatch.instance.mutation;
+        Some(Start {
+            attempt: dispatch.attempt,
+            mutation: mutation.id.clone(),
+            bindings: dispatch.instance.bindings,
+            object: known.view(&sight.catalog, lookers),
+            timeout: dispatch.timeout,
+            cancellable: mutation.cancellable,
+        })
     }
 
-    fn open_intent(&self, intent: Intent) {
+    /// Has intents committed, many in one proposal.
+    fn open_intents(&self, intents: Vec<Intent>) {
         let (Some(quorum), Some(term)) = (self.quorum.clone(), self.term) else { return };
-        let (answers, attempt) = (self.answers.clone(), intent.attempt.clone());
-        let intent = Intent { host: self.node.clone(), ..intent };
-        let proposal = self.proposal(Command::OpenIntents { term, intents: vec![intent] });
+        let host = |intent| Intent { host: self.node.clone(), ..intent };
+        let intents: Vec<Intent> = intents.into_iter().map(host).collect();
+        let attempts: Vec<AttemptId> = intents.iter().map(|i| i.attempt.clone()).collect();
+        let answers = self.answers.clone();
+        let proposal = self.proposal(Command::OpenIntents { term, intents });
         actix_rt::spawn(async move {
-            let what = match quorum.propose(proposal).await {
-                Ok(Outcome::Applied { refused_intents, .. }) => match refused_intents.first() {
-                    None => Attempted::IntentOpened,
-                    Some((_, why)) => Attempted::IntentRefused(why.clone()),
-                },
-                Ok(Outcome::Refused(refusal)) => Attempted::IntentRefused(refusal.to_string()),
-                Err(error) => Attempted::IntentRefused(error.to_string()),
+            let outcome = quorum.propose(proposal).await;
+            let answer = |attempt: AttemptId| {
+                let what = match &outcome {
+                    Ok(Outcome::Applied { refused_intents, .. }) => {
+                        let refused = refused_intents.iter().find(|(of, _)| *of == attempt);
+                        refused.map_or(Attempted::IntentOpened, |(_, why)| {
+                            Attempted::IntentRefused(why.clone())
+                        })
+                    }
+                    Ok(Outcome::Refused(refusal)) => Attempted::IntentRefused(refusal.to_string()),
+                    Err(error) => Attempted::IntentRefused(error.to_string()),
+                };
+                (attempt, what)
             };
             // Fails only when the node stops.
-            answers.send((attempt, what)).await.ok();
+            answers.send(attempts.into_iter().map(answer).collect()).await.ok();
         });
     }
 
@@ -310,6 +376,43 @@ impl Driver {
     fn proposal(&self, command: Command) -> Proposal {
         let author = format!("engine@{}", self.node);
         Proposal { request: None, author, at: self.clock.wall(), command }
+    }
+}
+
+/// What the end of an attempt says about it.
+fn answer_of(ended: AttemptEnded) -> (AttemptId, Attempted) {
+    let what = match ended.outcome {
+        Ok(()) => Attempted::Succeeded,
+        Err(error) => match error.fault {
+            Fault::Cancelled => Attempted::Abandoned,
+            Fault::Failed | Fault::Deadline | Fault::ModuleLost => {
+                Attempted::Failed { error: error.text, permanent: error.permanent }
+            }
+        },
+    };
+    (ended.attempt, what)
+}
+
+/// Puts what happened into the log. What goes as it should is kept as an event and is no news here.
+fn log(happening: &Happening) {
+    let object = || happening.uid.map(|uid| uid.to_string());
+    let attempt = || happening.attempt.as_ref().map(ToString::to_string);
+    match happening.kind {
+        EventKind::AttemptStarted
+        | EventKind::AttemptProgressed
+        | EventKind::StepDone
+        | EventKind::Converged => {
+            tracing::debug!(object = object(), attempt = attempt(), "{}", happening.text);
+        }
+        EventKind::AttemptFailed
+        | EventKind::NeedsHelp
+        | EventKind::Frozen
+        | EventKind::Module
+        | EventKind::Link
+        | EventKind::Refused
+        | EventKind::CfgSet => {
+            tracing::info!(object = object(), attempt = attempt(), "{}", happening.text);
+        }
     }
 }
 

@@ -1,11 +1,10 @@
-//! The messages of the reconciler. All but `Observe`, `ObjectOf` and `Release` come only from
+//! The messages of the reconciler. All but `Observe`, `ObjectsOf` and `Release` come only from
 //! its driver, which waits for each answer; they fail only when the node stops.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use actix::Message;
 use kraken_engine::{
-    catalog::Catalog,
     id::{AttemptId, Term, Uid},
     machine::{Attempted, Effect},
     mutation::Lane,
@@ -13,24 +12,24 @@ use kraken_engine::{
 };
 use serde::Serialize;
 
-use super::subject::Known;
+use super::subject::Sight;
 
 /// Look at objects that may have changed; `None`: gone.
 #[derive(Message)]
 #[rtype(result = "Decided")]
 pub(super) struct Look {
-    pub(super) objects: Vec<(Uid, Option<Known>)>,
-    pub(super) catalog: Arc<Catalog>,
+    pub(super) sight: Arc<Sight>,
 }
 
-/// Something happened to an attempt.
+/// What happened to attempts, in order.
+pub(super) type Answers = Vec<(AttemptId, Attempted)>;
+
+/// Something happened to attempts of objects that are in sight.
 #[derive(Message)]
 #[rtype(result = "Decided")]
 pub(super) struct Happened {
-    pub(super) attempt: AttemptId,
-    pub(super) what: Attempted,
-    pub(super) known: Known,
-    pub(super) catalog: Arc<Catalog>,
+    pub(super) answers: Vec<(AttemptId, Uid, Attempted)>,
+    pub(super) sight: Arc<Sight>,
 }
 
 /// Which objects' timers have fired?
@@ -38,10 +37,10 @@ pub(super) struct Happened {
 #[rtype(result = "Vec<Uid>")]
 pub(super) struct Due;
 
-/// Whose attempt is this, if it is in flight?
+/// Whose attempts are these, where they are in flight? Answered in their order.
 #[derive(Message)]
-#[rtype(result = "Option<Uid>")]
-pub(super) struct ObjectOf(pub(super) AttemptId);
+#[rtype(result = "Vec<Option<Uid>>")]
+pub(super) struct ObjectsOf(pub(super) Vec<AttemptId>);
 
 /// This member leads in a term, or no longer.
 #[derive(Message)]

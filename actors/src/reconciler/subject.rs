@@ -1,7 +1,10 @@
 //! What the driver reads of an object for a decision: shared, so that reading ten thousand is
 //! cheap.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kraken_engine::{
     catalog::{Catalog, KindCatalog},
@@ -28,6 +31,28 @@ pub(super) struct Known {
     related: RelatedValues,
 }
 
+/// Objects as the node knows them at one moment, in order of uid; `None`: gone.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    pub(super) objects: Vec<(Uid, Option<Known>)>,
+    pub(super) catalog: Arc<Catalog>,
+}
+
+impl Sight {
+    /// Reads objects.
+    pub(super) fn read(fleet: &Fleet, uids: BTreeSet<Uid>) -> Self {
+        let read = |uid| (uid, Known::read(fleet, uid));
+        let objects = uids.into_iter().map(read).collect();
+        Self { objects, catalog: fleet.catalog().clone() }
+    }
+
+    /// One of them, where it is there.
+    pub(super) fn known(&self, uid: Uid) -> Option<&Known> {
+        let place = self.objects.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
+        self.objects.get(place)?.1.as_ref()
+    }
+}
+
 /// The values of related objects that the object's predicates name.
 #[derive(Debug, Clone, Default)]
 struct RelatedValues(BTreeMap<(On, Path), Value>);
@@ -39,17 +64,11 @@ impl Related for RelatedValues {
 }
 
 impl Known {
-    /// Reads objects; `None`: gone.
-    pub(super) fn read(
-        fleet: &Fleet,
-        uids: impl IntoIterator<Item = Uid>,
-    ) -> Vec<(Uid, Option<Self>)> {
-        let read = |uid| {
-            let object = fleet.object(uid)?.clone();
-            let related = related(fleet, &object);
-            Some(Self { dsc: fleet.dsc(uid), related, object })
-        };
-        uids.into_iter().map(|uid| (uid, read(uid))).collect()
+    /// Reads an object; `None`: gone.
+    fn read(fleet: &Fleet, uid: Uid) -> Option<Self> {
+        let object = fleet.object(uid)?.clone();
+        let related = related(fleet, &object);
+        Some(Self { dsc: fleet.dsc(uid), related, object })
     }
 
     pub(super) fn subject<'a>(&'a self, catalog: &'a Catalog, not_before: Millis) -> Subject<'a> {

@@ -8,7 +8,7 @@ use kraken_engine::{
     id::Uid,
     manifest::NODE_KIND,
     object::Object,
-    status::Status,
+    status::{PhaseName, Status},
 };
 use metrics::gauge;
 use warp::{Filter, reply::Response};
@@ -22,6 +22,8 @@ use crate::{
     reply::typed,
 };
 
+/// Stands for the phase of an object of which no decider has spoken.
+const NO_PHASE: &str = "None";
 /// The media type of the answer.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -40,8 +42,10 @@ async fn render(call: Call) -> Result<Response, Problem> {
     let fleet = aside(move || seen.count()).await?;
     gauge!("kraken_objects").set(float(fleet.objects));
     gauge!("kraken_nodes_attached").set(float(fleet.attached));
-    for (phase, count) in &fleet.phases {
-        gauge!("kraken_objects_in_phase", "phase" => *phase).set(float(*count));
+    // Also those that nothing is in any more.
+    for phase in PhaseName::all().map(PhaseName::as_str).chain([NO_PHASE]) {
+        let count = fleet.phases.get(phase).copied().unwrap_or_default();
+        gauge!("kraken_objects_in_phase", "phase" => phase).set(float(count));
     }
     gauge!("kraken_events_arrived").set(float(*api.state.arrivals().borrow()));
     call.shared.metrics.run_upkeep();
@@ -95,8 +99,8 @@ impl Seen {
             let link = dsc.and_then(|dsc| dsc.value(LINK_PATH)?.as_str());
             counts.objects += 1;
             counts.attached += u64::from(*is_node && link == Some(Link::Up.as_str()));
-            let status = dsc.and_then(|dsc| Status::of(dsc));
-            let phase = status.map_or("None", |status| status.phase.as_str());
+            let phase = dsc.and_then(|dsc| Status::phase_of(dsc));
+            let phase = phase.map_or(NO_PHASE, PhaseName::as_str);
             *counts.phases.entry(phase).or_default() += 1;
         }
         counts

@@ -111,12 +111,14 @@ pub(super) fn uid(fixture: &Fixture, name: &str) -> Uid {
 /// Has values be seen of a node.
 pub(super) async fn see(fixture: &Fixture, name: &str, values: &[(&str, Value)]) {
     let values = values.iter().map(|(path, value)| (Path::new(path).unwrap(), Some(value.clone())));
-    fixture.state.say(uid(fixture, name), values.collect()).await;
+    let words = vec![(uid(fixture, name), values.collect())];
+    fixture.state.say_all(words, Vec::new()).await;
 }
 
 /// Has a lane say something of a node.
 pub(super) async fn say(fixture: &Fixture, name: &str, lane: Lane, status: &Status) {
-    fixture.state.say(uid(fixture, name), status.to_values(lane)).await;
+    let words = vec![(uid(fixture, name), status.to_values(lane))];
+    fixture.state.say_all(words, Vec::new()).await;
 }
 
 /// A status with nothing to it.

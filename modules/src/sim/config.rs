@@ -13,6 +13,8 @@ use super::LATENCY_MS_MAX;
 pub struct Config {
     /// The folder that holds the machines; default: the module's own.
     pub world: Option<PathBuf>,
+    /// A file to which each attempt that begins is added, one a line.
+    pub record: Option<PathBuf>,
     /// Draws latencies and faults.
     pub seed: u64,
     /// How every mutation goes that is not named in `mutations`.

@@ -2,18 +2,20 @@
 //! are the same for all that share the folder.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io,
-    path::PathBuf,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
 };
 
 use kraken_engine::id::Name;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic_file;
-
 /// The version of the file's format.
 const MACHINE_VERSION: u32 = 1;
+
+/// Most bytes of a machine's file.
+const MACHINE_BYTES_MAX: usize = 256;
 
 /// A machine could not be seen or changed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,15 @@ pub(super) enum Error {
         /// Why.
         why: String,
     },
+}
+
+/// A machine could not be changed; the file is known further up.
+#[derive(Debug, thiserror::Error)]
+enum Changing {
+    #[error("the file")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Machine(#[from] Error),
 }
 
 /// One machine.
@@ -73,6 +84,20 @@ pub(super) enum Run {
 #[derive(Debug, Clone)]
 pub(super) struct World {
     folder: PathBuf,
+}
+
+/// The machine in a file. One that nothing was written to yet is new.
+fn parse(path: &Path, bytes: &[u8]) -> Result<Machine, Error> {
+    if bytes.is_empty() {
+        return Ok(Machine::NEW);
+    }
+    let unreadable = |why: String| Error::Unreadable { path: path.to_path_buf(), why };
+    let read: Result<Machine, _> = serde_json::from_slice(bytes);
+    match read {
+        Ok(machine) if machine.version == MACHINE_VERSION => Ok(machine),
+        Ok(machine) => Err(unreadable(format!("it is of version {}", machine.version))),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
 }
 
 impl Machine {
@@ -118,56 +143,57 @@ impl World {
     /// A machine as it is now.
     pub(super) fn machine(&self, name: &Name) -> Result<Machine, Error> {
         let path = self.path(name);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Machine::NEW),
-            Err(source) => return Err(Error::Io { path, source }),
-        };
-        let read: Result<Machine, _> = serde_json::from_slice(&bytes);
-        match read {
-            Ok(machine) if machine.version == MACHINE_VERSION => Ok(machine),
-            Ok(machine) => Err(Error::Unreadable {
-                path,
-                why: format!("it is of version {}", machine.version),
-            }),
-            Err(error) => Err(Error::Unreadable { path, why: error.to_string() }),
+        match fs::read(&path) {
+            Ok(bytes) => parse(&path, &bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Machine::NEW),
+            Err(source) => Err(Error::Io { path, source }),
         }
     }
 
-    /// Changes a machine; whoever else does so at the same time waits.
+    /// Changes a machine, and tells how it is then; whoever else does so at the same time waits.
+    ///
+    /// The file is written in place by one call, and not forced to the disk: it survives whoever
+    /// writes it, and what does not exist need not survive a loss of power.
     pub(super) fn change(
         &self,
         name: &Name,
         change: impl FnOnce(&mut Machine),
-    ) -> Result<(), Error> {
-        let _lock = self.lock(name)?;
-        let before = self.machine(name)?;
+    ) -> Result<Machine, Error> {
+        let path = self.path(name);
+        self.change_at(&path, change).map_err(|error| match error {
+            Changing::Io(source) => Error::Io { path, source },
+            Changing::Machine(error) => error,
+        })
+    }
+
+    fn change_at(
+        &self,
+        path: &Path,
+        change: impl FnOnce(&mut Machine),
+    ) -> Result<Machine, Changing> {
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(false).read(true).write(true).open(path)?;
+        // Goes with the file.
+        file.lock()?;
+        let mut held = [0; MACHINE_BYTES_MAX];
+        let count = file.read_at(&mut held, 0)?;
+        let before = parse(path, held.get(..count).unwrap_or_default())?;
         let mut machine = before;
         change(&mut machine);
-        if machine == before {
-            return Ok(());
+        if machine != before || count == 0 {
+            let mut bytes = serde_json::to_vec(&machine).unwrap_or_default();
+            // Over all that was there before.
+            bytes.resize(bytes.len().max(count), b' ');
+            file.write_all_at(&bytes, 0)?;
         }
-        let path = self.path(name);
-        let bytes = serde_json::to_vec(&machine).unwrap_or_default();
-        atomic_file::replace(&path, &bytes, 0o644, |_| Ok(()))
-            .map_err(|source| Error::Io { path, source })
+        Ok(machine)
     }
 
     /// Counts one more attempt on a machine, and tells which it is.
     pub(super) fn count(&self, name: &Name) -> Result<u64, Error> {
-        let mut count = 0;
-        self.change(name, |machine| {
-            machine.attempts = machine.attempts.wrapping_add(1);
-            count = machine.attempts;
-        })?;
-        Ok(count)
-    }
-
-    fn lock(&self, name: &Name) -> Result<File, Error> {
-        let path = self.folder.join(format!("{name}.lock"));
-        let opened = OpenOptions::new().create(true).append(true).open(&path);
-        let locked = opened.and_then(|file| file.lock().map(|()| file));
-        locked.map_err(|source| Error::Io { path, source })
+        let counted =
+            self.change(name, |machine| machine.attempts = machine.attempts.wrapping_add(1));
+        Ok(counted?.attempts)
     }
 
     fn path(&self, name: &Name) -> PathBuf {
@@ -205,10 +231,23 @@ mod tests {
     }
 
     #[test]
+    fn a_shorter_machine_is_written_over_all_of_a_longer_one() {
+        let (_folder, world) = world();
+        let name = Name::new("n1").unwrap();
+        for phys in [Phys::Cycling, Phys::On, Phys::Off] {
+            world.change(&name, |machine| machine.phys = phys).unwrap();
+            assert_eq!(world.machine(&name).unwrap().phys, phys);
+        }
+        let begun = world.path(&Name::new("n2").unwrap());
+        fs::write(&begun, "").unwrap();
+        assert_eq!(world.machine(&Name::new("n2").unwrap()).unwrap(), Machine::NEW);
+    }
+
+    #[test]
     fn a_file_that_is_no_machine_is_an_error() {
         let (_folder, world) = world();
         let name = Name::new("n1").unwrap();
-        for text in ["", "{}", r#"{"version":2,"phys":"POWER_ON","run":"SYNC","attempts":0}"#] {
+        for text in ["{}", "\0", r#"{"version":2,"phys":"POWER_ON","run":"SYNC","attempts":0}"#] {
             fs::write(world.path(&name), text).unwrap();
             assert!(matches!(world.machine(&name), Err(Error::Unreadable { .. })), "{text}");
         }
