@@ -121,6 +121,7 @@ fn machine(number: usize) -> anyhow::Result<(Arc<Object>, Arc<Dsc>)> {
         },
         labels: Labels::new(),
         owner: None,
+        on_delete: <_>::default(),
         created: Millis::ZERO,
         revision: Revision::new(1),
         generation: 1,
