@@ -37,6 +37,7 @@ pub use self::{
     read::{Consistency, READERS_MAX, ReadError},
 };
 use crate::{
+    disk::Disk,
     entropy,
     fatal::Fatal,
     folder::{Folder, FolderError, Identity, Phase},
@@ -309,7 +310,8 @@ impl Core {
             (folder.log(), folder.state())
         };
         let segment_bytes = self.options.limits.segment_bytes;
-        let site = Site { folder: log_folder, cluster, member, segment_bytes };
+        let site =
+            Site { folder: log_folder, cluster, member, segment_bytes, disk: Disk::default() };
         let fatal = self.fatal.clone();
         let may_begin = identity.phase != Phase::Member;
         let open = move || {

@@ -6,6 +6,7 @@
 //! transport are our own. This crate knows nothing of actors, HTTP or leaves.
 
 mod core;
+mod disk;
 mod entropy;
 mod fatal;
 mod folder;

@@ -83,7 +83,7 @@ impl Log {
         let site = Site { segment_bytes: bytes, ..site };
         let folder = site.folder.clone();
         let io_error = |source| LogError::Io { what: "write a segment in", path: folder, source };
-        let recovered = recovery::recover(&site.folder, site.cluster, site.member)?;
+        let recovered = recovery::recover(&site)?;
         if recovered.is_empty() && !may_begin {
             return Err(LogError::Missing { path: site.folder });
         }

@@ -8,7 +8,6 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -17,8 +16,9 @@ use super::{
     index::{Index, Place},
     record::{self, Record},
     segment::{self, HEADER_BYTES, Header, Segment},
+    writer::Site,
 };
-use crate::types::LogId;
+use crate::{disk::Disk, types::LogId};
 
 const REMEDY: &str = "remove this member from the cluster and let it join again with an empty \
                       data folder, or restore the file from a copy of this disk";
@@ -90,8 +90,9 @@ pub(crate) struct Recovered {
 }
 
 /// Reads all segments in `folder`.
-pub(crate) fn recover(folder: &Path, cluster: u64, member: u64) -> Result<Recovered, LogError> {
-    let found = segment::list(folder).map_err(io_error("list", folder))?;
+pub(crate) fn recover(site: &Site) -> Result<Recovered, LogError> {
+    let Site { disk, folder, cluster, member, .. } = site;
+    let found = segment::list(disk, folder).map_err(io_error("list", folder))?;
     let mut log = Recovered {
         index: Index::default(),
         sealed: Vec::new(),
@@ -108,8 +109,8 @@ pub(crate) fn recover(folder: &Path, cluster: u64, member: u64) -> Result<Recove
             return Err(LogError::Stranger { path, why });
         }
         let reading = Reading::open(path, last)?;
-        reading.check_header(cluster, member, number, (at > 0).then_some(log.next.1))?;
-        reading.replay(&mut log, number)?;
+        reading.check_header(*cluster, *member, number, (at > 0).then_some(log.next.1))?;
+        reading.replay(disk, &mut log, number)?;
     }
     if let Some(begins @ 1..) = log.begins {
         let why = format!("the entries before {begins} are missing");
@@ -165,7 +166,7 @@ impl Reading {
         LogError::Damaged { path: self.path.clone(), offset: offset as u64, why }
     }
 
-    fn replay(mut self, log: &mut Recovered, number: u64) -> Result<(), LogError> {
+    fn replay(mut self, disk: &Disk, log: &mut Recovered, number: u64) -> Result<(), LogError> {
         let mut at = HEADER_BYTES;
         let mut last_index = None;
         loop {
@@ -184,11 +185,11 @@ impl Reading {
                 }
                 Ok(None) if rest.iter().all(|byte| *byte == 0) => break,
                 Ok(None) => {
-                    self.cut(log, at, "records follow where nothing was written".to_owned())?;
+                    self.cut(disk, log, at, "records follow where nothing was written".to_owned())?;
                     break;
                 }
                 Err(broken) => {
-                    self.cut(log, at, broken.to_string())?;
+                    self.cut(disk, log, at, broken.to_string())?;
                     break;
                 }
             }
@@ -219,7 +220,13 @@ impl Reading {
     }
 
     /// Cuts a torn tail off, or refuses: what stands after `at` tells whether `at` was durable.
-    fn cut(&mut self, log: &mut Recovered, at: usize, why: String) -> Result<(), LogError> {
+    fn cut(
+        &mut self,
+        disk: &Disk,
+        log: &mut Recovered,
+        at: usize,
+        why: String,
+    ) -> Result<(), LogError> {
         let mut from = at;
         while let Some((start, durable)) = record::find_batch(&self.bytes[from..]) {
             if durable > at as u64 {
@@ -234,8 +241,8 @@ impl Reading {
         log.cut_bytes = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1);
         tail.fill(0);
         let zero = || {
-            self.file.write_all_at(&self.bytes[at..], at as u64)?;
-            self.file.sync_all()
+            disk.write(&self.file, &self.bytes[at..], at as u64)?;
+            disk.sync_all(&self.file)
         };
         zero().map_err(io_error("cut the torn tail of", &self.path))
     }

@@ -6,15 +6,14 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::FileExt,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use bytes::{Buf, BufMut};
 
-use crate::folder::sync_folder;
+use crate::disk::Disk;
 
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: usize = 64;
@@ -101,17 +100,22 @@ pub(crate) struct Segment {
 
 impl Segment {
     /// Creates a segment of `size` bytes, from the spare file where that is large enough.
-    pub(crate) fn create(folder: &Path, header: Header, size: u64) -> io::Result<Self> {
+    pub(crate) fn create(
+        disk: &Disk,
+        folder: &Path,
+        header: Header,
+        size: u64,
+    ) -> io::Result<Self> {
         let spare = folder.join(SPARE);
         if !fs::metadata(&spare).is_ok_and(|found| found.len() >= size) {
-            preallocate(folder, size)?;
+            preallocate(disk, folder, size)?;
         }
         let file = OpenOptions::new().read(true).write(true).open(&spare)?;
         let size = file.metadata()?.len();
-        file.write_all_at(&header.encode(), 0)?;
-        file.sync_all()?;
-        fs::rename(&spare, folder.join(name(header.number)))?;
-        sync_folder(folder)?;
+        disk.write(&file, &header.encode(), 0)?;
+        disk.sync_all(&file)?;
+        disk.rename(&spare, &folder.join(name(header.number)))?;
+        disk.sync_folder(folder)?;
         Ok(Self {
             file: Arc::new(file),
             number: header.number,
@@ -123,9 +127,9 @@ impl Segment {
     }
 
     /// Writes at the end and answers with where.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<u64> {
+    pub(crate) fn write(&mut self, disk: &Disk, bytes: &[u8]) -> io::Result<u64> {
         let at = self.end;
-        self.file.write_all_at(bytes, at)?;
+        disk.write(&self.file, bytes, at)?;
         self.crc.update(bytes);
         self.end += bytes.len() as u64;
         Ok(at)
@@ -138,27 +142,27 @@ impl Segment {
 }
 
 /// Writes a spare file of zeros, so that the next [`Segment::create`] has nothing to allocate.
-pub(crate) fn preallocate(folder: &Path, size: u64) -> io::Result<()> {
+pub(crate) fn preallocate(disk: &Disk, folder: &Path, size: u64) -> io::Result<()> {
     let path = folder.join(SPARE);
     let building = folder.join("building.tmp");
-    let written = zeros(&building, size);
+    let written = zeros(disk, &building, size);
     if written.is_err() {
         // Give the space back; the error that counts is the first one.
-        drop(fs::remove_file(&building));
+        drop(disk.remove(&building));
     }
     written?;
-    fs::rename(&building, &path)
+    disk.rename(&building, &path)
 }
 
-fn zeros(path: &Path, size: u64) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    let mut left = size;
-    while left > 0 {
-        let part = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
-        file.write_all(&ZEROS[..part])?;
-        left -= part as u64;
+fn zeros(disk: &Disk, path: &Path, size: u64) -> io::Result<()> {
+    let file = disk.create(path)?;
+    let mut at = 0;
+    while at < size {
+        let part = usize::try_from(size - at).unwrap_or(usize::MAX).min(ZEROS.len());
+        disk.write(&file, &ZEROS[..part], at)?;
+        at += part as u64;
     }
-    file.sync_all()
+    disk.sync_all(&file)
 }
 
 /// The file name of a segment.
@@ -168,13 +172,13 @@ pub(crate) fn name(number: u64) -> String {
 
 /// The segments in a folder in order. Files that were being built when the process ended are
 /// removed.
-pub(crate) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+pub(crate) fn list(disk: &Disk, folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for item in fs::read_dir(folder)? {
         let path = item?.path();
         let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
         if path.extension().is_some_and(|extension| extension == "tmp") {
-            fs::remove_file(&path)?;
+            disk.remove(&path)?;
         } else if let Some(number) = file.strip_suffix(".log").and_then(|stem| stem.parse().ok()) {
             found.push((number, path));
         }

@@ -28,15 +28,24 @@ use super::{
     segment::{self, HEADER_BYTES, Header},
 };
 use crate::{
+    disk::Disk,
     fatal::{Fatal, FatalError},
     machine::{Machine, Shared, Snapshots},
     types::{Data, Entry, LogId, Payload, Peer, Types, Vote, log_id},
 };
 
+mod power;
+
 const SEGMENT_BYTES: u64 = 4096;
 
 fn site(folder: &Path) -> Site {
-    Site { folder: folder.to_owned(), cluster: 7, member: 3, segment_bytes: SEGMENT_BYTES }
+    Site {
+        folder: folder.to_owned(),
+        cluster: 7,
+        member: 3,
+        segment_bytes: SEGMENT_BYTES,
+        disk: Disk::default(),
+    }
 }
 
 fn open(folder: &Path) -> Result<(Log, WriterThread), LogError> {
@@ -75,7 +84,7 @@ fn copy(from: &Path) -> TempDir {
 }
 
 fn last_segment(folder: &Path) -> PathBuf {
-    segment::list(folder).unwrap().pop().unwrap().1
+    segment::list(&Disk::default(), folder).unwrap().pop().unwrap().1
 }
 
 /// Where the last record of a file ends.
@@ -122,7 +131,10 @@ async fn everything_answered_is_there_after_a_restart() {
     log.purge(log_id(1, 19)).await.unwrap();
     expected.drain(..20);
     writer.stop().await;
-    assert!(segment::list(folder.path()).unwrap().len() > 2, "the case needs several segments");
+    assert!(
+        segment::list(&Disk::default(), folder.path()).unwrap().len() > 2,
+        "the case needs several segments"
+    );
     for _ in 0..3 {
         let (mut log, writer) = open(folder.path()).unwrap();
         assert_eq!(all(&mut log).await, expected);
@@ -145,10 +157,10 @@ async fn purged_segments_go_and_the_vote_stays() {
     for start in (0..400).step_by(20) {
         log.blocking_append(entries(1, start..start + 20)).await.unwrap();
     }
-    let before = segment::list(folder.path()).unwrap().len();
+    let before = segment::list(&Disk::default(), folder.path()).unwrap().len();
     log.purge(log_id(1, 380)).await.unwrap();
     writer.stop().await;
-    let after = segment::list(folder.path()).unwrap().len();
+    let after = segment::list(&Disk::default(), folder.path()).unwrap().len();
     assert!(after < before / 4, "{before} segments before, {after} after");
     let (mut log, writer) = open(folder.path()).unwrap();
     assert_eq!(all(&mut log).await, entries(1, 381..400));
@@ -174,7 +186,10 @@ async fn entries_behind_a_dropped_segment_stay() {
     log.purge(log_id(1, 10)).await.unwrap();
     log.purge(log_id(1, 15)).await.unwrap();
     writer.stop().await;
-    assert!(segment::list(folder.path()).unwrap()[0].0 > 1, "the case needs a dropped segment");
+    assert!(
+        segment::list(&Disk::default(), folder.path()).unwrap()[0].0 > 1,
+        "the case needs a dropped segment"
+    );
     let (mut log, writer) = open(folder.path()).unwrap();
     assert_eq!(all(&mut log).await, (16..40).map(|at| entry(1, at, 200)).collect::<Vec<_>>());
     writer.stop().await;
@@ -259,7 +274,7 @@ async fn damage_in_a_sealed_segment_is_refused() {
         log.blocking_append(entries(1, start..start + 20)).await.unwrap();
     }
     writer.stop().await;
-    let segments = segment::list(folder.path()).unwrap();
+    let segments = segment::list(&Disk::default(), folder.path()).unwrap();
     let sealed = segments[1].1.file_name().unwrap();
     let used = used(&segments[1].1);
     for at in (HEADER_BYTES..used).step_by(101) {
@@ -276,7 +291,7 @@ async fn damage_in_a_sealed_segment_is_refused() {
     fs::remove_file(missing.path().join(sealed)).unwrap();
     assert!(matches!(open(missing.path()), Err(LogError::Stranger { .. })));
     let first = copy(folder.path());
-    fs::remove_file(&segment::list(first.path()).unwrap()[0].1).unwrap();
+    fs::remove_file(&segment::list(&Disk::default(), first.path()).unwrap()[0].1).unwrap();
     assert!(matches!(open(first.path()), Err(LogError::Damaged { .. })));
 }
 
@@ -314,7 +329,7 @@ async fn a_vote_survives_the_segment_it_was_first_in() {
     let (mut log, writer) = open(folder.path()).unwrap();
     log.purge(log_id(1, 9)).await.unwrap();
     writer.stop().await;
-    assert_eq!(segment::list(folder.path()).unwrap().len(), 1);
+    assert_eq!(segment::list(&Disk::default(), folder.path()).unwrap().len(), 1);
     let (mut log, writer) = open(folder.path()).unwrap();
     assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new(3, 1)));
     writer.stop().await;

@@ -8,7 +8,7 @@
 
 use std::{
     collections::VecDeque,
-    fs, io,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -24,8 +24,8 @@ use super::{
     segment::{self, HEADER_BYTES, Header, Segment},
 };
 use crate::{
+    disk::Disk,
     fatal::{Fatal, FatalError},
-    folder::sync_folder,
     types::{Entry, LogId, Types, Vote},
 };
 
@@ -72,6 +72,8 @@ pub(crate) struct Site {
     pub(crate) member: u64,
     /// Bytes of a segment; one that has to hold a larger record is larger.
     pub(crate) segment_bytes: u64,
+    /// How it writes.
+    pub(crate) disk: Disk,
 }
 
 /// What has to be known at the start of every segment, so that older ones may go.
@@ -275,7 +277,7 @@ impl Writer {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let at = self.segment.write(&self.buffer)?;
+        let at = self.segment.write(&self.site.disk, &self.buffer)?;
         self.buffer.clear();
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         for (id, start, length) in self.unplaced.drain(..) {
@@ -288,7 +290,7 @@ impl Writer {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.segment.file.sync_data()?;
+        self.site.disk.sync(&self.segment.file)?;
         self.durable = self.segment.end;
         Ok(())
     }
@@ -302,10 +304,10 @@ impl Writer {
             let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
             index.files.remove(&sealed.number);
             drop(index);
-            fs::remove_file(self.site.folder.join(segment::name(sealed.number)))?;
+            self.site.disk.remove(&self.site.folder.join(segment::name(sealed.number)))?;
             any = true;
         }
-        if any { sync_folder(&self.site.folder) } else { Ok(()) }
+        if any { self.site.disk.sync_folder(&self.site.folder) } else { Ok(()) }
     }
 
     /// Fills the next segment with zeros beside the work, once half of this one is used.
@@ -313,9 +315,9 @@ impl Writer {
         if self.spare.is_some() || self.segment.end < self.segment.size / 2 {
             return;
         }
-        let (folder, bytes) = (self.site.folder.clone(), self.site.segment_bytes);
+        let Site { folder, segment_bytes: bytes, disk, .. } = self.site.clone();
         let prepare = move || {
-            if let Err(error) = segment::preallocate(&folder, bytes) {
+            if let Err(error) = segment::preallocate(&disk, &folder, bytes) {
                 tracing::warn!(%error, "the next log segment cannot be prepared; make room");
             }
         };
@@ -334,7 +336,7 @@ impl Writer {
 
 fn create(site: &Site, (number, previous): (u64, u32), size: u64) -> io::Result<Segment> {
     let header = Header { cluster: site.cluster, member: site.member, number, previous };
-    Segment::create(&site.folder, header, size)
+    Segment::create(&site.disk, &site.folder, header, size)
 }
 
 /// Answers everything in a piece; true where it holds the end.
