@@ -71,7 +71,7 @@ async fn apply(options: &FeedOptions, commit: &Commit) {
     let (mut set, mut removed) = (Vec::new(), Vec::new());
     for change in &commit.changes {
         match change {
-            Change::Put(object) => set.push(object.clone()),
+            Change::Put { object, .. } => set.push(object.clone()),
             Change::Removed(object) => removed.push(object.uid),
         }
     }

@@ -12,6 +12,7 @@ pub mod event;
 pub mod explain;
 pub mod fleet;
 pub mod graph;
+pub mod history;
 pub mod id;
 pub mod invariants;
 pub mod machine;

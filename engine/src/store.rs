@@ -68,8 +68,13 @@ pub struct Applied {
 /// One object's change, as watchers are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Created or changed: what it is now.
-    Put(Arc<Object>),
+    /// Created or changed.
+    Put {
+        /// What it is now.
+        object: Arc<Object>,
+        /// What it was before; absent where it was created.
+        before: Option<Arc<Object>>,
+    },
     /// Removed: what it was last.
     Removed(Arc<Object>),
 }
@@ -78,7 +83,15 @@ impl Change {
     /// The object as it is, or was last.
     pub fn object(&self) -> &Arc<Object> {
         match self {
-            Self::Put(object) | Self::Removed(object) => object,
+            Self::Put { object, .. } | Self::Removed(object) => object,
+        }
+    }
+
+    /// The object as it was before; absent where it was created.
+    pub fn before(&self) -> Option<&Arc<Object>> {
+        match self {
+            Self::Put { before, .. } => before.as_ref(),
+            Self::Removed(object) => Some(object),
         }
     }
 }

@@ -438,7 +438,7 @@ async fn subscribers_hear_everything_in_order_after_the_store_shows_it() {
         let entry = timeout(PATIENCE, entries.recv()).await.unwrap().unwrap();
         assert!(entry.revision > last && !entry.reset);
         last = entry.revision;
-        let Some(Change::Put(object)) = entry.changes.first() else { panic!("{entry:?}") };
+        let Some(Change::Put { object, .. }) = entry.changes.first() else { panic!("{entry:?}") };
         assert_eq!(object.cfg.get("/value").unwrap().to_string(), count.to_string());
         let shown = follower.read_with(Consistency::Stale, Store::revision).await.unwrap();
         assert!(shown >= entry.revision);

@@ -160,8 +160,8 @@ impl Store {
             let frozen = oldest(candidates, object);
             if frozen != object.frozen {
                 let changed = Object { frozen, revision: index, ..(**object).clone() };
-                *object = Arc::new(changed);
-                changes.push(Change::Put(object.clone()));
+                let before = Some(std::mem::replace(object, Arc::new(changed)));
+                changes.push(Change::Put { object: object.clone(), before });
             }
         }
         changes

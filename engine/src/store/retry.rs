@@ -30,8 +30,8 @@ impl Store {
             if scopes.iter().any(|scope| scope.covers(object)) {
                 let generation = object.generation + 1;
                 let retried = Object { generation, revision: index, ..(**object).clone() };
-                *object = Arc::new(retried);
-                changes.push(Change::Put(object.clone()));
+                let before = Some(std::mem::replace(object, Arc::new(retried)));
+                changes.push(Change::Put { object: object.clone(), before });
             }
         }
         Ok(changes)

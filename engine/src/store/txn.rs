@@ -300,12 +300,12 @@ impl Store {
         }
         for object in kept.into_iter().filter_map(|(_, object)| object).map(Arc::new) {
             self.keys.insert(object.key.clone(), object.uid);
-            if let Some(before) = self.objects.get(&object.uid).cloned() {
-                self.disown(&before);
+            let before = self.objects.insert(object.uid, object.clone());
+            if let Some(before) = &before {
+                self.disown(before);
             }
             self.owned.extend(object.owner.map(|owner| (owner, object.uid)));
-            self.objects.insert(object.uid, object.clone());
-            changes.push(Change::Put(object));
+            changes.push(Change::Put { object, before });
         }
         changes.sort_by_key(|change| change.object().uid);
         changes

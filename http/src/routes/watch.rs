@@ -246,7 +246,7 @@ impl Watcher {
             let owner = object.owner.and_then(|owner| owners.get(&owner));
             let view = ObjectView::of(object, owner, &nothing.1, setting);
             let r#type = match change {
-                Change::Put(_) => Type::Put,
+                Change::Put { .. } => Type::Put,
                 Change::Removed(_) => Type::Delete,
             };
             self.write(r#type, Some("cfg"), Some(&view)).await?;

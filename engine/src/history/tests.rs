@@ -1,0 +1,270 @@
+//! The past is held against stores that were set aside after each write.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    command::{Command, Op, Outcome, Proposal, Target, Targets, Txn},
+    id::{ClusterId, Name, Term},
+    manifest::{Extension, Manifest, PathSpec, Type},
+    selector::Selector,
+};
+
+const NAMES: [&str; 4] = ["n1", "n2", "n3", "n4"];
+const VALUES: [&str; 3] = ["A", "B", "C"];
+
+/// A store with its history, and a copy of it after each write.
+struct Book {
+    store: Store,
+    records: Vec<Record>,
+    copies: BTreeMap<Revision, Store>,
+    index: u64,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn node(text: &str) -> ObjectRef {
+    ObjectRef { kind: name("node"), namespace: None, name: name(text) }
+}
+
+fn state(values: &[(&str, &str)]) -> State {
+    let mut state = State::new();
+    for (path, value) in values {
+        state.set(Path::new(*path).unwrap(), (*value).into()).unwrap();
+    }
+    state
+}
+
+fn manifest() -> Manifest {
+    let paths = ["/x", "/y", "/z"].into_iter();
+    let extension = paths.fold(Extension::new("letters"), |extension, path| {
+        extension.path(PathSpec::input(path, Type::Text))
+    });
+    Manifest::new("letters").extension(extension)
+}
+
+impl Book {
+    fn new() -> Self {
+        let store = Store::new();
+        let mut book = Self { store, records: Vec::new(), copies: BTreeMap::new(), index: 0 };
+        book.write(Command::Found { cluster: ClusterId::new(1) });
+        book.write(Command::Declare { manifests: vec![manifest()] });
+        book
+    }
+
+    fn write(&mut self, command: Command) -> Outcome {
+        self.index += 1;
+        let (at, author) = (Millis::new(self.index), format!("author {}", self.index));
+        let note = Some(format!("note {}", self.index));
+        let proposal = Proposal { request: None, author: author.clone(), at, command };
+        let revision = Revision::new(self.index);
+        let applied = self.store.apply(revision, Term::new(1), &proposal);
+        let changes: Vec<Changed> = applied.changes.iter().map(Changed::of).collect();
+        if !changes.is_empty() {
+            self.records.push(Record { revision, at, author, note, changes });
+        }
+        self.copies.insert(revision, self.store.clone());
+        applied.outcome
+    }
+
+    fn txn(&mut self, ops: Vec<Op>) -> Outcome {
+        self.write(Command::Txn(Txn { ops, ..Txn::default() }))
+    }
+
+    fn past(&self, at: Revision) -> Past {
+        let mut past = Past::at(at);
+        self.records.iter().for_each(|record| past.see(record));
+        past
+    }
+
+    fn versions(&self, object: &str) -> Vec<Version> {
+        let mut versions = Versions::of(node(object));
+        self.records.iter().for_each(|record| versions.see(record));
+        versions.finish(self.store.find(&node(object)))
+    }
+}
+
+fn put(object: &str, cfg: &[(&str, &str)]) -> Op {
+    Op::Put { object: node(object), labels: None, owner: None, cfg: state(cfg) }
+}
+
+#[test]
+fn versions_tell_who_did_what_and_blame_who_set_what_stands() {
+    let mut book = Book::new();
+    book.txn(vec![put("n1", &[("/x", "A"), ("/y", "A")]), put("n2", &[])]);
+    book.txn(vec![put("n1", &[("/x", "B"), ("/y", "A")])]);
+    book.write(Command::Freeze { targets: Targets::Names(vec![name("n1")]) });
+    let versions = book.versions("n1");
+    let told: Vec<_> = versions.iter().map(|v| (v.revision.get(), v.deed, v.paths.len())).collect();
+    assert_eq!(told, [(3, Deed::Created, 2), (4, Deed::Changed, 1), (5, Deed::Changed, 0)]);
+    assert_eq!(versions[1].author, "author 4");
+    assert_eq!(versions[1].note.as_deref(), Some("note 4"));
+    let changed = &versions[1].paths[0];
+    assert_eq!(
+        (changed.before.clone(), changed.after.clone()),
+        (Some("A".into()), Some("B".into()))
+    );
+    let blamed: Vec<_> = blame(&versions)
+        .into_iter()
+        .map(|(path, blame)| (path.to_string(), blame.revision.get()))
+        .collect();
+    assert_eq!(blamed, [("/x".to_owned(), 4), ("/y".to_owned(), 3)]);
+}
+
+#[test]
+fn an_object_of_the_same_name_is_another_object() {
+    let mut book = Book::new();
+    book.txn(vec![put("n1", &[("/x", "A")])]);
+    let first = book.store.find(&node("n1")).unwrap().uid;
+    book.txn(vec![Op::Delete { object: node("n1"), force: true }, put("n1", &[("/x", "B")])]);
+    let past = book.past(Revision::new(3));
+    let now = book.store.find(&node("n1"));
+    assert_ne!(now.unwrap().uid, first);
+    assert_eq!(past.object(&node("n1"), now).unwrap().uid, first);
+    let deeds: Vec<Deed> = book.versions("n1").iter().map(|version| version.deed).collect();
+    assert_eq!(deeds.len(), 3);
+    assert_eq!(deeds[0], Deed::Created);
+}
+
+#[test]
+fn a_way_back_that_is_too_long_is_refused() {
+    let mut book = Book::new();
+    let nodes = crate::command::OPS_MAX + 1;
+    for part in (0..nodes).collect::<Vec<_>>().chunks(crate::command::OPS_MAX) {
+        book.txn(part.iter().map(|number| put(&format!("n{number}"), &[])).collect());
+    }
+    let refused = rollback(&book.past(Revision::new(2)), &book.store, |_| true).unwrap_err();
+    let limit = crate::command::OPS_MAX;
+    assert_eq!(refused, Unrestorable::TooMany { count: nodes, limit });
+    let few = |object: &Object| object.key.name.as_str() < "n2";
+    assert!(rollback(&book.past(Revision::new(2)), &book.store, few).is_ok());
+}
+
+#[test]
+fn a_way_back_is_refused_when_an_object_moves_meanwhile() {
+    let mut book = Book::new();
+    book.txn(vec![put("n1", &[("/x", "A")])]);
+    book.txn(vec![put("n1", &[("/x", "B")])]);
+    let txn = rollback(&book.past(Revision::new(3)), &book.store, |_| true).unwrap();
+    book.txn(vec![put("n1", &[("/x", "C")])]);
+    assert!(matches!(book.write(Command::Txn(txn)), Outcome::Refused(_)));
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let object = || prop::sample::select(NAMES.to_vec());
+    let value = || prop::sample::select(VALUES.to_vec());
+    let op = prop_oneof![
+        4 => (object(), value(), value()).prop_map(|(o, x, y)| put(o, &[("/x", x), ("/y", y)])),
+        3 => (object(), value()).prop_map(|(object, value)| Op::Merge {
+            target: Target::One(node(object)),
+            set: state(&[("/z", value)]),
+            unset: vec![Path::new("/y").unwrap()],
+        }),
+        2 => (object(), any::<bool>())
+            .prop_map(|(object, force)| Op::Delete { object: node(object), force }),
+        1 => (object(), value()).prop_map(|(object, value)| Op::Label {
+            target: Target::One(node(object)),
+            set: [(name("rack"), value.to_owned())].into(),
+            unset: Vec::new(),
+        }),
+    ];
+    let txn =
+        prop::collection::vec(op, 1..4).prop_map(|ops| Command::Txn(Txn { ops, ..Txn::default() }));
+    let selector: Selector = "rack=A".parse().unwrap();
+    prop_oneof![
+        8 => txn,
+        1 => Just(Command::Freeze { targets: Targets::Selector(selector) }),
+        1 => Just(Command::Retry { targets: Targets::All }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_revision_is_found_as_it_was(commands in prop::collection::vec(command(), 1..20)) {
+        let mut book = Book::new();
+        for command in commands {
+            book.write(command);
+        }
+        for (revision, copy) in &book.copies {
+            let past = book.past(*revision);
+            for object in NAMES {
+                let now = book.store.find(&node(object));
+                prop_assert_eq!(past.object(&node(object), now), copy.find(&node(object)).cloned());
+            }
+            let all: Vec<Arc<Object>> = copy.of_kind("node").cloned().collect();
+            prop_assert_eq!(past.of_kind("node", &book.store), all);
+        }
+    }
+
+    #[test]
+    fn a_diff_names_what_differs_and_nothing_else(
+        commands in prop::collection::vec(command(), 1..16),
+        from: prop::sample::Index,
+        to: prop::sample::Index,
+    ) {
+        let mut book = Book::new();
+        for command in commands {
+            book.write(command);
+        }
+        let revisions: Vec<Revision> = book.copies.keys().copied().collect();
+        let (a, b) = (from.index(revisions.len()), to.index(revisions.len()));
+        let (from, to) = (revisions[a.min(b)], revisions[a.max(b)]);
+        let found = diff(&book.past(from), &book.past(to), &book.store);
+        for object in NAMES {
+            let before = book.copies[&from].find(&node(object));
+            let after = book.copies[&to].find(&node(object));
+            let told = found.iter().find(|change| change.key == node(object));
+            prop_assert_eq!(told.is_some(), before != after);
+            if let Some(told) = told {
+                prop_assert_eq!(told.before.as_ref(), before);
+                prop_assert_eq!(told.after.as_ref(), after);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rollback_brings_back_what_people_had_set(
+        commands in prop::collection::vec(command(), 1..16),
+        to: prop::sample::Index,
+    ) {
+        let mut book = Book::new();
+        for command in commands {
+            book.write(command);
+        }
+        let revisions: Vec<Revision> = book.copies.keys().copied().collect();
+        let to = revisions[to.index(revisions.len())];
+        // What is being deleted cannot be put back before it is gone.
+        let stays = |object: &Object| !object.deleting;
+        let txn = rollback(&book.past(to), &book.store, stays).unwrap();
+        let outcome = book.write(Command::Txn(txn));
+        prop_assert!(matches!(outcome, Outcome::Applied { .. }), "{:?}", outcome);
+        for object in NAMES {
+            let then = book.copies[&to].find(&node(object)).filter(|object| stays(object));
+            let now = book.store.find(&node(object)).filter(|object| stays(object));
+            let leaving = book.store.find(&node(object)).is_some_and(|object| object.deleting);
+            if !leaving {
+                let of = |object: &Arc<Object>| (object.cfg.clone(), object.labels.clone());
+                prop_assert_eq!(then.map(of), now.map(of));
+            }
+        }
+    }
+
+    #[test]
+    fn versions_end_with_what_is_there_now(commands in prop::collection::vec(command(), 1..20)) {
+        let mut book = Book::new();
+        for command in commands {
+            book.write(command);
+        }
+        for object in NAMES {
+            let versions = book.versions(object);
+            let now = book.store.find(&node(object)).cloned();
+            let last = versions.last().and_then(|version| version.object.clone());
+            prop_assert_eq!(&last, &now);
+            let blamed = blame(&versions);
+            let asked: Vec<&Path> = now.iter().flat_map(|o| o.cfg.iter()).map(|(p, _)| p).collect();
+            prop_assert_eq!(blamed.keys().collect::<Vec<_>>(), asked);
+        }
+    }
+}
