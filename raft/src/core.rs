@@ -41,6 +41,7 @@ use crate::{
     entropy,
     fatal::Fatal,
     folder::{Folder, FolderError, Identity, Phase},
+    history::{History, Shelf},
     log::{Log, LogError, Site, WriterThread},
     machine::{Machine, Shared, Snapshots, StateError},
     options::{Bootstrap, Options},
@@ -79,6 +80,9 @@ pub enum StartError {
     /// The state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The history cannot be read or begun.
+    #[error("history: cannot read or begin it in the data folder")]
+    History(#[source] io::Error),
     /// The timers contradict each other.
     #[error("the timers do not fit together: {0}")]
     Timers(String),
@@ -309,6 +313,8 @@ impl Core {
             let folder = folder.as_ref().ok_or_else(closed)?;
             (folder.log(), folder.state())
         };
+        let retention = self.options.retention;
+        let shelf = Shelf { folder: state_folder.join("history"), cluster, retention };
         let segment_bytes = self.options.limits.segment_bytes;
         let site =
             Site { folder: log_folder, cluster, member, segment_bytes, disk: Disk::default() };
@@ -318,11 +324,14 @@ impl Core {
             let (snapshots, newest) = Snapshots::open(state_folder, cluster)?;
             let (log, writer) = Log::open(site, may_begin, fatal)?;
             snapshots.check_reaches(newest.as_ref().map(|(meta, _)| meta), log.purged())?;
-            Ok::<_, StartError>(((snapshots, newest), (log, writer)))
+            let begins = newest.as_ref().map(|(_, store)| store.revision()).unwrap_or_default();
+            let history = History::open(shelf, begins).map_err(StartError::History)?;
+            Ok::<_, StartError>(((snapshots, newest), (log, writer), history))
         };
         let opened = tokio::task::spawn_blocking(open).await;
-        let ((snapshots, newest), (log, writer)) =
+        let ((snapshots, newest), (log, writer), history) =
             opened.map_err(|error| StartError::Consensus(error.to_string()))??;
+        self.shared.keep(history);
         let snapshots = Arc::new(snapshots);
         let links = Arc::new(Links::new(cluster, member));
         let consensus = |why: String| StartError::Consensus(why);

@@ -8,7 +8,7 @@ use std::{
 
 use kraken_engine::{
     command::{Outcome, Proposal},
-    id::MemberId,
+    id::{MemberId, Revision},
     store::Store,
 };
 use tokio::{
@@ -19,6 +19,7 @@ use tokio::{
 use crate::{
     core::{Consistency, Core, MembershipError, ProposeError, ReadError, StartError, prepare},
     fatal::FatalError,
+    history::{HistoryError, Reading},
     machine::AppliedEntry,
     options::Options,
     status::{Leadership, Status, Which},
@@ -139,6 +140,13 @@ impl Handle {
         }
         let ready = |core: Arc<Core>| async move { core.ready_to_read(consistency).await };
         self.run(ready, || ReadError::Stopped).await
+    }
+
+    /// The writes after a revision, as this member remembers them; everything that it has applied
+    /// before the call is among them.
+    pub async fn history(&self, after: Revision) -> Result<Reading, HistoryError> {
+        let history = self.inner.core.shared.history().ok_or(HistoryError::Stopped)?;
+        history.read(after).await
     }
 
     /// Follows what is applied here, in order, each after the store shows it. Who is more than

@@ -11,6 +11,7 @@ mod entropy;
 mod fatal;
 mod folder;
 mod handle;
+mod history;
 mod log;
 mod machine;
 mod options;
@@ -25,6 +26,7 @@ pub use self::{
     fatal::FatalError,
     folder::FolderError,
     handle::Handle,
+    history::{HISTORY_AGE, HISTORY_BYTES, HISTORY_REVISIONS, HistoryError, Reading, Retention},
     log::LogError,
     machine::{AppliedEntry, EVENTS_MAX, StateError},
     options::{

@@ -9,7 +9,7 @@ mod snapshot;
 use std::{
     io,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -30,7 +30,10 @@ use tokio::sync::{broadcast, watch};
 
 pub use self::snapshot::StateError;
 pub(crate) use self::snapshot::{Image, Incoming, Snapshots};
-use crate::types::{Answer, Data, Entry, LogId, Payload, SnapshotMeta, StoredMembership, Types};
+use crate::{
+    history::History,
+    types::{Answer, Data, Entry, LogId, Payload, SnapshotMeta, StoredMembership, Types},
+};
 
 /// Entries that a subscriber may be behind before it is told that it lagged.
 pub const EVENTS_MAX: usize = 4096;
@@ -93,6 +96,7 @@ pub(crate) struct Shared {
     next: watch::Sender<u64>,
     events: broadcast::Sender<Arc<AppliedEntry>>,
     whole: Mutex<Option<(u64, Arc<Store>)>>,
+    history: OnceLock<History>,
     pub(crate) growth: Growth,
 }
 
@@ -103,6 +107,7 @@ impl Default for Shared {
             next: watch::Sender::new(0),
             events: broadcast::Sender::new(EVENTS_MAX),
             whole: Mutex::default(),
+            history: OnceLock::new(),
             growth: Growth::default(),
         }
     }
@@ -143,6 +148,17 @@ impl Shared {
     /// Follows what is applied.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedEntry>> {
         self.events.subscribe()
+    }
+
+    /// Remembers from now on what is applied.
+    pub(crate) fn keep(&self, history: History) {
+        // Only the first is kept; a member is opened once.
+        drop(self.history.set(history));
+    }
+
+    /// What was applied in the past.
+    pub(crate) fn history(&self) -> Option<&History> {
+        self.history.get()
     }
 
     fn apply(&self, entry: Entry) -> io::Result<Answer> {
@@ -189,8 +205,7 @@ impl Shared {
             | Command::Add { .. }
             | Command::Withdraw { .. } => None,
         };
-        // Without subscribers nobody has to know.
-        drop(self.events.send(Arc::new(AppliedEntry {
+        let entry = AppliedEntry {
             revision,
             author: proposal.author.clone(),
             at: proposal.at,
@@ -198,7 +213,12 @@ impl Shared {
             changes,
             declared,
             reset: false,
-        })));
+        };
+        if let Some(history) = self.history.get() {
+            history.write(&entry);
+        }
+        // Without subscribers nobody has to know.
+        drop(self.events.send(Arc::new(entry)));
     }
 
     fn replace(&self, meta: &SnapshotMeta, store: Store) -> io::Result<()> {
@@ -289,13 +309,19 @@ impl RaftStateMachine<Types> for Machine {
             };
             (meta, held.store.clone())
         });
-        Builder { view, snapshots: Arc::clone(&self.snapshots) }
+        let (snapshots, shared) = (Arc::clone(&self.snapshots), Arc::clone(&self.shared));
+        Builder { view, snapshots, shared }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, image: Image) -> io::Result<()> {
         let (snapshots, wanted) = (Arc::clone(&self.snapshots), meta.clone());
+        let shared = Arc::clone(&self.shared);
         let install = move || {
             let (_, store) = snapshots.decode(&image)?;
+            // Before it is in place: what lies between here and there is known to nobody here.
+            if let Some(history) = shared.history() {
+                history.restart(store.revision());
+            }
             snapshots.place(&wanted, image)?;
             io::Result::Ok(store)
         };
@@ -316,6 +342,7 @@ impl RaftStateMachine<Types> for Machine {
 pub(crate) struct Builder {
     view: Option<(SnapshotMeta, Store)>,
     snapshots: Arc<Snapshots>,
+    shared: Arc<Shared>,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
@@ -323,8 +350,12 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
     async fn build_snapshot(&mut self) -> io::Result<openraft::alias::SnapshotOf<Types, Image>> {
         let (meta, store) = self.view.take().ok_or_else(poisoned)?;
-        let snapshots = Arc::clone(&self.snapshots);
+        let (snapshots, shared) = (Arc::clone(&self.snapshots), Arc::clone(&self.shared));
         let build = move || {
+            // The log that the history could be made of again may go once the snapshot stands.
+            if let Some(Err(error)) = shared.history().map(History::sync) {
+                tracing::warn!(%error, "the history is not durable up to this snapshot");
+            }
             let snapshot = snapshots.save(&meta, &store)?;
             io::Result::Ok(Snapshot { meta, snapshot })
         };

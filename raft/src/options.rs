@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use kraken_engine::id::Name;
 
+use crate::history::Retention;
+
 /// What a member is and where.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -24,6 +26,8 @@ pub struct Options {
     pub sync: String,
     /// Sizes.
     pub limits: Limits,
+    /// How much of the past is kept.
+    pub retention: Retention,
     /// Times.
     pub timers: Timers,
 }
@@ -40,6 +44,7 @@ impl Options {
             http: String::new(),
             sync: String::new(),
             limits: Limits::default(),
+            retention: Retention::default(),
             timers: Timers::default(),
         }
     }
