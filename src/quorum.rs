@@ -1,18 +1,21 @@
 //! Joins the member of `kraken_raft` to the port of `kraken_actors`: the two rooms do not know each
 //! other, so words are translated here, one for one, and nothing is decided.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use kraken_actors::quorum::{
-    Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus,
+    Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus, Records,
 };
 use kraken_engine::{
     command::{Outcome, PROPOSAL_BYTES_MAX, Proposal},
+    history::Record,
     id::{ClusterId, MemberId, Name, Revision},
     store::Store,
 };
-use kraken_raft::{AppliedEntry, Handle, MembershipError, ProposeError, ReadError};
+use kraken_raft::{
+    AppliedEntry, Handle, HistoryError, MembershipError, ProposeError, ReadError, Reading,
+};
 use tokio::sync::{
     broadcast::{self, error::RecvError},
     watch,
@@ -120,6 +123,24 @@ fn read_error(error: ReadError) -> QuorumError {
     }
 }
 
+fn history_error(error: HistoryError) -> QuorumError {
+    match error {
+        HistoryError::Gone { horizon } => QuorumError::Gone { horizon },
+        HistoryError::Stopped | HistoryError::Read(_) => {
+            QuorumError::Unavailable(format!("{:#}", anyhow::Error::new(error)))
+        }
+    }
+}
+
+/// Files of the history behind the port.
+struct Written(Reading);
+
+impl Records for Written {
+    fn each(&self, see: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), QuorumError> {
+        self.0.each(see).map_err(history_error)
+    }
+}
+
 fn membership_error(error: MembershipError) -> QuorumError {
     match error {
         MembershipError::Unavailable { why } => QuorumError::Unavailable(why),
@@ -170,6 +191,13 @@ impl Quorum for RaftQuorum {
             Consistency::Stale => kraken_raft::Consistency::Stale,
         };
         Box::pin(async move { self.raft.read_with(consistency, read).await.map_err(read_error) })
+    }
+
+    fn history(&self, after: Revision) -> BoxFuture<'_, Result<Box<dyn Records>, QuorumError>> {
+        Box::pin(async move {
+            let reading = self.raft.history(after).await.map_err(history_error)?;
+            Ok(Box::new(Written(reading)) as Box<dyn Records>)
+        })
     }
 
     fn commits(&self) -> broadcast::Receiver<Arc<Commit>> {

@@ -5,13 +5,16 @@ mod apply;
 mod cluster;
 mod delete;
 mod describe;
+mod diff;
 mod events;
 mod freeze;
 mod get;
 mod graph;
+mod history;
 mod label;
 mod plan;
 mod retry;
+mod rollback;
 mod set;
 mod thaw;
 mod wait;
@@ -38,6 +41,9 @@ pub(crate) enum Verb {
     Freeze(freeze::Args),
     Thaw(thaw::Args),
     Retry(retry::Args),
+    History(history::Args),
+    Diff(diff::Args),
+    Rollback(rollback::Args),
     Graph(graph::Args),
     Cluster(cluster::Args),
 }
@@ -59,6 +65,9 @@ impl Verb {
             Self::Freeze(args) => args.run(client, console).await,
             Self::Thaw(args) => args.run(client, console).await,
             Self::Retry(args) => args.run(client, console).await,
+            Self::History(args) => args.run(client, console).await,
+            Self::Diff(args) => args.run(client, console).await,
+            Self::Rollback(args) => args.run(client, console).await,
             Self::Graph(args) => args.run(client, console).await,
             Self::Cluster(args) => args.run(client, console).await,
         }

@@ -4,11 +4,12 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use kraken_engine::{
     command::{Outcome, Proposal},
+    history::Record,
     id::{ClusterId, MemberId, Name, Revision, Term},
     store::{Change, Store},
     time::Millis,
@@ -27,6 +28,10 @@ pub trait Quorum: Send + Sync + 'static {
         consistency: Consistency,
         read: Box<dyn FnOnce(&Store) + Send + 'a>,
     ) -> BoxFuture<'a, Result<(), QuorumError>>;
+
+    /// The writes after a revision that this member remembers; all that it has applied before the
+    /// call are among them.
+    fn history(&self, after: Revision) -> BoxFuture<'_, Result<Box<dyn Records>, QuorumError>>;
 
     /// What is applied from now on, in order.
     fn commits(&self) -> broadcast::Receiver<Arc<Commit>>;
@@ -48,6 +53,13 @@ pub trait Quorum: Send + Sync + 'static {
 
     /// Hands leadership to another member.
     fn transfer(&self, to: MemberId) -> BoxFuture<'_, Result<(), QuorumError>>;
+}
+
+/// Writes of the past.
+pub trait Records: Send {
+    /// Hands them over, oldest first, until told to stop. Reads files: not to be called where
+    /// waiting for a disk is not allowed.
+    fn each(&self, see: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), QuorumError>;
 }
 
 /// Reads the store with any answer; see [`Quorum::with_store`].
@@ -175,4 +187,10 @@ pub enum QuorumError {
     /// A change of membership is refused.
     #[error("{0}")]
     Refused(String),
+    /// The past that was asked for is no longer remembered.
+    #[error("the history of this member begins after revision {horizon}")]
+    Gone {
+        /// The oldest revision that can be told.
+        horizon: Revision,
+    },
 }

@@ -6,6 +6,7 @@
 
 mod error;
 mod follow;
+mod past;
 mod typed;
 mod url;
 

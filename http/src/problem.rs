@@ -122,7 +122,8 @@ pub enum Problem {
     ForeignOrigin(String),
     /// What is asked for is no longer held.
     #[error(
-        "revision {from} is no longer held, the oldest is {oldest}; list again and watch from there"
+        "revision {from} is no longer held, the oldest is {oldest}; ask for a later one, or list again \
+         and watch from there"
     )]
     Gone {
         /// The revision asked for.
@@ -389,6 +390,8 @@ impl From<QuorumError> for Problem {
             QuorumError::Overloaded => Self::Overloaded(text),
             QuorumError::TooLarge { limit, .. } => Self::BodyTooLarge { limit },
             QuorumError::Refused(why) => Self::ClusterRefused(why),
+            // Who asked for which revision says so itself.
+            QuorumError::Gone { horizon } => Self::Gone { from: 0, oldest: horizon.get() },
         }
     }
 }

@@ -31,6 +31,11 @@ impl Query {
         Ok(Self(taken))
     }
 
+    /// Whether a parameter is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Takes a parameter.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)

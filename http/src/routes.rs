@@ -9,6 +9,7 @@ mod explain;
 mod family;
 mod graph;
 mod health;
+mod history;
 mod metrics;
 mod modules;
 mod objects;
@@ -55,6 +56,8 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
         .or(watch::routes(shared))
         .unify()
         .or(operations::routes(shared))
+        .unify()
+        .or(history::routes(shared))
         .unify()
         .or(graph::routes(shared))
         .unify()

@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    ops::ControlFlow,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -13,12 +14,13 @@ use futures_util::{FutureExt, future::BoxFuture};
 use kraken_actors::{
     clock::Clock,
     module::reporter::Stamps,
-    quorum::{Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus},
+    quorum::{Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus, Records},
     state::StateHandle,
 };
 use kraken_engine::{
     catalog::Catalog,
     command::{Command, Outcome, PROPOSAL_BYTES_MAX, Proposal},
+    history::{Changed, Record},
     id::{ClusterId, MemberId, Name, Revision, Term},
     manifest::Manifest,
     store::Store,
@@ -45,6 +47,8 @@ pub struct MemoryQuorum {
     founded: Mutex<Option<Member>>,
     /// What every call answers instead of doing anything.
     fault: Mutex<Option<QuorumError>>,
+    /// The writes after a revision.
+    history: Mutex<(Revision, Vec<Record>)>,
     name: Name,
 }
 
@@ -58,6 +62,7 @@ impl MemoryQuorum {
             leadership: watch::channel(Leadership::default()).0,
             founded: Mutex::new(None),
             fault: Mutex::new(None),
+            history: Mutex::default(),
             name,
         }
     }
@@ -65,6 +70,13 @@ impl MemoryQuorum {
     /// Has every call fail from now on, or no longer.
     pub fn set_fault(&self, fault: Option<QuorumError>) {
         *lock(&self.fault) = fault;
+    }
+
+    /// Forgets what was written up to a revision.
+    pub fn forget(&self, upto: Revision) {
+        let mut history = lock(&self.history);
+        history.0 = upto;
+        history.1.retain(|record| record.revision > upto);
     }
 
     /// Says who leads.
@@ -98,8 +110,18 @@ impl MemoryQuorum {
         let before = store.revision();
         let applied = store.apply(Revision::new(index), Term::new(1), proposal);
         if store.revision() > before {
+            let changes: Vec<Changed> = applied.changes.iter().map(Changed::of).collect();
             let note =
                 if let Command::Txn(txn) = &proposal.command { txn.note.clone() } else { None };
+            if !changes.is_empty() {
+                lock(&self.history).1.push(Record {
+                    revision: store.revision(),
+                    at: proposal.at,
+                    author: proposal.author.clone(),
+                    note: note.clone(),
+                    changes,
+                });
+            }
             // Without watchers nobody has to know.
             drop(self.commits.send(Arc::new(Commit {
                 revision: store.revision(),
@@ -153,6 +175,20 @@ fn proposal(command: Command) -> Proposal {
     Proposal { request: None, author: "test".to_owned(), at: Clock::new().wall(), command }
 }
 
+/// Writes that were set aside.
+struct Remembered(Vec<Record>);
+
+impl Records for Remembered {
+    fn each(&self, see: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), QuorumError> {
+        for record in &self.0 {
+            if see(record.clone()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Quorum for MemoryQuorum {
     fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<Outcome, QuorumError>> {
         async move {
@@ -177,6 +213,19 @@ impl Quorum for MemoryQuorum {
             }
             self.look(read);
             Ok(())
+        }
+        .boxed()
+    }
+
+    fn history(&self, after: Revision) -> BoxFuture<'_, Result<Box<dyn Records>, QuorumError>> {
+        async move {
+            self.check()?;
+            let (horizon, records) = lock(&self.history).clone();
+            if after < horizon {
+                return Err(QuorumError::Gone { horizon });
+            }
+            let later = records.into_iter().filter(|record| record.revision > after);
+            Ok(Box::new(Remembered(later.collect())) as Box<dyn Records>)
         }
         .boxed()
     }

@@ -2,6 +2,7 @@
 
 mod client;
 mod golden;
+mod history;
 mod kit;
 mod limits;
 mod problems;

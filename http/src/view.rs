@@ -1,6 +1,7 @@
 //! Objects, events and the quorum as they stand in JSON: read by clients, written by the server.
 
 mod event;
+mod history;
 mod why;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,10 @@ use serde_json::Value as Json;
 
 pub use self::{
     event::EventView,
+    history::{
+        BlameView, DeedView, DiffView, HistoryView, LabelChange, ObjectDiff, RevisionItem,
+        RevisionList, RevisionView, VersionView,
+    },
     why::{BlockedView, ChangeView, DifferenceView, LanesView, PlanView, StepView, WhyView},
 };
 use crate::{json::nest, time};

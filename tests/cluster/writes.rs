@@ -58,6 +58,12 @@ async fn no_answered_write_is_lost_or_doubled_while_each_member_is_killed() -> R
         })
         .await?;
     }
+    let mut pasts = Vec::new();
+    for member in cluster.members() {
+        pasts.push(cluster.edge_of(&member)?.client().revisions(1_000).await?.items);
+    }
+    assert!(pasts[0].len() >= 1_000, "{} writes are remembered", pasts[0].len());
+    assert!(pasts.iter().all(|past| *past == pasts[0]), "members remember different pasts");
     wait_until("the watch has told of the last write", WRITES_MAX, async || {
         let (told, last) = (told.load(Ordering::Relaxed), history.last_revision());
         ensure!(told >= last, "it has told up to {told} of {last}");

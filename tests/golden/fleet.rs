@@ -172,6 +172,7 @@ async fn a_day_with_a_fleet() -> Result<()> {
     frozen(&mut day).await?;
     failures(&mut day).await?;
     goes_on(&mut day).await?;
+    past(&mut day).await?;
     comes_and_goes(&mut day).await?;
     leads(&mut day).await?;
     day.book.close()?;
@@ -304,6 +305,20 @@ async fn goes_on(day: &mut Day) -> Result<()> {
     day.interrupts("events", follow, followed).await?;
     day.interrupts("get", watch, watched).await?;
     day.aside("thaw n2").await?;
+    day.settled().await
+}
+
+async fn past(day: &mut Day) -> Result<()> {
+    let before = day.cluster.edge()?.cluster().await?.revision;
+    day.types("history", &["set n3 services/web/args=[\"200000\"]", "wait n3"]).await?;
+    day.types("history", &["history n3 --limit 1", "history n3 --limit 1 --blame -o json"]).await?;
+    day.types("history", &["history --limit 1 -o yaml"]).await?;
+    let diff = format!("diff {before}");
+    day.types("history", &[&diff, &format!("{diff} -o json --nodes n3")]).await?;
+    let rollback = format!("rollback {before} n3");
+    day.types("history", &[&format!("{rollback} --plan"), &rollback, "wait n3"]).await?;
+    day.ends("history", "diff 999999999", 1).await?;
+    day.ends("history", "history nobody", 1).await?;
     day.settled().await
 }
 

@@ -21,6 +21,8 @@ const RULES: &[(&str, &str)] = &[
     (r"kraken-[0-9A-Za-z]{6}/", "kraken-<random>/"),
     (r"(?m)^revision:  [0-9]+$", "revision:  <revision>"),
     (r"revision [0-9]+", "revision <revision>"),
+    (r"(diff|rollback) [0-9]+", "$1 <revision>"),
+    (r#"(?m)"?(from|to|continue)"?: [0-9]+(,?)$"#, "$1: <revision>$2"),
     (r"--expect [0-9]{2,}", "--expect <revision>"),
     (r"cluster [0-9a-f]{1,16},", "cluster <id>,"),
     (r"term [0-9]+", "term <term>"),
@@ -63,6 +65,8 @@ impl Steady {
             steady = steady.also(format!("by {name}"), "by <user>");
             steady = steady.also(format!("{name} froze"), "<user> froze");
             steady = steady.also(format!("by: {name}"), "by: <user>");
+            steady = steady.also(format!("author: {name}"), "author: <user>");
+            steady = steady.also(format!("\"author\": \"{name}\""), "\"author\": \"<user>\"");
             steady = steady.also(format!("\"by\": \"{name}\""), "\"by\": \"<user>\"");
         }
         Ok(steady.also(crate::KRAKEN, "/path/to/kraken"))

@@ -1,20 +1,24 @@
 //! A quorum of one in memory, for tests: commits at once, keeps nothing, may be told not to answer.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::future::BoxFuture;
 use kraken_engine::{
     command::{Command, Outcome, Proposal},
+    history::{Changed, Record},
     id::{ClusterId, MemberId, Name, Revision, Term},
     store::Store,
     time::Millis,
 };
 use tokio::sync::{broadcast, watch};
 
-use super::{Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus};
+use super::{Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus, Records};
 
 /// Commits that a receiver may lag behind.
 const COMMITS_MAX: usize = 1_024;
@@ -27,6 +31,8 @@ pub struct MemoryQuorum {
     commits: broadcast::Sender<Arc<Commit>>,
     leadership: watch::Sender<Leadership>,
     down: AtomicBool,
+    /// All writes.
+    history: Mutex<Vec<Record>>,
 }
 
 impl MemoryQuorum {
@@ -49,6 +55,7 @@ impl MemoryQuorum {
             commits: broadcast::channel(COMMITS_MAX).0,
             leadership: watch::channel(leadership).0,
             down: AtomicBool::new(false),
+            history: Mutex::default(),
         };
         quorum.commit(&Proposal {
             request: None,
@@ -69,6 +76,10 @@ impl MemoryQuorum {
         self.leadership.send_replace(leadership);
     }
 
+    fn records(&self) -> MutexGuard<'_, Vec<Record>> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,6 +92,16 @@ impl MemoryQuorum {
             Command::Txn(txn) => txn.note.clone(),
             _ => None,
         };
+        let changes: Vec<Changed> = applied.changes.iter().map(Changed::of).collect();
+        if !changes.is_empty() {
+            self.records().push(Record {
+                revision: store.revision(),
+                at: proposal.at,
+                author: proposal.author.clone(),
+                note: note.clone(),
+                changes,
+            });
+        }
         let commit = Commit {
             revision: store.revision(),
             author: proposal.author.clone(),
@@ -98,6 +119,20 @@ impl MemoryQuorum {
     fn check(&self) -> Result<(), QuorumError> {
         if self.down.load(Ordering::SeqCst) {
             return Err(QuorumError::Unavailable("told to be away".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Writes that were set aside.
+struct Remembered(Vec<Record>);
+
+impl Records for Remembered {
+    fn each(&self, see: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), QuorumError> {
+        for record in &self.0 {
+            if see(record.clone()).is_break() {
+                break;
+            }
         }
         Ok(())
     }
@@ -122,6 +157,14 @@ impl Quorum for MemoryQuorum {
             }
             read(&self.store());
             Ok(())
+        })
+    }
+
+    fn history(&self, after: Revision) -> BoxFuture<'_, Result<Box<dyn Records>, QuorumError>> {
+        let records = self.records().clone();
+        Box::pin(async move {
+            let later = records.into_iter().filter(|record| record.revision > after);
+            Ok(Box::new(Remembered(later.collect())) as Box<dyn Records>)
         })
     }
 

@@ -7,7 +7,7 @@ use crate::{
     catalog::Catalog,
     command::{Condition, OPS_MAX, Op, Precondition, Txn},
     manifest::SetBy,
-    object::{Object, ObjectRef},
+    object::{Object, ObjectRef, OnDelete},
     state::State,
     store::Store,
 };
@@ -40,10 +40,13 @@ pub fn rollback(
         if !now.or(then.as_ref()).is_some_and(|object| wanted(object)) {
             continue;
         }
-        let Some(op) = restore(key, now, then.as_ref(), store) else { continue };
+        let ops = restore(key, now, then.as_ref(), store);
+        if ops.is_empty() {
+            continue;
+        }
         let is = now.map_or(Condition::Absent, |object| Condition::Revision(object.revision));
         txn.preconditions.push(Precondition { object: key.clone(), is });
-        txn.ops.push(op);
+        txn.ops.extend(ops);
     }
     let count = txn.ops.len();
     if count > OPS_MAX {
@@ -57,22 +60,28 @@ fn restore(
     now: Option<&Arc<Object>>,
     then: Option<&Arc<Object>>,
     store: &Store,
-) -> Option<Op> {
+) -> Vec<Op> {
     let Some(then) = then.filter(|then| !then.deleting) else {
         let leaves = now.is_some_and(|now| !now.deleting);
-        return leaves.then(|| Op::Delete { object: key.clone(), force: false });
+        let delete = Op::Delete { object: key.clone(), force: false };
+        return leaves.then_some(delete).into_iter().collect();
     };
     let catalog = store.catalog();
     let cfg = set_by_people(catalog, then);
-    let owner = then.owner.and_then(|owner| store.object(owner)).map(|owner| owner.key.clone());
     let same = now.is_some_and(|now| {
-        !now.deleting
-            && set_by_people(catalog, now) == cfg
-            && now.labels == then.labels
-            && (owner.is_none() || now.owner == then.owner)
+        !now.deleting && set_by_people(catalog, now) == cfg && now.labels == then.labels
     });
-    let labels = Some(then.labels.clone());
-    (!same).then(|| Op::Put { object: key.clone(), labels, owner, cfg })
+    let owned = now.map_or((None, OnDelete::default()), |now| (now.owner, now.on_delete));
+    let (object, labels) = (key.clone(), Some(then.labels.clone()));
+    let put = (!same).then_some(Op::Put { object, labels, owner: None, cfg });
+    // An owner that is gone does not come back by its uid.
+    let owner = then.owner.filter(|owner| store.object(*owner).is_some());
+    let own = (owned != (owner, then.on_delete)).then(|| Op::Own {
+        object: key.clone(),
+        owner: owner.and_then(|owner| store.object(owner)).map(|owner| owner.key.clone()),
+        on_delete: then.on_delete,
+    });
+    put.into_iter().chain(own).collect()
 }
 
 /// What people have set of an object: decisions of modules are not theirs to bring back.

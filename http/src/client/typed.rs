@@ -146,7 +146,7 @@ pub struct Ready {
 }
 
 impl TargetsQuery {
-    fn body(&self) -> Json {
+    pub(super) fn body(&self) -> Json {
         match self {
             Self::All => json!({ "all": true }),
             Self::Selector(selector) => json!({ "selector": selector }),
@@ -156,7 +156,7 @@ impl TargetsQuery {
 }
 
 /// The path of a kind, and of one object of it.
-fn path(kind: &str, name: Option<&str>) -> String {
+pub(super) fn path(kind: &str, name: Option<&str>) -> String {
     let kind = match kind {
         "node" => "/v1/nodes".to_owned(),
         kind => format!("/v1/objects/{}", encode(kind)),

@@ -55,6 +55,24 @@ impl Family {
         })
     }
 
+    /// Whether an object, present or past, is one of the family and is chosen.
+    pub(super) fn chooses(&self, which: &Which, object: &Object) -> bool {
+        let is_of = object.key.kind == self.kind
+            && (self.namespace.is_none() || object.key.namespace == self.namespace);
+        is_of
+            && match which {
+                Which::All => true,
+                Which::Selector(selector) => selector.matches(&object.labels),
+                Which::Names(names) => names.contains(&object.key.name),
+            }
+    }
+
+    /// Whether an object, present or past, is the one of the family that has this name or uid.
+    pub(super) fn is_called(&self, object: &Object, text: &str) -> bool {
+        let named = Name::new(text).is_ok_and(|name| object.key == self.key(name));
+        named || (object.key.kind == self.kind && text.parse() == Ok(object.uid))
+    }
+
     /// The chosen objects of the family that are there, in order of name.
     pub(super) fn choose<'a>(&'a self, store: &'a Store, which: &'a Which) -> Vec<&'a Arc<Object>> {
         let of_namespace = |object: &&Arc<Object>| {

@@ -21,6 +21,7 @@ use warp::{Filter, http::StatusCode, reply::Response};
 use super::{
     Routes, answered,
     family::{Family, family},
+    history::Time,
     write::{Wish, matched},
 };
 use crate::{
@@ -135,9 +136,22 @@ fn shown(call: &mut Call) -> Result<Shown, Problem> {
     Ok(call.query.one_of("view", &words)?.unwrap_or_default())
 }
 
+/// Takes `revision`, and what is shown: of the past only what was asked is known.
+fn shown_at(call: &mut Call) -> Result<(Option<Revision>, Shown), Problem> {
+    let says = call.query.has("view");
+    let shown = shown(call)?;
+    match call.query.parse::<u64>("revision")?.map(Revision::new) {
+        None => Ok((None, shown)),
+        Some(_) if says && shown != Shown::Cfg => {
+            Err(Problem::query("view", "what was seen in the past is not kept; give view=cfg"))
+        }
+        at => Ok((at, Shown::Cfg)),
+    }
+}
+
 async fn list(family: Family, mut call: Call) -> Result<Response, Problem> {
     let consistency = call.consistency()?;
-    let shown = shown(&mut call)?;
+    let (at, shown) = shown_at(&mut call)?;
     let which = call.query.which()?;
     let limit = call.query.parse::<usize>("limit")?.unwrap_or(LIST_ITEMS_MAX);
     if limit == 0 || limit > LIST_ITEMS_MAX {
@@ -145,8 +159,25 @@ async fn list(family: Family, mut call: Call) -> Result<Response, Problem> {
     }
     let after = call.query.take("continue").map(|text| continued(&family, &text)).transpose()?;
     std::mem::take(&mut call.query).done()?;
-    let (found, next) =
-        call.read(consistency, |store| page(store, &family, &which, after, limit)).await?;
+    let (found, next) = match at {
+        None => {
+            let read = |store: &Store| {
+                let chosen = family.choose(store, &which).into_iter();
+                page(store, chosen, after, limit)
+            };
+            call.read(consistency, read).await?
+        }
+        Some(at) => {
+            let time = Time::at(at, consistency, &call).await?;
+            let read = move || {
+                let past = time.past(at)?.of_kind(family.kind.as_str(), &time.store);
+                let chosen = past.iter().filter(|object| family.chooses(&which, object));
+                let (found, next) = page(&time.store, chosen, after, limit);
+                Ok::<_, Problem>((Found { revision: at, ..found }, next))
+            };
+            aside(read).await??
+        }
+    };
     let revision = found.revision;
     let items = found.show(&call, shown).await?;
     let body = List { revision: revision.get(), items, r#continue: next };
@@ -160,14 +191,12 @@ fn continued(family: &Family, text: &str) -> Result<ObjectRef, Problem> {
     if key.kind == family.kind { Ok(key) } else { Err(wrong()) }
 }
 
-fn page(
+fn page<'a>(
     store: &Store,
-    family: &Family,
-    which: &Which,
+    chosen: impl Iterator<Item = &'a Arc<Object>>,
     after: Option<ObjectRef>,
     limit: usize,
 ) -> (Found, Option<String>) {
-    let chosen = family.choose(store, which).into_iter();
     let mut rest = chosen.filter(|object| after.as_ref().is_none_or(|after| object.key > *after));
     let objects: Vec<Arc<Object>> = rest.by_ref().take(limit).cloned().collect();
     let is_more = rest.next().is_some();
@@ -178,13 +207,27 @@ fn page(
 
 async fn get(family: Family, name: String, mut call: Call) -> Result<Response, Problem> {
     let consistency = call.consistency()?;
-    let shown = shown(&mut call)?;
+    let (at, shown) = shown_at(&mut call)?;
     std::mem::take(&mut call.query).done()?;
-    let found = call
-        .read(consistency, |store| {
-            Ok::<_, Problem>(Found::of(store, vec![family.get(store, &name)?.clone()]))
-        })
-        .await??;
+    let found = match at {
+        None => {
+            let read = |store: &Store| {
+                Ok::<_, Problem>(Found::of(store, vec![family.get(store, &name)?.clone()]))
+            };
+            call.read(consistency, read).await??
+        }
+        Some(at) => {
+            let time = Time::at(at, consistency, &call).await?;
+            let (family, name) = (family.clone(), name.clone());
+            let read = move || {
+                let past = time.past(at)?.of_kind(family.kind.as_str(), &time.store);
+                let mut named = past.into_iter().filter(|object| family.is_called(object, &name));
+                let object = named.next().ok_or_else(|| family.missing(&name))?;
+                Ok::<_, Problem>(Found { revision: at, ..Found::of(&time.store, vec![object]) })
+            };
+            aside(read).await??
+        }
+    };
     let revision = found.revision;
     let tag = found.objects.first().map(|object| object.revision).unwrap_or_default();
     let view = found.show(&call, shown).await?.pop().ok_or_else(|| family.missing(&name))?;

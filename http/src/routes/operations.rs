@@ -56,22 +56,22 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct TargetsBody {
-    names: Option<Names>,
-    selector: Option<Selector>,
-    all: bool,
+pub(super) struct TargetsBody {
+    pub(super) names: Option<Names>,
+    pub(super) selector: Option<Selector>,
+    pub(super) all: bool,
 }
 
 /// A node set, or a list of node sets.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Names {
+pub(super) enum Names {
     Set(String),
     List(Vec<String>),
 }
 
 impl TargetsBody {
-    fn read(self) -> Result<Targets, Problem> {
+    pub(super) fn read(self) -> Result<Targets, Problem> {
         match (self.names, self.selector, self.all) {
             (Some(names), None, false) => Ok(Targets::Names(names.read()?)),
             (None, Some(selector), false) => Ok(Targets::Selector(selector)),

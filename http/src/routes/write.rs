@@ -44,6 +44,11 @@ impl Wish {
         Ok(Self { dry: dry.unwrap_or_default(), expect, note })
     }
 
+    /// The word that is left in the history.
+    pub(super) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// Carries out a transaction, or plans it.
     pub(super) async fn write(
         self,

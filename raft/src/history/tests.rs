@@ -35,6 +35,7 @@ fn record(revision: u64) -> Record {
         deleting: false,
         frozen: None,
         cfg: State::new(),
+        on_delete: <_>::default(),
     };
     Record {
         revision: Revision::new(revision),
