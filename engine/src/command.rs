@@ -95,6 +95,21 @@ pub enum Command {
         /// Also of modules that a release brings: for those that a newer one no longer does.
         force: bool,
     },
+    /// Sets decision paths of one object, for the module to which they belong.
+    Decide {
+        /// The term of the deciding leader; refused in an entry of another term.
+        term: Term,
+        /// The module; `engine` for the engine's own.
+        module: String,
+        /// The object.
+        uid: Uid,
+        /// Its revision when that was decided; refused if it has moved since.
+        revision: Revision,
+        /// Paths to set.
+        set: State,
+        /// Paths to unset, each with all below it. Unsets come first.
+        unset: Vec<Path>,
+    },
 }
 
 /// Which objects an operation means.

@@ -24,6 +24,7 @@ pub mod object;
 pub mod order;
 pub mod path;
 pub mod planner;
+pub mod policy;
 pub mod predicate;
 pub mod route;
 pub mod schema;

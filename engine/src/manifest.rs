@@ -137,6 +137,8 @@ pub enum Type {
     Enum(Vec<String>),
     /// A list of texts.
     Texts,
+    /// A count such as 2, or a share of a hundred such as `10%`.
+    Share,
 }
 
 impl Type {

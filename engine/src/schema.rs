@@ -18,6 +18,7 @@ use crate::{
     mutation::Lane,
     nearest::{nearest, nearest_or_longer},
     path::{Bindings, Path, Pattern},
+    policy::Share,
     state::State,
     value::Value,
 };
@@ -308,6 +309,7 @@ impl Type {
                 Ok(())
             }
             (Self::Texts, _) => Err(format!("{value} is not a list of texts")),
+            (Self::Share, value) => Share::of_value(value).map(drop),
             (Self::Bool, _) => Err(format!("{value} is neither true nor false")),
             (Self::Float, _) => Err(format!("{value} is not a number")),
             (Self::Text, _) => Err(format!("{value} is not a text; put it in quotes")),

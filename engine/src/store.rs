@@ -6,6 +6,7 @@
 
 mod declare;
 mod freeze;
+mod govern;
 mod owners;
 mod requests;
 mod retry;
@@ -21,17 +22,18 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::requests::Requests;
 pub use self::{
     freeze::{FREEZES_MAX, Freeze, Scope},
     requests::{REQUESTS_MAX, REQUESTS_UIDS_MAX},
 };
+use self::{requests::Requests, txn::Decided};
 use crate::{
     catalog::Catalog,
     command::{Command, Intent, Outcome, Proposal, Refusal},
     id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
     manifest::{Manifest, NODE_KIND},
     object::{Object, ObjectRef},
+    policy::Rules,
     selector::Selector,
 };
 
@@ -47,6 +49,7 @@ pub struct Store {
     catalog: Arc<Catalog>,
     freezes: Vec<Freeze>,
     intents: BTreeMap<AttemptId, Intent>,
+    rules: Arc<Rules>,
     requests: Requests,
     /// The modules that were added at run time.
     added: BTreeSet<String>,
@@ -137,6 +140,11 @@ impl Store {
         &self.intents
     }
 
+    /// The policies, and what they count.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
     /// An object by uid.
     pub fn object(&self, uid: Uid) -> Option<&Arc<Object>> {
         self.objects.get(&uid)
@@ -184,7 +192,10 @@ impl Store {
             return Applied { outcome, changes: Vec::new(), declared: false };
         }
         let applied = match self.execute(index, term, proposal) {
-            Ok(applied) => applied,
+            Ok(applied) => {
+                self.follow_policies(&applied.changes, proposal.at);
+                applied
+            }
             Err(refusal) => {
                 Applied { outcome: Outcome::Refused(refusal), changes: Vec::new(), declared: false }
             }
@@ -222,12 +233,14 @@ impl Store {
                 Ok(self.applied(index, changes))
             }
             Command::OpenIntents { term: intended, intents } => {
-                self.open_intents(*intended, term, intents)
+                same_term(*intended, term)?;
+                Ok(self.open_intents(intents, proposal.at))
             }
             Command::CloseIntents { attempts } => {
                 for attempt in attempts {
                     self.intents.remove(attempt);
                 }
+                self.close_under_policies(attempts);
                 Ok(self.applied(self.revision, Vec::new()))
             }
             Command::Retry { targets } => {
@@ -236,6 +249,12 @@ impl Store {
             }
             Command::Add { manifests } => self.add(index, manifests),
             Command::Withdraw { modules, force } => self.withdraw(index, modules, *force),
+            Command::Decide { term: decided, module, uid, revision, set, unset } => {
+                same_term(*decided, term)?;
+                let decided = Decided { module, uid: *uid, revision: *revision, set, unset };
+                let changes = txn::decide(self, index, proposal.at, &decided)?;
+                Ok(self.applied(index, changes))
+            }
         }
     }
 
@@ -245,39 +264,11 @@ impl Store {
         let outcome = Outcome::Applied { revision, changed, refused_intents: Vec::new() };
         Applied { outcome, changes, declared: false }
     }
+}
 
-    fn open_intents(
-        &mut self,
-        intended: Term,
-        term: Term,
-        intents: &[Intent],
-    ) -> Result<Applied, Refusal> {
-        if intended != term {
-            return Err(Refusal::StaleTerm { intent: intended, entry: term });
-        }
-        let mut refused_intents = Vec::new();
-        let mut open: BTreeMap<Uid, AttemptId> =
-            self.intents.values().map(|open| (open.uid, open.attempt.clone())).collect();
-        for intent in intents {
-            let same = self.intents.get(&intent.attempt).map(|open| &open.attempt);
-            let why = match (self.objects.get(&intent.uid), open.get(&intent.uid).or(same)) {
-                (None, _) => Some("the object is gone".to_owned()),
-                (Some(object), _) if object.frozen.is_some() => Some("it is frozen".to_owned()),
-                (_, Some(open)) => Some(format!("attempt {open} is open")),
-                _ => None,
-            };
-            match why {
-                Some(why) => refused_intents.push((intent.attempt.clone(), why)),
-                None => {
-                    open.insert(intent.uid, intent.attempt.clone());
-                    self.intents.insert(intent.attempt.clone(), intent.clone());
-                }
-            }
-        }
-        let outcome =
-            Outcome::Applied { revision: self.revision, changed: Vec::new(), refused_intents };
-        Ok(Applied { outcome, changes: Vec::new(), declared: false })
-    }
+/// Refuses what was decided in another term than its entry's.
+fn same_term(decided: Term, entry: Term) -> Result<(), Refusal> {
+    if decided == entry { Ok(()) } else { Err(Refusal::StaleTerm { intent: decided, entry }) }
 }
 
 /// Before every key of a kind. No name sorts before `0`: names start with a letter or a digit.

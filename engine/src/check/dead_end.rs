@@ -110,7 +110,7 @@ impl Proof<'_> {
                 To::Cfg => match &rule.value_type {
                     Type::Enum(values) => goals.extend(values.iter().map(|v| v.as_str().into())),
                     Type::Bool => goals.extend([true.into(), false.into()]),
-                    Type::Int { .. } | Type::Float | Type::Text | Type::Texts => {
+                    Type::Int { .. } | Type::Float | Type::Text | Type::Texts | Type::Share => {
                         goals.insert(AS_CFG.into());
                     }
                 },

@@ -13,6 +13,7 @@ use crate::{
     manifest::SetBy,
     object::{LABEL_BYTES_MAX, LABELS_MAX, Labels, Object, ObjectRef, OnDelete},
     path::Path,
+    policy::{POLICIES_MAX, Policy},
     state::State,
     time::Millis,
 };
@@ -30,12 +31,32 @@ pub(super) fn apply(
         });
     }
     check_preconditions(store, &txn.preconditions)?;
-    let (touched, created) = (BTreeMap::new(), BTreeMap::new());
-    let owned = BTreeSet::new();
-    let mut staged = Staged { store, index, at, touched, created, owned, ordinal: 0 };
+    let mut staged = Staged::new(store, index, at);
     for op in &txn.ops {
         staged.op(op)?;
     }
+    let Staged { touched, .. } = staged;
+    Ok(store.lay(touched))
+}
+
+/// Decision paths of one object, as they are written.
+pub(super) struct Decided<'a> {
+    pub(super) module: &'a str,
+    pub(super) uid: Uid,
+    pub(super) revision: Revision,
+    pub(super) set: &'a State,
+    pub(super) unset: &'a [Path],
+}
+
+/// Sets what a module has decided about one object.
+pub(super) fn decide(
+    store: &mut Store,
+    index: Revision,
+    at: Millis,
+    decided: &Decided<'_>,
+) -> Result<Vec<Change>, Refusal> {
+    let mut staged = Staged::new(store, index, at);
+    staged.decide(decided)?;
     let Staged { touched, .. } = staged;
     Ok(store.lay(touched))
 }
@@ -102,6 +123,11 @@ pub(super) struct Staged<'a> {
 }
 
 impl<'a> Staged<'a> {
+    fn new(store: &'a Store, index: Revision, at: Millis) -> Self {
+        let (touched, created, owned) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { store, index, at, touched, created, owned, ordinal: 0 }
+    }
+
     fn op(&mut self, op: &Op) -> Result<(), Refusal> {
         match op {
             Op::Put { object, labels, owner, cfg } => {
@@ -219,6 +245,34 @@ impl<'a> Staged<'a> {
         self.stage(object)
     }
 
+    fn decide(&mut self, decided: &Decided<'_>) -> Result<(), Refusal> {
+        let mut object = self.changeable(decided.uid)?;
+        let kind = self.kind(&object.key)?;
+        if object.revision != decided.revision {
+            let why = format!("is at revision {}, not {}", object.revision, decided.revision);
+            return Err(Refusal::Precondition { index: 0, object: object.key, why });
+        }
+        for path in decided.set.iter().map(|(path, _)| path).chain(decided.unset) {
+            let rule = kind.schema.rule_at(path);
+            let owned = rule.is_some_and(
+                |rule| matches!(&rule.set_by, SetBy::Module(module) if module == decided.module),
+            );
+            if !owned {
+                let why = format!("it is no decision of module {}", decided.module);
+                return Err(invalid(&object.key, path, why));
+            }
+        }
+        for path in decided.unset {
+            object.cfg.unset(path);
+        }
+        for (path, value) in decided.set.iter() {
+            let shape = |error| Refusal::shape(&object.key, path, &error);
+            object.cfg.set(path.clone(), value.clone()).map_err(shape)?;
+        }
+        check_cfg(&self.store.catalog, &object)?;
+        self.stage(object)
+    }
+
     fn label(&mut self, uid: Uid, set: &Labels, unset: &[Name]) -> Result<(), Refusal> {
         let mut object = self.changeable(uid)?;
         for label in unset {
@@ -239,6 +293,7 @@ impl<'a> Staged<'a> {
     /// Lays an object into the transaction if it differs from what it was.
     pub(super) fn stage(&mut self, mut object: Object) -> Result<(), Refusal> {
         check_labels(&object)?;
+        self.check_policy(&object)?;
         object.frozen = freeze::resolve(&self.store.freezes, &object);
         if self.current(object.uid) == Some(&object) {
             return Ok(());
@@ -251,6 +306,25 @@ impl<'a> Staged<'a> {
         object.revision = self.index;
         self.owned.extend(object.owner.map(|owner| (owner, object.uid)));
         self.touched.insert(object.uid, Some(object));
+        Ok(())
+    }
+
+    /// Refuses a policy that cannot be, or is one too many.
+    fn check_policy(&self, object: &Object) -> Result<(), Refusal> {
+        if !Policy::is(object) {
+            return Ok(());
+        }
+        Policy::read(object).map_err(|(path, why)| Refusal::Invalid {
+            object: object.key.clone(),
+            path: path.to_owned(),
+            why,
+        })?;
+        let rules = &self.store.rules;
+        let new = self.created.keys().filter(|key| key.kind == object.key.kind).count();
+        if rules.policy(object.uid).is_none() && rules.policies().count() + new > POLICIES_MAX {
+            let what = "the number of policies".to_owned();
+            return Err(Refusal::Limit { what, limit: POLICIES_MAX as u64 });
+        }
         Ok(())
     }
 
@@ -295,6 +369,7 @@ impl Store {
                 self.keys.remove(&object.key);
                 self.disown(&object);
                 self.intents.retain(|_, intent| intent.uid != uid);
+                self.recount(Some(&object), None);
                 changes.push(Change::Removed(object));
             }
         }
@@ -305,6 +380,7 @@ impl Store {
                 self.disown(before);
             }
             self.owned.extend(object.owner.map(|owner| (owner, object.uid)));
+            self.recount(before.as_deref(), Some(&object));
             changes.push(Change::Put { object, before });
         }
         changes.sort_by_key(|change| change.object().uid);

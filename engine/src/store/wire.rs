@@ -14,6 +14,7 @@ use crate::{
     id::{ClusterId, Revision},
     manifest::Manifest,
     object::Object,
+    policy::Ledger,
 };
 
 /// The version of this form; another one is refused.
@@ -31,6 +32,9 @@ pub(super) struct Stored {
     requests: Vec<(RequestId, Outcome)>,
     #[serde(default)]
     added: BTreeSet<String>,
+    /// Absent in what older releases wrote.
+    #[serde(default)]
+    ledger: Ledger,
 }
 
 impl From<Store> for Stored {
@@ -45,6 +49,7 @@ impl From<Store> for Stored {
             intents: store.intents.into_values().collect(),
             requests: store.requests.into_pairs(),
             added: store.added,
+            ledger: store.rules.ledger().clone(),
         }
     }
 }
@@ -63,7 +68,7 @@ impl TryFrom<Stored> for Store {
             .map_err(|problems| format!("the snapshot's manifests do not fit: {problems:?}"))?;
         let owned = stored.objects.iter().filter_map(|object| Some((object.owner?, object.uid)));
         let owned = owned.collect();
-        Ok(Self {
+        let mut store = Self {
             cluster: stored.cluster,
             revision: stored.revision,
             keys: stored.objects.iter().map(|object| (object.key.clone(), object.uid)).collect(),
@@ -75,7 +80,10 @@ impl TryFrom<Stored> for Store {
             requests: stored.requests.into_iter().collect(),
             added: stored.added,
             owned,
-        })
+            rules: Arc::default(),
+        };
+        store.restore_policies(stored.ledger);
+        Ok(store)
     }
 }
 
