@@ -9,6 +9,7 @@
 //! the node's modules, and everything is decided anew from what is seen.
 
 mod driver;
+mod governing;
 pub mod messages;
 mod subject;
 
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     messages::{
-        Decided, Due, Happened, Lead, Look, ObjectsOf, Observe, ReconcilerSnapshot, Release,
+        Decided, Due, Govern, Happened, Lead, Look, ObjectsOf, Observe, ReconcilerSnapshot, Release,
     },
     subject::Known,
 };
@@ -171,7 +172,9 @@ impl Reconciler {
         self.own.wake_at().min(led)
     }
 
-    fn decided(&self, effects: Vec<(Lane, Effect)>) -> Decided {
+    fn decided(&mut self, mut effects: Vec<(Lane, Effect)>) -> Decided {
+        let steered = self.led.iter_mut().flat_map(|led| led.decider.steer());
+        effects.extend(in_lane(Lane::Quorum, steered));
         Decided { effects, wake_at: self.wake_at(), term: self.led.as_ref().map(|led| led.term) }
     }
 }
@@ -252,6 +255,17 @@ impl Handler<Lead> for Reconciler {
             decider: Decider::new(Lane::Quorum, self.node.clone(), now),
         });
         MessageResult(self.decided(effects))
+    }
+}
+
+impl Handler<Govern> for Reconciler {
+    type Result = MessageResult<Govern>;
+
+    fn handle(&mut self, Govern { rules, term }: Govern, _: &mut Self::Context) -> Self::Result {
+        if let Some(led) = self.led.as_mut().filter(|led| led.term == term) {
+            led.decider.govern(rules, term);
+        }
+        MessageResult(self.decided(Vec::new()))
     }
 }
 

@@ -1,13 +1,19 @@
 //! The decider of a lane: all its machines, with their timers and attempts. One runs on every node
 //! for its own objects, one on the leader for everybody's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
-    id::{AttemptId, Name, Uid},
+    event::{EventKind, Happening},
+    id::{AttemptId, Name, Term, Uid},
     machine::{AttemptIds, Attempted, Effect, Machine, Scope},
     mutation::Lane,
     planner::Planner,
+    policy::{Gate, Rules, Standing},
+    status::{PhaseName, Status},
     time::Millis,
     view::{Presumed, Subject},
 };
@@ -21,6 +27,9 @@ pub struct Decider {
     attempts: BTreeMap<AttemptId, Uid>,
     timers: BTreeSet<(Millis, Uid)>,
     wakes: BTreeMap<Uid, Millis>,
+    gate: Gate,
+    /// To be looked at at once.
+    anew: BTreeSet<Uid>,
 }
 
 impl Decider {
@@ -34,6 +43,8 @@ impl Decider {
             attempts: BTreeMap::new(),
             timers: BTreeSet::new(),
             wakes: BTreeMap::new(),
+            gate: Gate::default(),
+            anew: BTreeSet::new(),
         }
     }
 
@@ -64,10 +75,47 @@ impl Decider {
 
     /// When the next timer fires.
     pub fn wake_at(&self) -> Millis {
-        self.timers.first().map_or(Millis::NEVER, |(at, _)| *at)
+        if !self.anew.is_empty() {
+            return Millis::ZERO;
+        }
+        let timer = self.timers.first().map_or(Millis::NEVER, |(at, _)| *at);
+        timer.min(self.gate.wake_at())
     }
 
-    /// The objects whose timers have fired: look at each.
+    /// The policies that this decider goes by, and what they count.
+    pub fn rules(&self) -> &Arc<Rules> {
+        self.gate.rules()
+    }
+
+    /// Takes the policies as the store has them now, and what is counted under them; `term` is
+    /// that in which this decider leads. Cheap where they are those that it has.
+    pub fn govern(&mut self, rules: Arc<Rules>, term: Term) {
+        if Arc::ptr_eq(&rules, self.gate.rules()) {
+            return;
+        }
+        if self.gate.govern(rules, term) {
+            self.anew.extend(self.machines.keys().copied());
+        }
+    }
+
+    /// What is to be decided about policies themselves: how far their rollouts are, and what is
+    /// frozen because too much has failed.
+    pub fn steer(&mut self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for decision in self.gate.decisions() {
+            effects.push(Effect::Propose(Box::new(decision.command)));
+            effects.push(Effect::Happened(Happening {
+                kind: EventKind::Rollout,
+                uid: Some(decision.uid),
+                revision: None,
+                attempt: None,
+                text: decision.text,
+            }));
+        }
+        effects
+    }
+
+    /// The objects whose timers have fired, or whose turn has come: look at each.
     pub fn due(&mut self, now: Millis) -> Vec<Uid> {
         let mut due = Vec::new();
         while let Some((at, uid)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
@@ -75,6 +123,8 @@ impl Decider {
             self.wakes.remove(&uid);
             due.push(uid);
         }
+        due.extend(self.gate.round(now));
+        due.extend(std::mem::take(&mut self.anew));
         due
     }
 
@@ -116,6 +166,8 @@ impl Decider {
     /// An object is no longer this decider's; what is in flight for it is given up.
     pub fn forget(&mut self, uid: Uid) -> Vec<Effect> {
         self.set_timer(uid, Millis::NEVER);
+        self.gate.forget(uid);
+        self.anew.remove(&uid);
         let flight = self.machines.remove(&uid).and_then(|m| Some(m.flight()?.attempt.clone()));
         self.attempts.retain(|_, of| *of != uid);
         flight.into_iter().map(Effect::Cancel).collect()
@@ -131,9 +183,16 @@ impl Decider {
         let mut effects = Vec::new();
         let machine = self.machines.entry(uid).or_insert_with(|| Machine::new(uid));
         let before = machine.flight().map(|flight| flight.attempt.clone());
-        let (planner, ids) = (&mut self.planner, &mut self.ids);
-        let mut scope = Scope { lane: self.lane, now, planner, ids, effects: &mut effects };
+        let (planner, ids, gate) = (&mut self.planner, &mut self.ids, &mut self.gate);
+        gate.enter(subject.object, subject.dsc);
+        let mut scope = Scope { lane: self.lane, now, planner, ids, gate, effects: &mut effects };
         act(machine, &mut scope);
+        let flies = machine.flight().is_some_and(|flight| flight.instance.mutation.disruptive);
+        let mut standing = machine.standing();
+        if standing == Standing::UnderWay && self.gate.counts(uid) && is_failing(subject) {
+            standing = Standing::Failed;
+        }
+        self.gate.leave(subject.object, standing, flies);
         let after = machine.flight().map(|flight| flight.attempt.clone());
         let wake_at = machine.wake_at();
         if before != after {
@@ -153,4 +212,12 @@ impl Decider {
             self.timers.insert((at, uid));
         }
     }
+}
+
+/// Whether the node that hosts an object has given up on it: somebody must act.
+fn is_failing(subject: Subject<'_>) -> bool {
+    Status::of_lane(subject.dsc, Lane::Itself).is_some_and(|said| {
+        said.revision >= subject.object.revision
+            && matches!(said.phase, PhaseName::Quarantined | PhaseName::Stuck)
+    })
 }

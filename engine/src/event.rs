@@ -63,6 +63,8 @@ pub enum EventKind {
     Refused,
     /// Cfg was written.
     CfgSet,
+    /// A rollout began, went on, paused, or was stopped.
+    Rollout,
 }
 
 impl EventKind {
@@ -80,6 +82,7 @@ impl EventKind {
             Self::Link => "link",
             Self::Refused => "refused",
             Self::CfgSet => "cfgSet",
+            Self::Rollout => "rollout",
         }
     }
 }

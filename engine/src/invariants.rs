@@ -15,6 +15,7 @@
 //! | 8 | every queue has a bound | [`queues_hold_their_bounds`] |
 //! | 9 | every object ends somewhere, with a reason | [`objects_settle`] |
 //! | 10 | a peer speaks only for what is its own | [`peers_speak_for_their_own`] |
+//! | | no more is disrupted at a time than policies allow | [`policies_hold`] |
 //!
 //! Stated elsewhere: that a host checks requirements again at start, of 2, where hosts are; that a
 //! writer is told at the bound, of 8, by the tests of each bound; 1 across members that disagree,
@@ -29,15 +30,23 @@ mod kit;
 mod leaves;
 mod peers;
 mod plans;
+mod policies;
 mod queues;
 mod replicas;
 mod writes;
 
 pub use self::{
-    attempts::attempts_run_one_at_a_time, dispatches::dispatches_are_justified,
-    ends::objects_settle, freezes::frozen_objects_are_left_alone, leaves::leaves_hold_their_cfg,
-    peers::peers_speak_for_their_own, plans::plans_are_the_same_everywhere,
-    queues::queues_hold_their_bounds, replicas::replicas_agree, writes::acknowledged_writes_stay,
+    attempts::attempts_run_one_at_a_time,
+    dispatches::dispatches_are_justified,
+    ends::objects_settle,
+    freezes::frozen_objects_are_left_alone,
+    leaves::leaves_hold_their_cfg,
+    peers::peers_speak_for_their_own,
+    plans::plans_are_the_same_everywhere,
+    policies::{policies_hold, used},
+    queues::queues_hold_their_bounds,
+    replicas::replicas_agree,
+    writes::acknowledged_writes_stay,
 };
 
 use crate::{
@@ -114,6 +123,17 @@ pub enum What {
     },
     /// An attempt does not run any more: it ended, or its host did.
     Ended(AttemptId),
+    /// An intent was opened: so much is in use under a policy now.
+    Used {
+        /// The policy.
+        policy: Name,
+        /// What of it.
+        what: &'static str,
+        /// How much is in use.
+        used: u32,
+        /// How much may be.
+        most: u32,
+    },
     /// A session merged what a peer said.
     Merged {
         /// The peer.
@@ -201,7 +221,7 @@ impl Trace {
 
     /// The first violation of any invariant.
     pub fn check(&self) -> Result<(), Violation> {
-        let checks: [(&'static str, Check); 10] = [
+        let checks: [(&'static str, Check); 11] = [
             ("acknowledged_writes_stay", acknowledged_writes_stay),
             ("dispatches_are_justified", dispatches_are_justified),
             ("attempts_run_one_at_a_time", attempts_run_one_at_a_time),
@@ -212,6 +232,7 @@ impl Trace {
             ("queues_hold_their_bounds", queues_hold_their_bounds),
             ("objects_settle", objects_settle),
             ("peers_speak_for_their_own", peers_speak_for_their_own),
+            ("policies_hold", policies_hold),
         ];
         for (invariant, check) in checks {
             check(self).map_err(|Broken(entry, why)| Violation {

@@ -9,6 +9,7 @@
 //! | any but InFlight | look: the step failed lately | BackingOff, past the limit Quarantined |
 //! | any but InFlight | look: the step's module did not take it a moment ago | Waiting |
 //! | any but InFlight | look: the step is disruptive, and rests on what is not fresh | Waiting; a look |
+//! | any but InFlight | look: the step is disruptive, and a policy holds it | Waiting for it |
 //! | any but InFlight | look: the step is disruptive | Waiting for its intent |
 //! | any but InFlight | look: the step can go | InFlight, dispatched |
 //! | Waiting for an intent | opened, and still the step | InFlight, dispatched |
@@ -51,12 +52,13 @@ use std::time::Duration;
 use self::counts::Counts;
 pub use self::{counts::RELAPSE_MS, flight::Flight};
 use crate::{
-    command::Intent,
+    command::{Command, Intent},
     event::Happening,
     id::{AttemptId, Name, Revision, Uid},
     mutation::{Instance, Lane},
     path::Path,
     planner::{Plan, Planner, Question},
+    policy::{Gate, Hold, Standing},
     status::Status,
     time::Millis,
     view::{Presumed, Subject, View, seen},
@@ -96,6 +98,8 @@ pub enum Effect {
     Happened(Happening),
     /// Have an object looked at, and told afresh.
     Look(Uid),
+    /// Have the quorum carry out a decision of the engine's own.
+    Propose(Box<Command>),
 }
 
 /// One attempt on its way to a module.
@@ -157,6 +161,8 @@ pub struct Scope<'a> {
     pub planner: &'a mut Planner,
     /// Gives out attempt ids.
     pub ids: &'a mut AttemptIds,
+    /// Lets disruptive steps through as policies say.
+    pub gate: &'a mut Gate,
     /// Takes effects.
     pub effects: &'a mut Vec<Effect>,
 }
@@ -208,6 +214,8 @@ enum Waiting {
     Service { step: String, why: String },
     /// A fresh look at what a disruptive step relies on.
     Look { step: String, path: Path },
+    /// What a policy, or a guard of the fleet, asks for.
+    Policy { step: String, hold: Box<Hold> },
     /// The commit of an intent.
     Intent(Box<Flight>),
 }
@@ -275,6 +283,18 @@ impl Machine {
             | Phase::Quarantined { .. }
             | Phase::Stuck { .. }
             | Phase::Frozen { .. } => None,
+        }
+    }
+
+    /// Where the object stands, as policies see it.
+    pub fn standing(&self) -> Standing {
+        match &self.phase {
+            Phase::Converged => Standing::Settled,
+            Phase::Quarantined { .. } | Phase::Stuck { .. } => Standing::Failed,
+            Phase::Frozen { .. } | Phase::Waiting(Waiting::Related { .. }) => Standing::Parted,
+            Phase::New | Phase::Waiting(_) | Phase::InFlight(_) | Phase::BackingOff { .. } => {
+                Standing::UnderWay
+            }
         }
     }
 

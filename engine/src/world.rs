@@ -335,6 +335,9 @@ impl World {
         } else {
             self.tick_leaf(place);
         }
+        if place == LEADER {
+            self.govern();
+        }
         let now = self.now;
         let site = &mut self.sites[place];
         let wall = site.wall(now);
@@ -435,6 +438,11 @@ impl World {
         let at = Millis::new(self.now);
         let proposal = Proposal { request: None, author: "ann".to_owned(), at, command };
         let applied = self.store.apply(self.index, self.term, &proposal);
+        if matches!(proposal.command, Command::OpenIntents { .. }) {
+            for used in crate::invariants::used(&self.store) {
+                self.record(LEADER, used);
+            }
+        }
         for change in &applied.changes {
             let object = change.object();
             let (of, digest) = (object.key.name.clone(), recorder::digest_of(object));

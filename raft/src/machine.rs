@@ -203,7 +203,8 @@ impl Shared {
             | Command::CloseIntents { .. }
             | Command::Retry { .. }
             | Command::Add { .. }
-            | Command::Withdraw { .. } => None,
+            | Command::Withdraw { .. }
+            | Command::Decide { .. } => None,
         };
         let entry = AppliedEntry {
             revision,

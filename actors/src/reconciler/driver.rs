@@ -12,6 +12,7 @@ use kraken_engine::{
     fleet::Fleet,
     id::{AttemptId, Name, Revision, Term, Uid},
     machine::{Attempted, Dispatch, Effect},
+    policy::Rules,
     status::{PhaseName, Status},
     time::Millis,
 };
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ANSWERS_MAX, Reconciler, ReconcilerOptions,
+    governing::committed,
     messages::{Answers, Decided, Due, Happened, Lead, Look, ObjectsOf},
     subject::{Known, Sight},
 };
@@ -60,24 +62,27 @@ pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions)
         answers,
         wake_at: Millis::NEVER,
         term: None,
+        governed: None,
         removing: BTreeSet::new(),
     };
     actix_rt::spawn(driver.run(options.ends, answered, options.stop));
 }
 
-struct Driver {
-    address: Addr<Reconciler>,
+pub(super) struct Driver {
+    pub(super) address: Addr<Reconciler>,
     node: Name,
     state: StateHandle,
     host: HostHandle,
-    quorum: Option<Arc<dyn Quorum>>,
+    pub(super) quorum: Option<Arc<dyn Quorum>>,
     clock: Clock,
     dirty: Dirty<Uid>,
     /// Taken from the dirty ones, or due, and not looked at yet.
     pending: BTreeSet<Uid>,
     answers: mpsc::Sender<Answers>,
     wake_at: Millis,
-    term: Option<Term>,
+    pub(super) term: Option<Term>,
+    /// The policies that the decider has, and the term for which it has them.
+    pub(super) governed: Option<(Term, Arc<Rules>)>,
     /// Deleted objects whose removal has been proposed.
     removing: BTreeSet<(Uid, Revision)>,
 }
@@ -91,6 +96,7 @@ impl Driver {
     ) {
         let mut leadership = self.quorum.as_ref().map(|quorum| quorum.leadership());
         leadership.iter_mut().for_each(watch::Receiver::mark_changed);
+        let mut commits = self.quorum.as_ref().map(|quorum| quorum.commits());
         let mut sweep = tokio::time::interval(SWEEP);
         let mut ended = Vec::new();
         loop {
@@ -105,6 +111,7 @@ impl Driver {
                 }
                 Some(answers) = answered.recv() => self.attempted(answers).await,
                 led = changed(&mut leadership) => self.lead(led).await,
+                () = committed(&mut commits), if self.term.is_some() => self.govern().await,
                 _ = sweep.tick(), if self.term.is_some() => self.sweep().await,
             };
             if done.is_err() {
@@ -136,6 +143,7 @@ impl Driver {
     }
 
     async fn due(&mut self) -> Result<(), Stopped> {
+        self.govern().await?;
         let due = self.address.send(Due).await.map_err(|_| Stopped)?;
         self.pending.extend(due);
         self.wake_at = Millis::NEVER;
@@ -143,6 +151,7 @@ impl Driver {
     }
 
     async fn look_at(&mut self, uids: BTreeSet<Uid>) -> Result<(), Stopped> {
+        self.govern().await?;
         let read = move |fleet: &Fleet| Sight::read(fleet, uids);
         let sight = Arc::new(self.state.read(read).await?);
         self.show(&sight);
@@ -211,7 +220,11 @@ impl Driver {
     }
 
     /// Carries out what was decided from `sight`, all of a sort together.
-    async fn carry_out(&mut self, decided: Decided, sight: &Sight) -> Result<(), Stopped> {
+    pub(super) async fn carry_out(
+        &mut self,
+        decided: Decided,
+        sight: &Sight,
+    ) -> Result<(), Stopped> {
         self.wake_at = decided.wake_at;
         self.term = decided.term;
         let (mut dispatches, mut opened, mut closed) = (Vec::new(), Vec::new(), Vec::new());
@@ -234,6 +247,7 @@ impl Driver {
                     happened.push(happening);
                 }
                 Effect::Look(uid) => self.host.look(uid),
+                Effect::Propose(command) => self.propose(*command),
             }
         }
         if !words.is_empty() || !happened.is_empty() {
@@ -410,7 +424,8 @@ fn log(happening: &Happening) {
         | EventKind::Module
         | EventKind::Link
         | EventKind::Refused
-        | EventKind::CfgSet => {
+        | EventKind::CfgSet
+        | EventKind::Rollout => {
             tracing::info!(object = object(), attempt = attempt(), "{}", happening.text);
         }
     }

@@ -8,6 +8,7 @@ use kraken_engine::{
     id::{AttemptId, Term, Uid},
     machine::{Attempted, Effect},
     mutation::Lane,
+    policy::Rules,
     time::Millis,
 };
 use serde::Serialize;
@@ -46,6 +47,14 @@ pub(super) struct ObjectsOf(pub(super) Vec<AttemptId>);
 #[derive(Message)]
 #[rtype(result = "Decided")]
 pub(super) struct Lead(pub(super) Option<Term>);
+
+/// These are the policies, and what is counted under them, in a term that this member leads.
+#[derive(Message)]
+#[rtype(result = "Decided")]
+pub(super) struct Govern {
+    pub(super) rules: Arc<Rules>,
+    pub(super) term: Term,
+}
 
 /// Decide nothing for the own object any more. From the uplink.
 #[derive(Message)]

@@ -11,6 +11,7 @@ use crate::{
     order::relied_on,
     path::Path,
     planner::{Plan, Step},
+    policy::{Ask, Verdict},
     predicate::{On, Predicate},
     schema::Schema,
     time::Millis,
@@ -80,6 +81,14 @@ impl Machine {
             self.ask_for_a_look(scope);
             let until = scope.now.after_ms(SERVICE_RETRY_MS);
             return wait(Waiting::Look { step, path }, until);
+        }
+        let (module, now) = (&mutation.id.module, scope.now);
+        let ask = || Ask { object: subject.object, module, differs: differs(subject), now };
+        if mutation.disruptive
+            && let Verdict::Wait(hold) = scope.gate.ask(ask())
+        {
+            let until = hold.until.unwrap_or(Millis::NEVER);
+            return wait(Waiting::Policy { step, hold: Box::new(hold) }, until);
         }
         None
     }
@@ -185,6 +194,7 @@ impl Phase {
                 Waiting::Related { .. }
                 | Waiting::Service { .. }
                 | Waiting::Look { .. }
+                | Waiting::Policy { .. }
                 | Waiting::Intent(_),
             ) => 1,
             Self::Waiting(Waiting::Lane { .. })
@@ -246,6 +256,14 @@ fn unmet(instance: &Instance, plan: &Plan, subject: Subject<'_>) -> Option<Strin
     let lacks = mutation.requires.iter().filter(elsewhere).any(|guard| !holds(guard));
     let hinders = mutation.excludes.iter().filter(elsewhere).any(holds);
     (lacks || hinders).then(|| plan.waits_for.join(" and "))
+}
+
+/// Whether something that is seen is not what is asked; what is not known does not differ.
+fn differs(subject: Subject<'_>) -> bool {
+    let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return false };
+    let goal = kind.schema.goal(&subject.object.cfg, subject.object.deleting);
+    let mut goal = goal.into_iter();
+    goal.any(|(path, wanted)| seen(kind, subject.dsc, &path).is_some_and(|value| *value != wanted))
 }
 
 /// The paths that an instance changes, with what is seen there now.

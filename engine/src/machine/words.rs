@@ -91,6 +91,7 @@ impl Machine {
         let count = count.filter(|count| count.failures > 0);
         let next_retry = match &self.phase {
             Phase::BackingOff { .. } => count.map(|count| count.retry_at),
+            Phase::Waiting(Waiting::Policy { hold, .. }) => hold.until,
             Phase::New
             | Phase::Converged
             | Phase::Waiting(_)
@@ -144,6 +145,7 @@ impl Waiting {
                 let why = format!("{step} is disruptive, and {path} is not seen freshly");
                 (step.clone(), Some(why), format!("a look at {path}"))
             }
+            Self::Policy { step, hold } => (step.clone(), Some(hold.reason()), hold.waits_for()),
             Self::Intent(flight) => (flight.step(), None, "the commit of its intent".to_owned()),
         };
         (Some(step), reason, Some(waits_for))

@@ -6,7 +6,10 @@
 //! goes first, and not who asked first. The order is drawn from the seed of the policy and stays
 //! the same for a rollout.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -69,7 +72,7 @@ pub enum Verdict {
 }
 
 /// Lets disruptive steps through, or holds them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gate {
     rules: Arc<Rules>,
     term: Term,
@@ -82,6 +85,8 @@ pub struct Gate {
     /// The last intent of each object in the ledger.
     recent: BTreeMap<Uid, Recent>,
     lost: Lost,
+    /// Objects that wait because too many were lost; looked at when fewer are.
+    stranded: BTreeSet<Uid>,
     /// Something has changed since the last round.
     dirty: bool,
     wake: Millis,
@@ -135,6 +140,28 @@ impl Recent {
     }
 }
 
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            rules: Arc::default(),
+            term: Term::default(),
+            waiters: BTreeMap::new(),
+            ranks: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            ailing: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            lost: Lost::default(),
+            stranded: BTreeSet::new(),
+            dirty: false,
+            wake: Millis::NEVER,
+            asked: false,
+            down: false,
+            proposed: BTreeMap::new(),
+            decisions: Vec::new(),
+        }
+    }
+}
+
 impl Gate {
     /// The policies and what they count.
     pub fn rules(&self) -> &Arc<Rules> {
@@ -172,13 +199,20 @@ impl Gate {
 
     /// When the next round is due.
     pub fn wake_at(&self) -> Millis {
-        if self.dirty { Millis::ZERO } else { self.wake }
+        if self.dirty || !self.decisions.is_empty() { Millis::ZERO } else { self.wake }
+    }
+
+    /// Whether intents of an object are counted.
+    pub fn counts(&self, uid: Uid) -> bool {
+        self.recent.contains_key(&uid)
     }
 
     /// An object is about to be looked at.
     pub fn enter(&mut self, object: &Object, dsc: &Dsc) {
         self.asked = false;
+        let was = self.lost.is_down(object.uid);
         self.down = self.lost.note(object, dsc, &self.rules.covering(object));
+        self.dirty |= was && !self.down && !self.stranded.is_empty();
     }
 
     /// It was looked at; `flies`: a disruptive attempt of it is under way, or asked for.
@@ -227,13 +261,20 @@ impl Gate {
     pub fn ask(&mut self, ask: Ask<'_>) -> Verdict {
         let Ask { object, module, differs, now } = ask;
         if let Some(hold) = self.lost.hold(&self.rules, object, differs, now) {
+            if hold.on == On::MaxLost {
+                self.stranded.insert(object.uid);
+            }
             return Verdict::Wait(hold);
         }
         let under = self.rules.covering(object);
         if under.is_empty() {
             return Verdict::Go;
         }
-        self.asked = true;
+        let turn = || Hold::new("", On::Turn, "who goes next is about to be settled");
+        if std::mem::replace(&mut self.asked, true) {
+            // One step of an object at a time.
+            return Verdict::Wait(turn());
+        }
         match self.granted.get(&object.uid) {
             Some(grant) if !grant.used => return Verdict::Go,
             // The step before this one has ended.
@@ -253,7 +294,6 @@ impl Gate {
             let waiter = Waiter { module, under, revision, hold: None };
             self.waiters.insert((rank, object.uid), waiter);
         }
-        let turn = || Hold::new("", On::Turn, "who goes next is about to be settled");
         Verdict::Wait(hold.unwrap_or_else(turn))
     }
 
@@ -266,11 +306,15 @@ impl Gate {
         self.dirty = false;
         self.wake = Millis::NEVER;
         let rules = self.rules.clone();
+        let braked = self.decide(now);
         let mut tally = self.tally(now);
-        let (mut news, mut granted) = (Vec::new(), Vec::new());
+        tally.brake(braked);
+        let mut news: Vec<Uid> = std::mem::take(&mut self.stranded).into_iter().collect();
+        let mut granted = Vec::new();
         for ((rank, uid), waiter) in &mut self.waiters {
             let candidate = Candidate {
                 uid: *uid,
+                revision: waiter.revision,
                 module: &waiter.module,
                 under: &waiter.under,
                 holds: self.recent.get(uid).is_some_and(|recent| recent.holds(now)),
@@ -301,7 +345,6 @@ impl Gate {
             self.granted.insert(key.1, grant);
             news.push(key.1);
         }
-        self.decide(now);
         news
     }
 
@@ -320,6 +363,7 @@ impl Gate {
             }
             let candidate = Candidate {
                 uid: *uid,
+                revision: Revision::default(),
                 module: &grant.module,
                 under: &grant.under,
                 holds: holds(uid),
@@ -335,27 +379,33 @@ impl Gate {
         tally
     }
 
-    /// Says what is to be written about rollouts, and what is to be frozen.
-    fn decide(&mut self, now: Millis) {
+    /// Says what is to be written about rollouts, and what is to be frozen; the policies of which
+    /// too much has failed.
+    fn decide(&mut self, now: Millis) -> BTreeSet<Uid> {
         let rules = self.rules.clone();
+        let mut braked = BTreeSet::new();
         for policy in rules.policies() {
             self.wake = self.wake.min(baked_at(policy).unwrap_or(Millis::NEVER));
+            let decided = match self.brake(policy, now) {
+                Some(brake) => {
+                    braked.insert(policy.uid);
+                    brake
+                }
+                None => self.roll(policy, now).into_iter().collect(),
+            };
             let asked = self.proposed.get(&policy.uid);
-            let waits = asked.is_some_and(|(revision, at)| {
+            let asked = asked.is_some_and(|(revision, at)| {
                 *revision == policy.revision && now < at.after_ms(ASK_AGAIN_MS)
             });
-            if waits {
+            if !decided.is_empty() {
                 self.wake = self.wake.min(now.after_ms(ASK_AGAIN_MS));
-                continue;
             }
-            let decided = self.brake(policy, now);
-            let decided = decided.or_else(|| self.roll(policy, now).map(|one| vec![one]));
-            if let Some(decided) = decided {
+            if !decided.is_empty() && !asked {
                 self.proposed.insert(policy.uid, (policy.revision, now));
                 self.decisions.extend(decided);
-                self.wake = self.wake.min(now.after_ms(ASK_AGAIN_MS));
             }
         }
+        braked
     }
 
     fn roll(&self, policy: &Policy, now: Millis) -> Option<Decision> {

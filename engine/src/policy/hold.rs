@@ -31,6 +31,8 @@ pub enum On {
     Stage,
     /// A person to let the rollout go on.
     Pause,
+    /// The freeze of what has failed too often.
+    MaxFailed,
     /// Others to be healthy.
     MinHealthy,
     /// A look, or a person: too many lost their link together.
@@ -49,6 +51,7 @@ impl On {
             Self::Window => "windows",
             Self::Stage => "canary",
             Self::Pause => "resume",
+            Self::MaxFailed => "maxFailed",
             Self::MinHealthy => "minHealthy",
             Self::MaxLost => "maxLost",
             Self::Unreachable => "cycleUnreachable",

@@ -72,6 +72,10 @@ impl Lost {
         true
     }
 
+    pub(super) fn is_down(&self, uid: Uid) -> bool {
+        self.down.contains_key(&uid)
+    }
+
     pub(super) fn forget(&mut self, uid: Uid) {
         self.linked.remove(&uid);
         self.down.remove(&uid);
@@ -140,19 +144,15 @@ fn unreachable(rules: &Rules, object: &Object, down: &Down, now: Millis) -> Opti
     let policies = down.under.iter().filter_map(|cover| rules.policy(cover.policy));
     let waits = policies.filter_map(|policy| Some((policy, policy.limits.cycle_unreachable?)));
     let name = &object.key.name;
-    match waits.max_by_key(|(_, after)| *after) {
-        Some((policy, after)) => {
-            let until = down.since.after(after);
-            let why = format!("{name} is not reached");
-            let hold = Hold::new(policy.name.as_str(), On::Unreachable, why).until(until);
-            (now < until).then_some(hold)
-        }
-        None => {
-            let why = format!(
-                "{name} is not reached, and what is asked of it is merely not known: no policy \
-                 has it disrupted by itself; an operator may mend it, or ask for a retry"
-            );
-            Some(Hold::new("", On::Unreachable, why))
-        }
+    if let Some((policy, after)) = waits.max_by_key(|(_, after)| *after) {
+        let until = down.since.after(after);
+        let hold =
+            Hold::new(policy.name.as_str(), On::Unreachable, format!("{name} is not reached"));
+        return (now < until).then(|| hold.until(until));
     }
+    let why = format!(
+        "{name} is not reached, and what is asked of it is merely not known: no policy has it \
+         disrupted by itself; an operator may mend it, or ask for a retry"
+    );
+    Some(Hold::new("", On::Unreachable, why))
 }

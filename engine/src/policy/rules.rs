@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     command::Intent,
-    id::{AttemptId, Name, Uid},
+    id::{AttemptId, Name, Revision, Uid},
     object::Object,
     time::Millis,
 };
@@ -34,6 +34,8 @@ pub struct Rules {
 pub struct Candidate<'a> {
     /// The object.
     pub uid: Uid,
+    /// The revision of the object: one after a rollout's base belongs to a later one.
+    pub revision: Revision,
     /// The module of the mutation.
     pub module: &'a Name,
     /// The policies that cover the object.
@@ -208,8 +210,14 @@ impl Admission<'_> {
         let holds = self.held.contains(&intent.uid);
         // Places are counted by open intents here: one more is one more. Who is healthy, only the
         // leader sees.
-        let mut candidate =
-            Candidate { uid: intent.uid, module: &module, under: &under, holds, ails: true };
+        let mut candidate = Candidate {
+            uid: intent.uid,
+            revision: object.revision,
+            module: &module,
+            under: &under,
+            holds,
+            ails: true,
+        };
         self.tally.admits(self.rules, &candidate, self.at)?;
         candidate.holds = false;
         self.tally.admits_place(self.rules, &candidate)?;

@@ -21,6 +21,8 @@ type Bucket = (Option<Name>, Vec<String>);
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     used: BTreeMap<Uid, Used>,
+    /// Policies of which too much has failed, and which are about to freeze what they cover.
+    braked: BTreeSet<Uid>,
 }
 
 /// What is in use under one policy.
@@ -36,6 +38,11 @@ struct Used {
 }
 
 impl Tally {
+    /// Lets nothing through under these policies.
+    pub(super) fn brake(&mut self, braked: BTreeSet<Uid>) {
+        self.braked = braked;
+    }
+
     /// The rates of the last minute before `now`, from the ledger.
     pub(super) fn rates(&mut self, rules: &Rules, now: Millis) {
         let recent = |opened: &&Opened| opened.at.after_ms(RATE_SPAN_MS) > now;
@@ -98,6 +105,10 @@ impl Tally {
             let nothing = Used::default();
             let used = self.used.get(&cover.policy).unwrap_or(&nothing);
             let check = Check { rules, policy, used, cover, candidate, now };
+            if self.braked.contains(&cover.policy) {
+                let why = "too much has failed: what it covers is about to be frozen";
+                return Err(check.hold(On::MaxFailed, why.to_owned()));
+            }
             check.window()?;
             check.canary()?;
             check.in_flight()?;
@@ -163,6 +174,10 @@ impl Check<'_> {
         let Some(position) = &self.policy.position else {
             return Err(self.hold(On::Stage, "its rollout is about to begin".to_owned()));
         };
+        if self.candidate.revision > position.base {
+            let why = "a later change was asked for: its rollout is about to begin";
+            return Err(self.hold(On::Stage, why.to_owned()));
+        }
         let Some(stage) = position.stage.checked_sub(1).and_then(|at| canary.get(at)) else {
             return Ok(());
         };

@@ -1,1 +1,7 @@
-//! Policies.
+//! Policies at work: what is refused at write and at apply, who goes next, and how rollouts go on.
+
+mod admitted;
+mod guarded;
+mod kit;
+mod rolled;
+mod written;

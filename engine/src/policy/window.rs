@@ -67,13 +67,13 @@ impl Window {
 
     /// Whether it is open at a moment.
     pub fn is_open(&self, now: Millis) -> bool {
-        self.starts().any(|start| self.since(start, now) < self.lasts * MINUTE_MS)
+        self.starts().any(|start| since(start, now) < self.lasts * MINUTE_MS)
     }
 
     /// When it opens next after a moment at which it is closed.
     pub fn opens_after(&self, now: Millis) -> Millis {
         let week = WEEK_MINUTES * MINUTE_MS;
-        let until = self.starts().map(|start| week - self.since(start, now)).min();
+        let until = self.starts().map(|start| week - since(start, now)).min();
         now.after_ms(until.unwrap_or(week))
     }
 
@@ -81,18 +81,18 @@ impl Window {
     fn starts(&self) -> impl Iterator<Item = u64> {
         (0..self.days).map(|day| (self.first + day) % 7 * DAY_MINUTES + self.opens)
     }
-
-    /// Milliseconds since a minute of the week last came.
-    fn since(&self, start: u64, now: Millis) -> u64 {
-        let week = WEEK_MINUTES * MINUTE_MS;
-        (week_ms(now) + week - start * MINUTE_MS) % week
-    }
 }
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Milliseconds since a minute of the week last came.
+fn since(start: u64, now: Millis) -> u64 {
+    let week = WEEK_MINUTES * MINUTE_MS;
+    (week_ms(now) + week - start * MINUTE_MS) % week
 }
 
 /// Milliseconds since the last Monday began. The epoch was a Thursday.
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn spans_have_a_unit_and_a_limit() {
         assert_eq!(span("90s"), Some(Duration::from_secs(90)));
-        assert_eq!(span("10m"), Some(Duration::from_secs(600)));
+        assert_eq!(span("10m"), Some(Duration::from_mins(10)));
         assert_eq!(span("30d"), Some(Duration::from_millis(SPAN_MS_MAX)));
         for text in ["31d", "10", "m", "", "1.5h", "-1s", "ä"] {
             assert_eq!(span(text), None, "{text}");

@@ -209,6 +209,7 @@ impl World {
             let after = self.while_ms(10);
             self.later(after, LEADER, Event::Told(attempt, what));
         }
+        self.govern();
         self.look(LEADER);
     }
 }

@@ -29,6 +29,16 @@ impl World {
         }
     }
 
+    /// The leader takes the policies as they are committed, and decides what is due of them.
+    pub(super) fn govern(&mut self) {
+        let (rules, term) = (self.store.rules().clone(), self.term);
+        let decider = &mut self.sites[LEADER].decider;
+        decider.govern(rules, term);
+        for effect in decider.steer() {
+            self.carry_out(LEADER, effect);
+        }
+    }
+
     pub(super) fn told(&mut self, place: Place, attempt: &AttemptId, what: Attempted) {
         let Some(uid) = self.sites[place].decider.object_of(attempt) else { return };
         self.decide(place, uid, Some((attempt, what)));
@@ -70,6 +80,7 @@ impl World {
             }
             Effect::Happened(happening) => self.happened(place, happening),
             Effect::Look(uid) => self.report(place, uid),
+            Effect::Propose(command) => self.propose(*command, None, false),
         }
     }
 

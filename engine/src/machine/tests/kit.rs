@@ -275,7 +275,8 @@ impl Bench {
                 Effect::Cancel(_)
                 | Effect::CloseIntent(_)
                 | Effect::Happened(_)
-                | Effect::Look(_) => {}
+                | Effect::Look(_)
+                | Effect::Propose(_) => {}
             }
         }
         assert!(
@@ -383,6 +384,7 @@ pub(super) fn dispatched(effects: &[Effect]) -> Vec<String> {
         | Effect::OpenIntent(_)
         | Effect::CloseIntent(_)
         | Effect::Publish(..)
+        | Effect::Propose(_)
         | Effect::Happened(_)
         | Effect::Look(_) => None,
     });
@@ -410,6 +412,7 @@ pub(super) fn told(effects: &[Effect], kind: EventKind) -> Vec<String> {
         | Effect::Cancel(_)
         | Effect::OpenIntent(_)
         | Effect::CloseIntent(_)
+        | Effect::Propose(_)
         | Effect::Publish(..)
         | Effect::Look(_) => None,
     });
