@@ -4,8 +4,8 @@
 //! | position | what is so | next |
 //! |---|---|---|
 //! | none | a step waits | stage 1, open |
-//! | any | a step waits that was asked for after the rollout's base | stage 1, open, anew |
-//! | open | a step waits, the stage is used up, and all that it began with have arrived | see below |
+//! | any | a step waits that was asked for after its base | stage 1, open, anew |
+//! | open | a step waits, the stage is used up, all begun have arrived | see below |
 //! | ... | the stage bakes | baking |
 //! | ... | the stage pauses | paused |
 //! | ... | neither | the next stage, open |
