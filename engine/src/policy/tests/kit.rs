@@ -276,7 +276,12 @@ impl Yard {
                 self.write(*command).ok();
             }
             Effect::Happened(happening) => self.told.push(happening.text),
-            Effect::Cancel(_) | Effect::Look(_) => {}
+            Effect::Look(uid) => {
+                let path = Path::new("/image").unwrap();
+                let seen = self.fleet.dsc(uid).value("/image").cloned();
+                self.saw(uid, vec![(path, seen)]);
+            }
+            Effect::Cancel(_) => {}
         }
     }
 
