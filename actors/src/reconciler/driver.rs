@@ -258,6 +258,7 @@ impl Driver {
                     happened.push(happening);
                 }
                 Effect::Look(uid) => self.ask_for_a_look(uid).await?,
+                Effect::Presume(uid, values) => words.push((uid, values)),
                 Effect::Propose(command) => self.propose(*command),
             }
         }

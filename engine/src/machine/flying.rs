@@ -283,6 +283,14 @@ impl Machine {
             self.presumed.remove(path);
         }
         self.counts.succeed(&flight.step(), scope.now);
+        if self.brake.walk() {
+            let (done, planned) = self.brake.steps();
+            let module = &flight.instance.mutation.id.module;
+            self.brake.pull(format!(
+                "{done} steps were done of a plan of {planned}, and it has not converged; the last \
+                 was of module {module}"
+            ));
+        }
         let took = in_words(scope.now.since(flight.started));
         let text = format!("{} done in {took}", flight.step());
         self.close(flight, EventKind::StepDone, text, scope);

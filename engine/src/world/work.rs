@@ -10,8 +10,10 @@ use crate::{
     id::{AttemptId, Uid},
     invariants::What,
     machine::{Attempted, Dispatch, Effect},
+    path::Path,
     planner::Planner,
     time::Millis,
+    value::Value,
 };
 
 /// How often modules look, in milliseconds.
@@ -56,6 +58,14 @@ impl World {
         }
     }
 
+    /// A decider says something of an object, as Dsc.
+    fn say(&mut self, place: Place, uid: Uid, values: Vec<(Path, Option<Value>)>) {
+        let now = self.now;
+        let site = &mut self.sites[place];
+        let stamp = site.stamp(now);
+        site.see(uid, &stamp, values, now);
+    }
+
     fn carry_out(&mut self, place: Place, effect: Effect) {
         match effect {
             Effect::Dispatch(dispatch) => self.dispatch(place, dispatch),
@@ -72,12 +82,10 @@ impl World {
                 self.propose(Command::CloseIntents { attempts: vec![attempt] }, None, false);
             }
             Effect::Publish(uid, status) => {
-                let now = self.now;
-                let site = &mut self.sites[place];
-                let stamp = site.stamp(now);
-                let values = status.to_values(site.lane);
-                site.see(uid, &stamp, values, now);
+                let values = status.to_values(self.sites[place].lane);
+                self.say(place, uid, values);
             }
+            Effect::Presume(uid, values) => self.say(place, uid, values),
             Effect::Happened(happening) => self.happened(place, happening),
             Effect::Look(uid) => self.report(place, uid),
             Effect::Propose(command) => self.propose(*command, None, false),
