@@ -91,8 +91,8 @@ fn objects_are_passed_over() {
 fn faults_stand_at_line_and_key() {
     for (from, to, expected) in [
         ("requires", "require", "line 14, column 5, mutations.0.require: unknown field"),
-        ("type: text", "type: txt", "line 8, column 23, extensions.0.paths.1.type: "),
-        ("to: OFF", "too: OFF", "line 18, column 28, mutations.1.changes./lamp.too: unknown field"),
+        ("type: text", "type: txt", "line 8, column 25, extensions.0.paths.1.type: "),
+        ("to: OFF", "too: OFF", "line 19, column 34, mutations.1.changes./lamp.too: unknown field"),
     ] {
         let faults = read(&LAMP.replace(from, to), None).unwrap_err();
         let text = faults[0].to_string();
