@@ -118,7 +118,7 @@ pub(super) async fn see_object(
     let key = ObjectRef { kind: name(kind), namespace: namespace.map(name), name: name(of) };
     let uid = fixture.quorum.look(|store| store.find(&key).map(|object| object.uid)).unwrap();
     let values = values.iter().map(|(path, value)| (Path::new(path).unwrap(), Some(value.clone())));
-    fixture.state.say(uid, values.collect()).await;
+    fixture.state.say_all(vec![(uid, values.collect())], Vec::new()).await;
 }
 
 /// Has values be seen of a node.
