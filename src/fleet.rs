@@ -83,8 +83,6 @@ impl From<client::Error> for Failure {
             | "base_moved"
             | "exists"
             | "deleting"
-            | "in_use"
-            | "built_in"
             | "not_frozen"
             | "cluster_refused"
             | "stale_term"

@@ -10,7 +10,6 @@ mod feed;
 pub mod host;
 pub mod module;
 pub mod node;
-mod orders;
 pub mod quorum;
 pub mod reconciler;
 mod registration;

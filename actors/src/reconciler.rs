@@ -8,11 +8,10 @@
 //! Restarted by: nobody; a panic in it is a defect that ends the node. Attempts in hand end with
 //! the node's modules, and everything is decided anew from what is seen.
 
-mod dispatching;
 mod driver;
 mod governing;
 pub mod messages;
-pub(crate) mod subject;
+mod subject;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -38,7 +37,6 @@ use self::{
 use crate::{
     clock::Clock,
     host::{AttemptEnded, HostHandle},
-    orders::{Orders, Told},
     quorum::Quorum,
     state::StateHandle,
 };
@@ -49,25 +47,21 @@ pub const RECONCILER_MAILBOX_MAX: usize = 64;
 pub const ANSWERS_MAX: usize = 256;
 
 /// What a reconciler is made of.
-pub(crate) struct ReconcilerOptions {
+pub struct ReconcilerOptions {
     /// The node.
-    pub(crate) node: Name,
+    pub node: Name,
     /// What the node knows.
-    pub(crate) state: StateHandle,
+    pub state: StateHandle,
     /// Its modules.
-    pub(crate) host: HostHandle,
-    /// The way to the modules of other nodes.
-    pub(crate) orders: Orders,
-    /// News of what other nodes carry out.
-    pub(crate) told: mpsc::Receiver<Told>,
+    pub host: HostHandle,
     /// Where ended attempts are told.
-    pub(crate) ends: mpsc::Receiver<AttemptEnded>,
+    pub ends: mpsc::Receiver<AttemptEnded>,
     /// The quorum, on a member.
-    pub(crate) quorum: Option<Arc<dyn Quorum>>,
+    pub quorum: Option<Arc<dyn Quorum>>,
     /// The node's clock.
-    pub(crate) clock: Clock,
+    pub clock: Clock,
     /// Ends the driver.
-    pub(crate) stop: CancellationToken,
+    pub stop: CancellationToken,
 }
 
 /// The way to the reconciler. Cheap to clone.
@@ -78,7 +72,7 @@ pub struct ReconcilerHandle {
 
 impl ReconcilerHandle {
     /// Starts a reconciler on the present arbiter.
-    pub(crate) async fn start(options: ReconcilerOptions) -> Self {
+    pub async fn start(options: ReconcilerOptions) -> Self {
         let actor = Reconciler {
             own: Decider::new(Lane::Itself, options.node.clone(), options.clock.wall()),
             node: options.node.clone(),

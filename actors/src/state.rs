@@ -172,13 +172,11 @@ impl StateHandle {
 
     /// A node is attached here from now on, or no longer.
     pub async fn set_attached(&self, node: Name, attached: bool) {
-        self.tell(move |state| state.fleet.set_attached(&node, attached)).await;
-    }
-
-    /// What this node sees of an object from now on is told afresh, once.
-    pub async fn renew(&self, uid: Uid) {
-        let stamp = self.stamps.next();
-        self.tell(move |state| state.fleet.renew(uid, &stamp)).await;
+        self.tell(move |state| {
+            let told_again = state.fleet.set_attached(&node, attached);
+            state.touched(told_again, true);
+        })
+        .await;
     }
 
     /// Something happened here.

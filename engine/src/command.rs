@@ -245,6 +245,17 @@ pub struct Intent {
     pub ends_by: Millis,
 }
 
+/// How far the clocks of two members may be apart, in milliseconds: a leader that closes the intents
+/// of another waits this long past their end.
+pub const CLOCKS_APART_MS_MAX: u64 = 10_000;
+
+impl Intent {
+    /// Whether its attempt has certainly ended, by the clock of any member.
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.ends_by.after_ms(CLOCKS_APART_MS_MAX) < now
+    }
+}
+
 /// What apply answers to a proposal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {

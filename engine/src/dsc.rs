@@ -197,32 +197,36 @@ mod tests {
         dsc
     }
 
-    proptest! {
-        #[test]
-        fn merge_is_commutative_associative_and_idempotent(
-            sightings in prop::collection::vec(sighting(), 0..24),
-            cut in 0..24_usize,
-        ) {
-            let forwards = merged(&sightings);
-            prop_assert_eq!(&merged(sightings.iter().rev()), &forwards);
-            prop_assert_eq!(&merged(sightings.iter().chain(&sightings)), &forwards);
-            let cut = cut.min(sightings.len());
-            let swapped = merged(sightings[cut..].iter().chain(&sightings[..cut]));
-            prop_assert_eq!(swapped.digest(), forwards.digest());
-            prop_assert_eq!(swapped, forwards);
-        }
+    mod properties {
+        use super::*;
 
-        #[test]
-        fn stamps_only_grow(times in prop::collection::vec(0..50_u64, 1..40)) {
-            let mut clock = HybridClock::new(Name::new("w").unwrap());
-            let mut last = None;
-            for (index, ms) in times.into_iter().enumerate() {
-                if index % 5 == 4 {
-                    clock.advance_to(ms);
+        proptest! {
+            #[test]
+            fn merge_is_commutative_associative_and_idempotent(
+                sightings in prop::collection::vec(sighting(), 0..24),
+                cut in 0..24_usize,
+            ) {
+                let forwards = merged(&sightings);
+                prop_assert_eq!(&merged(sightings.iter().rev()), &forwards);
+                prop_assert_eq!(&merged(sightings.iter().chain(&sightings)), &forwards);
+                let cut = cut.min(sightings.len());
+                let swapped = merged(sightings[cut..].iter().chain(&sightings[..cut]));
+                prop_assert_eq!(swapped.digest(), forwards.digest());
+                prop_assert_eq!(swapped, forwards);
+            }
+
+            #[test]
+            fn stamps_only_grow(times in prop::collection::vec(0..50_u64, 1..40)) {
+                let mut clock = HybridClock::new(Name::new("w").unwrap());
+                let mut last = None;
+                for (index, ms) in times.into_iter().enumerate() {
+                    if index % 5 == 4 {
+                        clock.advance_to(ms);
+                    }
+                    let stamp = clock.stamp(Millis::new(ms));
+                    prop_assert!(last.as_ref() < Some(&stamp));
+                    last = Some(stamp);
                 }
-                let stamp = clock.stamp(Millis::new(ms));
-                prop_assert!(last.as_ref() < Some(&stamp));
-                last = Some(stamp);
             }
         }
     }

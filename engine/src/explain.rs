@@ -2,7 +2,7 @@
 //! must act. Data, not prose: whoever shows it chooses the words around it.
 //!
 //! Made from what anybody can read (Cfg, Dsc, the catalog), never from inside a decider, so that
-//! every member answers alike; what deciders presume stands in Dsc.
+//! every member answers alike. Presumptions are a decider's own and are not known here.
 
 mod act;
 mod scene;
@@ -21,11 +21,10 @@ use crate::{
     object::{Frozen, ObjectRef},
     path::Path,
     planner::{NoPlan, Plan, Planner, Question, Step, StepChange},
-    presumed,
     status::{PhaseName, Status},
     time::Millis,
     value::Value,
-    view::{Subject, View, is_stale},
+    view::{Presumed, Subject, View, is_stale},
 };
 
 /// Why an object stands where it stands.
@@ -50,7 +49,7 @@ pub struct Why {
     pub status: Option<Status>,
     /// What each lane says of it.
     pub lanes: Lanes,
-    /// What is to be done, from what is seen and what is presumed after failures.
+    /// What is to be done, as far as this can be told without a decider's presumptions.
     pub plan: PlanView,
     /// Who must act for it to move on, in words.
     pub who_must_act: String,
@@ -154,8 +153,8 @@ pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
 
 /// What will be done for an object, or why nothing can be.
 pub fn plan(subject: Subject<'_>, planner: &mut Planner) -> PlanView {
-    let presumed = presumed::of(subject.dsc);
-    let Some(view) = View::new(subject, &presumed) else {
+    let nothing_presumed = Presumed::new();
+    let Some(view) = View::new(subject, &nothing_presumed) else {
         let text = format!("no extension declares kind {}", subject.object.key.kind);
         let blocked = vec![Blocked { text, reason: None }];
         return PlanView { blocked, ..PlanView::default() };
@@ -171,8 +170,8 @@ pub fn plan(subject: Subject<'_>, planner: &mut Planner) -> PlanView {
 
 /// The states that an object can come to from where it is, with what is to be done marked.
 pub fn graph(subject: Subject<'_>, planner: &mut Planner) -> Graph {
-    let presumed = presumed::of(subject.dsc);
-    let Some(view) = View::new(subject, &presumed) else { return Graph::default() };
+    let nothing_presumed = Presumed::new();
+    let Some(view) = View::new(subject, &nothing_presumed) else { return Graph::default() };
     let goal = view.goal();
     let cfg = &subject.object.cfg;
     let question = Question { kind: view.kind(), goal: &goal, cfg, facts: &view };
@@ -186,8 +185,8 @@ pub fn graph(subject: Subject<'_>, planner: &mut Planner) -> Graph {
 
 /// Every path at which what is seen is not what is asked, in order.
 pub fn differences(subject: Subject<'_>, now: Millis) -> Vec<Difference> {
-    let presumed = presumed::of(subject.dsc);
-    let Some(view) = View::new(subject, &presumed) else { return Vec::new() };
+    let nothing_presumed = Presumed::new();
+    let Some(view) = View::new(subject, &nothing_presumed) else { return Vec::new() };
     let goal = view.goal().into_iter();
     let differing = goal.filter_map(|(path, wanted)| {
         let seen = view.seen(&path);

@@ -71,8 +71,6 @@ pub struct Fleet {
     born: Option<Stamp>,
     /// Nodes attached here: this node speaks for what they wrote.
     attached: BTreeSet<Name>,
-    /// Objects of which everything is to be told afresh: what was stamped before this.
-    renewed: BTreeMap<Uid, u64>,
 }
 
 /// What a change of the fleet touched.
@@ -97,7 +95,6 @@ impl Fleet {
             refused: 0,
             born: None,
             attached: BTreeSet::new(),
-            renewed: BTreeMap::new(),
         }
     }
 
@@ -136,7 +133,6 @@ impl Fleet {
     pub fn remove_object(&mut self, uid: Uid) {
         self.dsc.remove(&uid);
         self.early.remove(&uid);
-        self.renewed.remove(&uid);
         if self.removed.insert(uid) {
             self.removals.push_back(uid);
         }
@@ -177,21 +173,20 @@ impl Fleet {
         self.dsc.clone()
     }
 
-    /// A node is attached here from now on, or no longer.
-    pub fn set_attached(&mut self, node: &Name, attached: bool) {
-        if attached {
-            self.attached.insert(node.clone());
-        } else {
+    /// A node is attached here from now on, or no longer. What is held of its words is then told
+    /// again from here: its last parent may have gone before it had told everybody.
+    pub fn set_attached(&mut self, node: &Name, attached: bool) -> Touched {
+        let mut touched = Touched::default();
+        if !attached {
             self.attached.remove(node);
+            return touched;
         }
-    }
-
-    /// What this node sees of an object from `stamp` on is told even where it is as before, once:
-    /// somebody wants to know that it still is.
-    pub fn renew(&mut self, uid: Uid, stamp: &Stamp) {
-        if self.objects.contains_key(&uid) {
-            self.renewed.insert(uid, stamp.ms);
-        }
+        self.attached.insert(node.clone());
+        let Some(uid) = self.nodes.get(node).copied() else { return touched };
+        let held = self.dsc.get(&uid).into_iter().flat_map(|dsc| dsc.iter());
+        let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
+        touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
+        touched
     }
 
     /// The nodes attached here.
@@ -212,7 +207,6 @@ impl Fleet {
         let mut touched = Touched::default();
         let Some(object) = self.objects.get(&uid) else { return touched };
         let schema = self.catalog.kind(&object.key.kind).map(|kind| &kind.schema);
-        let renewed = self.renewed.get(&uid).copied();
         let dsc = Arc::make_mut(self.dsc.entry(uid).or_default());
         let born = self.born.as_ref().filter(|born| stamp < *born);
         let stamp = born.unwrap_or(stamp);
@@ -222,13 +216,8 @@ impl Fleet {
             if born.is_some_and(|born| held.is_some_and(|held| held.stamp >= *born)) {
                 continue;
             }
-            let renews = |held: &Observed| {
-                renewed.is_some_and(|since| held.stamp.ms < since && since <= stamp.ms)
-            };
-            let same = held.filter(|held| held.value == value && held.stamp.writer == self.me);
-            if same.is_some_and(|held| !renews(held)) {
-                // It held when the look began.
-                dsc.confirm(&path, now.min(Millis::new(stamp.ms)));
+            if held.is_some_and(|held| held.value == value && held.stamp.writer == self.me) {
+                dsc.confirm(&path, now);
                 continue;
             }
             let forgotten = schema.map(|schema| schema.forgotten_by(dsc, &path, value.as_ref()));
@@ -248,11 +237,21 @@ impl Fleet {
     /// Others saw something; what wins over what is held is taken. Of an object that is not known
     /// yet it is kept until it is.
     pub fn merge(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Touched {
+        if !self.objects.contains_key(&uid) && !self.keeps_early(uid) {
+            return Touched::default();
+        }
+        let stands = self.link_that_stands(uid);
+        let mut touched = self.take(uid, sightings, now);
+        if let Some(epoch) = stands {
+            // Another member thought it lost and was wrong: its session here goes on.
+            touched.paths.extend(self.say_link(uid, epoch, Link::Up, now).paths);
+        }
+        touched
+    }
+
+    fn take(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Touched {
         let mut touched = Touched::default();
         let known = self.objects.contains_key(&uid);
-        if !known && !self.keeps_early(uid) {
-            return touched;
-        }
         let held = if known { &mut self.dsc } else { &mut self.early };
         let dsc = Arc::make_mut(held.entry(uid).or_default());
         for (path, mut observed) in sightings {
@@ -262,6 +261,14 @@ impl Fleet {
             }
         }
         touched
+    }
+
+    /// The session in which a node is attached here, if this node says so.
+    fn link_that_stands(&self, uid: Uid) -> Option<SessionEpoch> {
+        let node = &self.objects.get(&uid)?.key.name;
+        let said = self.dsc.get(&uid)?.get(LINK_PATH)?;
+        let mine = said.stamp.writer == self.me && said.value == Some(Link::Up.as_str().into());
+        (mine && self.attached.contains(node)).then(|| SessionEpoch::new(said.stamp.ms))
     }
 
     fn keeps_early(&mut self, uid: Uid) -> bool {
@@ -318,12 +325,26 @@ impl Fleet {
 
     /// The link of a node changed. Ordered by session epoch, DOWN after UP, and not by time: what
     /// is said of an older session never beats what is said of a newer one, wherever it comes from.
+    /// Where another says DOWN of a session that goes on here, this node says UP again.
     pub fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link, now: Millis) -> Touched {
+        let said = self.dsc.get(&uid).and_then(|dsc| dsc.get(LINK_PATH));
+        let over = said.is_some_and(|said| {
+            said.stamp.ms == epoch.get() && said.value == Some(Link::Down.as_str().into())
+        });
+        if over { Touched::default() } else { self.say_link(uid, epoch, link, now) }
+    }
+
+    fn say_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link, now: Millis) -> Touched {
         let Ok(path) = Path::new(LINK_PATH) else { return Touched::default() };
-        let counter = u32::from(link == Link::Down);
+        let value = Some(Value::from(link.as_str()));
+        let said = self.dsc.get(&uid).and_then(|dsc| dsc.get(LINK_PATH));
+        let counter = match said.filter(|said| said.stamp.ms == epoch.get()) {
+            Some(said) if said.value == value => return Touched::default(),
+            Some(said) => said.stamp.counter.saturating_add(1),
+            None => u32::from(link == Link::Down),
+        };
         let stamp = Stamp { ms: epoch.get(), counter, writer: self.me.clone() };
-        let observed = Observed { value: Some(link.as_str().into()), stamp, seen_at: now };
-        self.merge(uid, vec![(path, observed)], now)
+        self.take(uid, vec![(path, Observed { value, stamp, seen_at: now })], now)
     }
 
     /// The epoch of the last session that was heard of.

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 1 | an acknowledged write is never lost, reads never go back | [`acknowledged_writes_stay`] |
 //! | 2 | nothing is dispatched whose requirements do not hold | [`dispatches_are_justified`] |
-//! | 3 | one attempt an object and lane, an id starts once | [`attempts_run_one_at_a_time`] |
+//! | 3 | one attempt an object, lane and leader; one that disrupts | [`attempts_run_one_at_a_time`] |
 //! | 4 | a frozen object is left alone | [`frozen_objects_are_left_alone`] |
 //! | 5 | the same question has the same plan | [`plans_are_the_same_everywhere`] |
 //! | 6 | replicas that have seen the same are equal | [`replicas_agree`] |
@@ -18,8 +18,8 @@
 //! | | no more is disrupted at a time than policies allow | [`policies_hold`] |
 //!
 //! Stated elsewhere: that a host checks requirements again at start, of 2, where hosts are; that a
-//! writer is told at the bound, of 8, by the tests of each bound; 1 across members that disagree,
-//! and "across leaders" of 3, by the tests of the quorum.
+//! writer is told at the bound, of 8, by the tests of each bound; consensus itself, on which 1
+//! rests, by the tests of the quorum.
 
 mod attempts;
 mod dispatches;
@@ -84,7 +84,14 @@ pub enum What {
         revision: Revision,
         /// Whose Cfg it is.
         of: Name,
-        /// A digest of it.
+        /// A digest of it; `None`: it was removed.
+        digest: Option<u64>,
+    },
+    /// A member has applied so much of the log.
+    Applied {
+        /// How many entries.
+        entries: u64,
+        /// A digest of what it holds.
         digest: u64,
     },
     /// The node at which this happened holds its own Cfg as of a revision.
@@ -118,9 +125,15 @@ pub enum What {
         uid: Uid,
         /// The lane that decided it.
         lane: Lane,
+        /// The term or the life in which its decider decided it.
+        reign: u64,
         /// Whether it interrupts what runs on the object.
         disruptive: bool,
+        /// When its host ends it at the latest: it does nothing from then on.
+        until: Millis,
     },
+    /// An attempt changed something.
+    Acted(AttemptId),
     /// An attempt does not run any more: it ended, or its host did.
     Ended(AttemptId),
     /// An intent was opened: so much is in use under a policy now.

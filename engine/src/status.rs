@@ -191,6 +191,15 @@ impl Status {
         }
     }
 
+    /// Whether a lane's word in Dsc is this, or there is none yet. Another decider's word that came
+    /// late may have won over it: then it must be said again.
+    pub fn stands_in(&self, dsc: &Dsc, lane: Lane) -> bool {
+        dsc.value(lane.path(Field::Phase).as_str()).is_none() || {
+            let values = self.to_values(lane);
+            values.iter().all(|(path, value)| dsc.value(path.as_str()) == value.as_ref())
+        }
+    }
+
     /// What is known of where an object stands: what its deciders said, unless it is a node whose
     /// link is down. Then nobody knows how it is now.
     pub fn of(dsc: &Dsc) -> Option<Self> {

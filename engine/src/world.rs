@@ -1,24 +1,35 @@
-//! A world: the real engine of a leader and its leaves, with simulated modules, on a network that
-//! loses, delays and reorders, with clocks that are wrong, nodes that crash, and a person who
-//! changes her mind. The same seed makes the same world, event by event.
+//! A world: the real engines of members and leaves, with simulated modules that fail and lie, on a
+//! network that loses, delays and cuts, with clocks that are wrong, nodes that crash and sleep,
+//! leaders that are deposed, and a person who changes her mind. The same seed makes the same world,
+//! event by event.
 //!
 //! First everything may go wrong; then nothing does any more, and every object must settle. What
 //! happens is recorded, and the [invariants](crate::invariants) are held against the record.
 //!
-//! There is one store, on a disk that survives its leader: the quorum behind it is not simulated.
+//! Of the quorum what it promises is simulated, and not how it keeps it: one log, a leader at a
+//! time that may append, and members that apply it and learn of another leader later or sooner.
+//! The clocks of members are at most [`CLOCKS_APART_MS_MAX`] apart, and an attempt that has waited
+//! for [`START_WITHIN_MS`](crate::machine::START_WITHIN_MS) is not started; both are assumptions.
 
 mod chance;
+mod ends;
 mod host;
-mod leader;
-mod leaf;
+mod member;
 mod modules;
 mod nemesis;
+mod network;
+mod person;
+mod quorum;
 mod reality;
 mod recorder;
 mod site;
 #[cfg(test)]
 mod tests;
+mod uplink;
 mod work;
+
+#[cfg(test)]
+pub(crate) use self::recorder::unmet;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,15 +37,23 @@ use std::{
 };
 
 use self::{
-    chance::Chance, host::Faults, leader::Leader, leaf::Uplink, reality::Reality, site::Site,
+    chance::Chance,
+    host::Faults,
+    member::Member,
+    network::Network,
+    quorum::{Quorum, Wish},
+    reality::Reality,
+    site::{ClockError, Site},
+    uplink::Uplink,
+    work::Order,
 };
 use crate::{
     catalog::Catalog,
-    command::{Command, Op, Proposal, Txn},
+    command::{CLOCKS_APART_MS_MAX, Command, Op, Txn},
     dsc::Stamp,
-    id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
+    id::{AttemptId, ClusterId, Name, Term, Uid},
     invariants::{Trace, What},
-    machine::{Attempted, Dispatch},
+    machine::Attempted,
     manifest::NODE_KIND,
     mutation::Lane,
     object::ObjectRef,
@@ -42,7 +61,6 @@ use crate::{
     planner::Planner,
     state::State,
     status::Status,
-    store::Store,
     time::Millis,
     value::Value,
 };
@@ -59,6 +77,8 @@ const SPIN_EVENTS_MAX: u32 = 10_000;
 /// What kind of world it is.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// How many members, at least 1.
+    pub members: usize,
     /// How many leaves, at least 1.
     pub leaves: usize,
     /// How long things go wrong, in milliseconds.
@@ -69,16 +89,18 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { leaves: 3, chaos_ms: 40_000, calm_ms: 300_000 }
+        Self { members: 3, leaves: 3, chaos_ms: 40_000, calm_ms: 300_000 }
     }
 }
 
 impl Options {
-    /// The kind of world that a seed stands for: one to four leaves, and a chaos of 10 to 60 s.
+    /// The kind of world that a seed stands for: one member or three, one to four leaves, and a
+    /// chaos of 10 to 60 s.
     pub fn drawn(seed: u64) -> Self {
         // Not the numbers that the world itself will draw.
         let mut chance = Chance::new(!seed);
         Self {
+            members: if chance.percent(70) { 3 } else { 1 },
             leaves: usize::try_from(chance.between(1, 4)).unwrap_or(1),
             chaos_ms: chance.between(10_000, 60_000),
             ..Self::default()
@@ -129,11 +151,8 @@ pub fn run(seed: u64, options: &Options) -> Result<Outcome, Error> {
     })
 }
 
-/// Which node: 0 is the leader's, then come the leaves.
+/// Which node: first the members, then the leaves.
 type Place = usize;
-
-/// The leader's place.
-const LEADER: Place = 0;
 
 /// What was seen at paths of one object.
 type Values = Vec<(Path, Option<Value>)>;
@@ -144,13 +163,19 @@ enum Event {
     Tick,
     Poll,
     Seen { stamp: Stamp, values: Vec<(Uid, Values)> },
-    Start(Box<Dispatch>),
+    Start(Box<Order>),
     Half(AttemptId),
     Finish(AttemptId),
     Expire(AttemptId),
     Cancel(AttemptId),
     Told(AttemptId, Attempted),
-    Commit { command: Command, intent: Option<AttemptId>, acknowledge: bool },
+    Append(Box<Wish>),
+    Apply { upto: usize },
+    Elect,
+    Reigns { term: Term, from: usize },
+    Deposed(Term),
+    LoseLeaves(Name),
+    Heal,
     Frame { link: u64, up: bool, bytes: Vec<u8> },
     Broken { link: u64 },
     Restart,
@@ -175,18 +200,15 @@ struct World {
     agenda: BTreeMap<(u64, u64), Due>,
     sequence: u64,
     events: u64,
+    members: usize,
     sites: Vec<Site>,
     uplinks: Vec<Uplink>,
-    leader: Leader,
-    store: Store,
-    term: Term,
-    index: Revision,
+    holders: Vec<Member>,
+    quorum: Quorum,
+    network: Network,
     reality: Reality,
     /// When lives began, by their own clocks.
     births: BTreeSet<(Place, u64)>,
-    links: u64,
-    /// The latest moment at which a frame arrives, by link and direction: streams keep their order.
-    arrivals: BTreeMap<(u64, bool), u64>,
     trace: Trace,
     warm: Planner,
 }
@@ -199,20 +221,18 @@ impl World {
             chaos_until: BEGINNING_MS + options.chaos_ms,
             ends_at: BEGINNING_MS + options.chaos_ms + options.calm_ms,
             quiet_since: BEGINNING_MS,
-            faults: Faults { attempts_percent: 35, lost_percent: 3 },
+            faults: Faults { attempts_percent: 35, lost_percent: 3, untrue_percent: 2 },
             agenda: BTreeMap::new(),
             sequence: 0,
             events: 0,
+            members: options.members.max(1),
             sites: Vec::new(),
             uplinks: Vec::new(),
-            leader: Leader::default(),
-            store: Store::new(),
-            term: Term::new(1),
-            index: Revision::default(),
+            holders: Vec::new(),
+            quorum: Quorum::default(),
+            network: Network::default(),
             reality: Reality::default(),
             births: BTreeSet::new(),
-            links: 0,
-            arrivals: BTreeMap::new(),
             trace: Trace::new(),
             warm: Planner::new(),
         };
@@ -224,8 +244,11 @@ impl World {
     fn found(&mut self, leaves: usize) -> Result<(), Error> {
         let wrong = |why: &dyn std::fmt::Display| Error::Beginning(why.to_string());
         let mut names = Vec::new();
-        for number in 0..=leaves {
-            let name = if number == LEADER { "m1".to_owned() } else { format!("n{number}") };
+        for place in 0..self.members + leaves {
+            let name = match place.checked_sub(self.members) {
+                None => format!("m{}", place + 1),
+                Some(leaf) => format!("n{}", leaf + 1),
+            };
             names.push(Name::new(name).map_err(|error| wrong(&error))?);
         }
         let kind = Name::new(NODE_KIND).map_err(|error| wrong(&error))?;
@@ -233,29 +256,40 @@ impl World {
             let object = ObjectRef { kind: kind.clone(), namespace: None, name: name.clone() };
             Op::Put { object, labels: None, owner: None, cfg: State::new() }
         };
-        let ops = names.iter().skip(1).map(put).collect();
+        let ops = names.iter().skip(self.members).map(put).collect();
         let manifests = modules::manifests();
-        self.commit(Command::Found { cluster: ClusterId::new(7) });
-        self.commit(Command::Declare { manifests: manifests.clone() });
-        self.commit(Command::Txn(Txn { ops, ..Txn::default() }));
         let catalog = Catalog::build(&manifests).map_err(|problems| match problems.first() {
             Some(problem) => wrong(problem),
             None => wrong(&"the manifests do not fit together"),
         })?;
-        let catalog = Arc::new(catalog);
-        let uids: Vec<Uid> = self.store.objects().map(|object| object.uid).collect();
-        for uid in uids {
-            self.reality.add(uid);
+        self.settle(&names, &Arc::new(catalog));
+        self.commit(Command::Found { cluster: ClusterId::new(7) }, false);
+        self.commit(Command::Declare { manifests }, false);
+        self.commit(Command::Txn(Txn { ops, ..Txn::default() }), true);
+        Ok(())
+    }
+
+    /// Puts everybody in place.
+    fn settle(&mut self, names: &[Name], catalog: &Arc<Catalog>) {
+        for (place, name) in names.iter().enumerate() {
+            let lane = if place < self.members { Lane::Quorum } else { Lane::Itself };
+            self.sites.push(Site::new(name.clone(), lane, catalog.clone()));
+            if place >= self.members {
+                self.uplinks.push(Uplink::of_leaf(name.clone(), place));
+            }
         }
-        for (place, name) in names.into_iter().enumerate() {
-            let lane = if place == LEADER { Lane::Quorum } else { Lane::Itself };
-            self.uplinks.push(Uplink::new(name.clone()));
-            self.sites.push(Site::new(name, lane, catalog.clone()));
+        for (place, name) in names.iter().enumerate().take(self.members) {
+            self.holders.push(Member::default());
+            for target in (0..self.members).filter(|target| *target != place) {
+                self.uplinks.push(Uplink::of_member(name.clone(), place, target));
+            }
+        }
+        for place in 0..names.len() {
             let at = self.chance.between(0, 2_000);
             self.later(at, place, Event::Restart);
         }
-        self.later(0, LEADER, Event::Trouble);
-        Ok(())
+        self.later(0, 0, Event::Elect);
+        self.later(0, 0, Event::Trouble);
     }
 
     fn is_chaos(&self) -> bool {
@@ -300,10 +334,25 @@ impl World {
 
     fn happen(&mut self, due: Due) {
         let Due { place, life, event } = due;
-        let stays = matches!(event, Event::Restart | Event::Trouble | Event::Broken { .. });
-        if !stays && (self.sites[place].life != life || !self.sites[place].is_up) {
+        let of_nobody = matches!(
+            event,
+            Event::Trouble | Event::Append(_) | Event::Elect | Event::Heal | Event::Restart
+        );
+        let site = &self.sites[place];
+        let stays = of_nobody || matches!(event, Event::Broken { .. });
+        if !stays && (site.life != life || !site.is_up) {
             return;
         }
+        if !of_nobody && site.paused_until > self.now {
+            self.sequence += 1;
+            let at = (site.paused_until, self.sequence);
+            self.agenda.insert(at, Due { place, life, event });
+            return;
+        }
+        self.happen_at(place, event);
+    }
+
+    fn happen_at(&mut self, place: Place, event: Event) {
         match event {
             Event::Tick => self.tick(place),
             Event::Poll => self.poll(place),
@@ -313,15 +362,19 @@ impl World {
                 }
                 self.look(place);
             }
-            Event::Start(dispatch) => self.start_attempt(place, *dispatch),
+            Event::Start(order) => self.start_attempt(place, *order),
             Event::Half(attempt) => self.half_done(place, &attempt),
             Event::Finish(attempt) => self.finish(place, &attempt),
             Event::Expire(attempt) => self.expire(place, &attempt),
             Event::Cancel(attempt) => self.cancel(place, &attempt),
             Event::Told(attempt, what) => self.told(place, &attempt, what),
-            Event::Commit { command, intent, acknowledge } => {
-                self.committed(command, intent, acknowledge);
-            }
+            Event::Append(wish) => self.append(*wish),
+            Event::Apply { upto } => self.apply(place, upto),
+            Event::Elect => self.elect(),
+            Event::Reigns { term, from } => self.reigns(place, term, from),
+            Event::Deposed(term) => self.deposed(place, term),
+            Event::LoseLeaves(member) => self.lose_leaves(place, &member),
+            Event::Heal => self.network.heal(),
             Event::Frame { link, up, bytes } => self.arrives(link, up, &bytes),
             Event::Broken { link } => self.broken(place, link),
             Event::Restart => self.restart(place),
@@ -330,14 +383,11 @@ impl World {
     }
 
     fn tick(&mut self, place: Place) {
-        if place == LEADER {
-            self.tick_leader();
-        } else {
-            self.tick_leaf(place);
+        if place < self.members {
+            self.tick_member(place);
         }
-        if place == LEADER {
-            self.govern();
-        }
+        self.tick_uplinks(place);
+        self.govern(place);
         let now = self.now;
         let site = &mut self.sites[place];
         let wall = site.wall(now);
@@ -352,14 +402,14 @@ impl World {
         if self.sites[place].is_up {
             return;
         }
-        let now = self.now;
-        let skew = self.skew(place);
-        let catalog = self.store.catalog().clone();
-        self.sites[place].start(now, skew, catalog);
-        if place == LEADER {
-            self.start_leader();
-        } else {
-            self.start_leaf(place);
+        let clock_error = self.clock_error(place);
+        let catalog = self.quorum.store.catalog().clone();
+        self.sites[place].start(self.now, clock_error, catalog);
+        if place < self.members {
+            self.start_member(place);
+        }
+        for up in self.uplinks_of(place) {
+            self.start_uplink(up);
         }
         let at = self.chance.between(0, TICK_MS);
         self.later(at, place, Event::Tick);
@@ -367,88 +417,21 @@ impl World {
     }
 
     /// By how much the clock of a node that starts now is wrong. Two lives never start at the same
-    /// moment of their clocks: attempt ids rest on that.
-    fn skew(&mut self, place: Place) -> i64 {
-        loop {
-            let behind = self.chance.between(0, 20_000);
-            let skew = 8_000_i64.saturating_sub_unsigned(behind);
-            if self.births.insert((place, self.now.saturating_add_signed(skew))) {
-                return skew;
-            }
-        }
-    }
-
-    /// Whether nothing has gone on for a while; asked now and then.
-    fn is_settled(&mut self) -> bool {
-        if !self.events.is_multiple_of(64) {
-            return false;
-        }
-        let moving = |status: &Status| {
-            use crate::status::PhaseName as Phase;
-            match status.phase {
-                Phase::Waiting | Phase::InFlight | Phase::BackingOff => true,
-                Phase::Converged | Phase::Stuck | Phase::Quarantined | Phase::Frozen => false,
-            }
+    /// moment of their clocks: attempt ids rest on that. A clock that goes back over a restart by
+    /// more than the restart takes is tried where there is one member: of what a node had stamped,
+    /// a new parent among several may not have heard.
+    fn clock_error(&mut self, place: Place) -> ClockError {
+        let (ahead, wide, fast) = match place {
+            _ if self.members > 1 => (20, 40, 0),
+            0 => (CLOCKS_APART_MS_MAX / 2, CLOCKS_APART_MS_MAX, 500),
+            _ => (8_000, 28_000, 5_000),
         };
-        let busy = self.is_chaos()
-            || self.sites.iter().any(|site| !site.is_up || site.host.all_running().count() > 0)
-            || self.statuses().any(|(_, _, status)| status.as_ref().is_none_or(moving));
-        if busy {
-            self.quiet_since = self.now;
-        }
-        self.now >= self.quiet_since + QUIET_MS
-    }
-
-    /// What the leader says of each node.
-    fn statuses(&self) -> impl Iterator<Item = (Name, Uid, Option<Status>)> {
-        let fleet = &self.sites[LEADER].fleet;
-        self.store.objects().map(|object| {
-            let said = Status::of(&fleet.dsc(object.uid));
-            (object.key.name.clone(), object.uid, said)
-        })
-    }
-
-    fn record_the_end(&mut self) {
-        let ends: Vec<_> = self.statuses().collect();
-        for (name, uid, status) in ends {
-            let reached = self.is_reached(uid);
-            self.record(LEADER, What::Settled { uid, status, reached });
-            let Some(place) = self.sites.iter().position(|site| site.name == name) else {
-                continue;
-            };
-            for known_at in [place, LEADER] {
-                let dsc = self.sites[known_at].fleet.dsc(uid);
-                let digest = recorder::digest_of_written(&dsc, &name);
-                self.record(known_at, What::Replica { uid, writer: name.clone(), digest });
+        let fast_ppm = self.chance.between(0, fast).cast_signed() - fast.cast_signed() / 2;
+        loop {
+            let skew_ms = ahead.cast_signed() - self.chance.between(0, wide).cast_signed();
+            if self.births.insert((place, self.now.saturating_add_signed(skew_ms))) {
+                return ClockError { skew_ms, born: self.now, fast_ppm };
             }
         }
-    }
-
-    /// Whether a node really is as its Cfg asks.
-    fn is_reached(&self, uid: Uid) -> bool {
-        self.store.object(uid).is_some_and(|object| {
-            let mut asked = object.cfg.iter();
-            asked.all(|(path, value)| self.reality.get(uid, path) == Some(value))
-        })
-    }
-
-    /// Applies a command: it is on the disk now.
-    fn commit(&mut self, command: Command) -> crate::store::Applied {
-        self.index = Revision::new(self.index.get() + 1);
-        let at = Millis::new(self.now);
-        let proposal = Proposal { request: None, author: "ann".to_owned(), at, command };
-        let applied = self.store.apply(self.index, self.term, &proposal);
-        if matches!(proposal.command, Command::OpenIntents { .. }) {
-            for used in crate::invariants::used(&self.store) {
-                self.record(LEADER, used);
-            }
-        }
-        for change in &applied.changes {
-            let object = change.object();
-            let (of, digest) = (object.key.name.clone(), recorder::digest_of(object));
-            let written = What::Written { revision: self.store.revision(), of: of.clone(), digest };
-            self.trace.record(Millis::new(self.now), of, written);
-        }
-        applied
     }
 }

@@ -8,7 +8,6 @@ mod api;
 mod aside;
 mod call;
 pub mod client;
-pub mod declaration;
 mod document;
 mod dry_run;
 mod guard;
@@ -32,7 +31,7 @@ pub use self::{
     api::Api,
     dry_run::{DryRun, Kind, Planned},
     reply::Written,
-    routes::{Checked, ObjectPlan},
+    routes::ObjectPlan,
     server::{
         BODY_BYTES_MAX, DRAIN_TIMEOUT, Limits, Options, ServeError, Server, serve, serve_on,
         serve_with,

@@ -5,7 +5,6 @@ mod golden;
 mod history;
 mod kit;
 mod limits;
-mod modules;
 mod problems;
 mod routes;
 mod streams;

@@ -209,14 +209,7 @@ async fn looks(day: &mut Day) -> Result<()> {
         .await?;
     day.types("why", &["why n1", "why n1 -o json", "why n1 -o yaml", "why n1 -o name"]).await?;
     day.types("plan", &["plan n1", "plan n1 -o json"]).await?;
-    let lines = [
-        "graph",
-        "graph -o json",
-        "graph -o mermaid",
-        "graph n1",
-        "graph n1 -o json",
-        "graph -o svg",
-    ];
+    let lines = ["graph", "graph -o json", "graph -o mermaid", "graph n1", "graph n1 -o json"];
     day.types("graph", &lines).await?;
     day.ends("graph", "graph --kind rack", 1).await.map(drop)
 }

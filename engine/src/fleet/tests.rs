@@ -210,13 +210,35 @@ fn a_link_is_ordered_by_session_and_not_by_time() {
 }
 
 #[test]
+fn a_link_that_another_says_is_down_is_up_again_where_its_session_goes_on() {
+    let (mut here, mut there) = (fleet(), fleet());
+    let (epoch, node_1) = (SessionEpoch::new(7), uid(1));
+    let link = |fleet: &Fleet| fleet.dsc(node_1).get(LINK_PATH).cloned().unwrap();
+    here.set_attached(&name("n1"), true);
+    here.set_link(node_1, epoch, Link::Up, NOW);
+    let told = |fleet: &Fleet| vec![(path(LINK_PATH), link(fleet))];
+    there.merge(node_1, told(&here), NOW);
+    there.set_link(node_1, epoch, Link::Down, NOW);
+    here.merge(node_1, told(&there), NOW);
+    assert_eq!(link(&here).value, Some(Link::Up.as_str().into()));
+    there.merge(node_1, told(&here), NOW);
+    assert_eq!(link(&there), link(&here));
+    here.set_link(node_1, epoch, Link::Down, NOW);
+    here.set_attached(&name("n1"), false);
+    there.merge(node_1, told(&here), NOW);
+    assert_eq!(link(&there).value, Some(Link::Down.as_str().into()));
+    assert_eq!(link(&there), link(&here));
+}
+
+#[test]
 fn a_node_speaks_for_itself_and_for_those_attached_to_it() {
     let mut fleet = fleet();
     see(&mut fleet, "/power", "ON", 10);
     fleet.set_object(node(2));
     fleet.merge(uid(2), vec![sighting("/power", "ON", 10, "n2")], NOW);
     assert_eq!(fleet.spoken().len(), 1);
-    fleet.set_attached(&name("n2"), true);
+    let told_again = fleet.set_attached(&name("n2"), true);
+    assert_eq!(told_again.paths, [(uid(2), path("/power"))], "its last parent may not have");
     assert_eq!(fleet.spoken().len(), 2);
     let all = [(uid(1), path("/power")), (uid(2), path("/power")), (uid(2), path("/run"))];
     assert_eq!(fleet.spoken_at(&all.into()).len(), 2);

@@ -6,27 +6,55 @@ use super::{Broken, Trace, What};
 use crate::{
     id::{AttemptId, Uid},
     mutation::Lane,
+    time::Millis,
 };
 
-/// 3. At most one attempt runs an object and lane, one that disrupts an object, and none again.
+/// One attempt that runs, until a moment at the latest.
+struct Running {
+    uid: Uid,
+    lane: Lane,
+    reign: u64,
+    disruptive: bool,
+    until: Millis,
+}
+
+/// Invariant 3: at most one attempt runs of an object and lane in one term of a leader or one life
+/// of a node, at most one that disrupts an object at all, and none starts again, or acts when it is
+/// over.
 pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
     let mut started = BTreeSet::new();
-    let mut running: BTreeMap<&AttemptId, (Uid, Lane, bool)> = BTreeMap::new();
+    let mut running: BTreeMap<&AttemptId, Running> = BTreeMap::new();
     for entry in trace.entries() {
         if let What::Ended(attempt) = &entry.what {
             running.remove(attempt);
         }
-        let What::Started { attempt, uid, lane, disruptive } = &entry.what else { continue };
+        if let What::Acted(attempt) = &entry.what
+            && running.get(attempt).is_none_or(|runs| runs.until <= entry.at)
+        {
+            return Err(Broken(entry, format!("{attempt} acts and does not run")));
+        }
+        let What::Started { attempt, uid, lane, reign, disruptive, until } = &entry.what else {
+            continue;
+        };
         if !started.insert(attempt) {
             return Err(Broken(entry, format!("{attempt} starts twice")));
         }
-        let clash = running.iter().find(|(_, (other, in_lane, disrupts))| {
-            other == uid && (in_lane == lane || (*disrupts && *disruptive))
+        let clash = running.iter().find(|(_, other)| {
+            let same = (other.lane, other.reign) == (*lane, *reign);
+            let disrupts = other.disruptive && *disruptive;
+            other.uid == *uid && other.until > entry.at && (same || disrupts)
         });
         if let Some((other, _)) = clash {
             return Err(Broken(entry, format!("{attempt} starts while {other} runs")));
         }
-        running.insert(attempt, (*uid, *lane, *disruptive));
+        let runs = Running {
+            uid: *uid,
+            lane: *lane,
+            reign: *reign,
+            disruptive: *disruptive,
+            until: *until,
+        };
+        running.insert(attempt, runs);
     }
     Ok(())
 }
@@ -43,13 +71,17 @@ mod tests {
             started(1, 1, Itself, false),
             started(2, 1, Quorum, true),
             started(3, 2, Quorum, true),
+            What::Acted(attempt(2)),
             What::Ended(attempt(1)),
             started(4, 1, Itself, false),
+            in_reign(2, started(6, 1, Quorum, false)),
         ];
         let wrongs = [
             started(1, 3, Itself, false),
             started(5, 1, Itself, false),
             started(5, 1, Quorum, true),
+            in_reign(3, started(5, 1, Quorum, true)),
+            What::Acted(attempt(1)),
         ];
         for wrong in wrongs {
             check("attempts_run_one_at_a_time", right.clone(), wrong);

@@ -26,7 +26,18 @@ pub(super) fn revision(number: u64) -> Revision {
 }
 
 pub(super) fn started(count: u64, ordinal: u32, lane: Lane, disruptive: bool) -> What {
-    What::Started { attempt: attempt(count), uid: uid(ordinal), lane, disruptive }
+    let (attempt, uid, until) = (attempt(count), uid(ordinal), Millis::new(1_000));
+    What::Started { attempt, uid, lane, reign: 1, disruptive, until }
+}
+
+/// The same start, decided in another reign.
+pub(super) fn in_reign(number: u64, started: What) -> What {
+    match started {
+        What::Started { attempt, uid, lane, disruptive, until, .. } => {
+            What::Started { attempt, uid, lane, reign: number, disruptive, until }
+        }
+        other => other,
+    }
 }
 
 pub(super) fn dispatched(change: impl FnOnce(&mut Dispatched)) -> What {
@@ -43,7 +54,7 @@ pub(super) fn dispatched(change: impl FnOnce(&mut Dispatched)) -> What {
 }
 
 pub(super) fn written(of: &str, number: u64, digest: u64) -> What {
-    What::Written { revision: revision(number), of: name(of), digest }
+    What::Written { revision: revision(number), of: name(of), digest: Some(digest) }
 }
 
 pub(super) fn holds(number: u64, digest: u64) -> What {

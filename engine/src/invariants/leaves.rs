@@ -7,7 +7,7 @@ use crate::id::{Name, Revision};
 
 /// 7. What a leaf holds is its own Cfg as of the revision that it names, and that never goes back.
 pub fn leaves_hold_their_cfg(trace: &Trace) -> Result<(), Broken<'_>> {
-    let mut written: BTreeMap<&Name, BTreeMap<Revision, u64>> = BTreeMap::new();
+    let mut written: BTreeMap<&Name, BTreeMap<Revision, Option<u64>>> = BTreeMap::new();
     let mut held: BTreeMap<&Name, Revision> = BTreeMap::new();
     for entry in trace.entries() {
         if let What::Written { revision, of, digest } = &entry.what {
@@ -19,7 +19,7 @@ pub fn leaves_hold_their_cfg(trace: &Trace) -> Result<(), Broken<'_>> {
             return Err(Broken(entry, format!("{revision} is held after {before}")));
         }
         let then = written.get(&entry.node).and_then(|w| w.range(..=*revision).next_back());
-        if then.map(|(_, digest)| *digest) != *digest {
+        if then.and_then(|(_, digest)| *digest) != *digest {
             return Err(Broken(entry, format!("what is held was not so at {revision}")));
         }
     }

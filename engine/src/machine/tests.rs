@@ -1,6 +1,5 @@
 //! The transition table, row by row.
 
-mod braked;
 mod chosen;
 mod disruptive;
 mod failing;
@@ -8,3 +7,4 @@ mod flying;
 mod frozen;
 mod handed;
 mod kit;
+mod properties;

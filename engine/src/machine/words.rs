@@ -4,9 +4,9 @@ use super::{Effect, Machine, Phase, Scope, Waiting};
 use crate::{
     event::{EventKind, Happening},
     id::AttemptId,
-    presumed,
     status::{PhaseName, Status},
     time::Millis,
+    view::Subject,
 };
 
 impl Machine {
@@ -26,13 +26,9 @@ impl Machine {
         }));
     }
 
-    /// Says what has changed about the status, if anything has.
-    pub(super) fn publish(&mut self, scope: &mut Scope<'_>) {
-        if self.presumed != self.presumed_said {
-            let values = presumed::changes(&self.presumed_said, &self.presumed, scope.lane);
-            self.presumed_said.clone_from(&self.presumed);
-            scope.effects.push(Effect::Presume(self.uid, values));
-        }
+    /// Says what has changed about the status, if anything has, and says it again where a word of
+    /// an earlier decider came later and won.
+    pub(super) fn publish(&mut self, subject: Subject<'_>, scope: &mut Scope<'_>) {
         let moved = self.published.as_ref().is_none_or(|before| {
             let (step, _, waits_for) = self.words();
             before.phase != self.name() || before.step != step || before.waits_for != waits_for
@@ -41,7 +37,7 @@ impl Machine {
             self.since = scope.now;
         }
         let status = self.status();
-        if self.published.as_ref() == Some(&status) {
+        if self.published.as_ref() == Some(&status) && status.stands_in(subject.dsc, scope.lane) {
             return;
         }
         self.tell(&status, scope);

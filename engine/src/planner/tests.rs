@@ -1,6 +1,6 @@
 //! Tests of the planner.
 
-mod brute;
+pub(crate) mod brute;
 pub(crate) mod kit;
 mod reasons;
 mod sizes;

@@ -265,29 +265,33 @@ fn random_dsc() -> impl Strategy<Value = Dsc> {
     })
 }
 
-proptest! {
-    #[test]
-    fn forgetting_reaches_a_fixpoint(
-        schema in random_schema(),
-        before in random_dsc(),
-        place in 0..6_usize,
-        value in prop::option::of("[xy]"),
-    ) {
-        let cause = path(PATHS[place]);
-        let value = value.as_deref().map(Value::from);
-        let forgotten = schema.forgotten_by(&before, &cause, value.as_ref());
-        prop_assert!(!forgotten.contains(&cause));
-        let mut after = before.clone();
-        let stamp = Stamp { ms: 2, counter: 0, writer: Name::new("w").unwrap() };
-        let seen = |value| Observed { value, stamp: stamp.clone(), seen_at: Millis::ZERO };
-        after.merge(cause.clone(), seen(value.clone()));
-        for path in &forgotten {
-            prop_assert!(before.value(path.as_str()).is_some(), "only what was known is forgotten");
-            after.merge(path.clone(), seen(None));
-        }
-        prop_assert!(schema.forgotten_by(&after, &cause, value.as_ref()).is_empty());
-        for (place, _) in after.iter().filter(|(place, _)| forgotten.contains(*place)) {
-            prop_assert!(schema.forgotten_by(&after, place, None).is_empty());
+mod properties {
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn forgetting_reaches_a_fixpoint(
+            schema in random_schema(),
+            before in random_dsc(),
+            place in 0..6_usize,
+            value in prop::option::of("[xy]"),
+        ) {
+            let cause = path(PATHS[place]);
+            let value = value.as_deref().map(Value::from);
+            let forgotten = schema.forgotten_by(&before, &cause, value.as_ref());
+            prop_assert!(!forgotten.contains(&cause));
+            let mut after = before.clone();
+            let stamp = Stamp { ms: 2, counter: 0, writer: Name::new("w").unwrap() };
+            let seen = |value| Observed { value, stamp: stamp.clone(), seen_at: Millis::ZERO };
+            after.merge(cause.clone(), seen(value.clone()));
+            for path in &forgotten {
+                prop_assert!(before.value(path.as_str()).is_some(), "only what was known is forgotten");
+                after.merge(path.clone(), seen(None));
+            }
+            prop_assert!(schema.forgotten_by(&after, &cause, value.as_ref()).is_empty());
+            for (place, _) in after.iter().filter(|(place, _)| forgotten.contains(*place)) {
+                prop_assert!(schema.forgotten_by(&after, place, None).is_empty());
+            }
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{chance::Chance, modules::PHYS};
+use super::{
+    chance::Chance,
+    modules::{LIGHT, MOTD, PHYS, RUN},
+};
 use crate::{
     id::{AttemptId, Uid},
     machine::{Attempted, Dispatch},
@@ -31,6 +34,8 @@ pub(super) enum Fate {
     Hangs,
     /// It says that it has succeeded, and has done nothing.
     Lies,
+    /// It does what it should, and says that it has failed.
+    Denies,
 }
 
 /// How badly things go.
@@ -38,13 +43,16 @@ pub(super) enum Fate {
 pub(super) struct Faults {
     /// Of a hundred attempts, so many do not succeed.
     pub(super) attempts_percent: u64,
-    /// Of a hundred messages between a decider and its host, so many are lost.
+    /// Of a hundred messages between a decider and its host, so many are lost, and so many come
+    /// twice.
     pub(super) lost_percent: u64,
+    /// Of a hundred reports, so many tell of a value that is not.
+    pub(super) untrue_percent: u64,
 }
 
 impl Faults {
     /// Nothing goes wrong.
-    pub(super) const NONE: Self = Self { attempts_percent: 0, lost_percent: 0 };
+    pub(super) const NONE: Self = Self { attempts_percent: 0, lost_percent: 0, untrue_percent: 0 };
 }
 
 /// The attempts of one node.
@@ -54,6 +62,8 @@ pub(super) struct Host {
     ended: BTreeMap<AttemptId, Attempted>,
     /// Until then no module runs.
     pub(super) down_until: u64,
+    /// Until then every module takes long.
+    pub(super) slow_until: u64,
 }
 
 /// One attempt that runs.
@@ -61,6 +71,8 @@ pub(super) struct Host {
 pub(super) struct Running {
     pub(super) uid: Uid,
     pub(super) fate: Fate,
+    /// When it is ended if it has not done so itself; it never acts after that.
+    pub(super) until: u64,
     pub(super) changes: Vec<(Path, Option<Value>)>,
     cancellable: bool,
 }
@@ -90,13 +102,14 @@ impl Host {
             return Admitted::Runs;
         }
         if let Some(ended) = self.ended.get(&dispatch.attempt) {
-            return Admitted::Ended(ended.clone());
+            let refused = matches!(ended, Attempted::Busy | Attempted::NoService(_));
+            let ended = ended.clone();
+            return if refused { Admitted::Declined(ended) } else { Admitted::Ended(ended) };
         }
-        if now < self.down_until {
-            return Admitted::Declined(Attempted::NoService("it does not run".to_owned()));
-        }
-        if self.running.len() >= RUNNING_MAX {
-            return Admitted::Declined(Attempted::Busy);
+        if let Some(why) = self.refusal(now) {
+            // What comes twice is refused twice: its decider has gone on.
+            self.ended.insert(dispatch.attempt.clone(), why.clone());
+            return Admitted::Declined(why);
         }
         let changes = dispatch.instance.changes().map(|(path, change)| {
             let to = match (&change.from, &change.to) {
@@ -110,11 +123,20 @@ impl Host {
         let running = Running {
             uid: dispatch.uid,
             fate: fate(faults, chance),
+            until: now
+                .saturating_add(u64::try_from(dispatch.timeout.as_millis()).unwrap_or(u64::MAX)),
             changes: changes.collect(),
             cancellable: dispatch.instance.mutation.cancellable,
         };
         self.running.insert(dispatch.attempt.clone(), running);
         Admitted::Started
+    }
+
+    fn refusal(&self, now: u64) -> Option<Attempted> {
+        if now < self.down_until {
+            return Some(Attempted::NoService("it does not run".to_owned()));
+        }
+        (self.running.len() >= RUNNING_MAX).then_some(Attempted::Busy)
     }
 
     pub(super) fn running(&self, attempt: &AttemptId) -> Option<&Running> {
@@ -145,17 +167,31 @@ fn fate(faults: Faults, chance: &mut Chance) -> Fate {
     }
     match chance.between(0, 9) {
         0..=4 => Fate::Fails { permanent: chance.percent(5) },
-        5..=7 => Fate::Hangs,
+        5..=6 => Fate::Hangs,
+        7 => Fate::Denies,
         _ => Fate::Lies,
     }
+}
+
+/// A value that may be told of a path though it is not so.
+pub(super) fn untruth(path: &Path, chance: &mut Chance) -> Option<Value> {
+    let told: &[&str] = match path.as_str() {
+        PHYS => &["ON", "OFF", "HANG"],
+        RUN => &["INIT", "SYNC"],
+        LIGHT => &["DARK", "BRIGHT", "BROKEN"],
+        MOTD => &["lies"],
+        _ => &["RUN", "STOP", "FAILED"],
+    };
+    chance.pick(told).map(|value| (*value).into())
 }
 
 /// What a failing attempt leaves behind at a path.
 pub(super) fn debris(path: &Path, chance: &mut Chance) -> Option<Value> {
     let of_service = path.as_str().starts_with("/services/");
-    let left = match (of_service, path.as_str() == PHYS) {
+    let left = match (of_service, path.as_str()) {
         (true, _) => ["FAILED", "STARTING", "STOP"],
-        (_, true) => ["HANG", "CYCLE", "OFF"],
+        (_, PHYS) => ["HANG", "CYCLE", "OFF"],
+        (_, LIGHT) => ["BROKEN", "DARK", "BRIGHT"],
         _ => return None,
     };
     chance.percent(50).then(|| chance.pick(&left).map(|value| (*value).into())).flatten()

@@ -15,12 +15,16 @@ pub(super) const SERVICES: [&str; 3] = ["db", "log", "web"];
 pub(super) const PHYS: &str = "/physState";
 /// How far a machine's system is.
 pub(super) const RUN: &str = "/runState";
+/// The kind of lamps, which belong to nodes.
+pub(super) const LAMP_KIND: &str = "lamp";
+/// Whether a lamp shines.
+pub(super) const LIGHT: &str = "/light";
 /// What stands in the file.
 pub(super) const MOTD: &str = "/motd";
 
 /// All manifests.
 pub(super) fn manifests() -> Vec<Manifest> {
-    vec![services(), file(), machines()]
+    vec![services(), file(), machines(), lamps()]
 }
 
 /// The path of a service's state.
@@ -79,4 +83,23 @@ fn machines() -> Manifest {
         .mutation(of("Await").changes(PHYS, "CYCLE", "OFF").cancellable())
         .mutation(inside("LookInside", From::Unknown, "INIT"))
         .mutation(inside("Boot", "INIT".into(), "SYNC"))
+}
+
+/// Lamps, which the leader switches, and only while the machine of their node has power.
+fn lamps() -> Manifest {
+    let light = Type::enum_of(["DARK", "BRIGHT", "BROKEN"]);
+    let light = PathSpec::new(LIGHT, light).seen_by(SeenBy::Parent).absent("DARK");
+    let of = |name: &str| mutation(name, 3_000).kind(LAMP_KIND).context(Context::Parent);
+    Manifest::new("lamps")
+        .extension(Extension::new("lamp").kind(LAMP_KIND).path(light))
+        .discovers(LIGHT)
+        .mutation(of("Find").changes(LIGHT, From::Unknown, "DARK").cancellable())
+        .mutation(of("Mend").changes(LIGHT, "BROKEN", "DARK").disruptive())
+        .mutation(of("Darken").changes(LIGHT, "BRIGHT", "DARK").disruptive())
+        .mutation(
+            of("Lighten")
+                .changes(LIGHT, "DARK", "BRIGHT")
+                .requires("@owner /physState = ON")
+                .fail_to(LIGHT, "BROKEN"),
+        )
 }

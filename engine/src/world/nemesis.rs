@@ -1,19 +1,18 @@
-//! Trouble: what goes wrong, and the person who changes her mind.
+//! Trouble: what goes wrong.
 
 use super::{
-    Event, LEADER, Place, World,
+    Event, Place, World,
     host::Fate,
-    modules::{MOTD, PHYS, RUN, SERVICES, service},
+    modules::{MOTD, PHYS, SERVICES, service},
+    network::Link,
 };
 use crate::{
-    command::{Command, Op, Target, Targets, Txn},
+    command::{Command, Targets},
     dsc::{Observed, Stamp},
-    id::{AttemptId, Name},
+    id::AttemptId,
     invariants::What,
-    manifest::NODE_KIND,
-    object::ObjectRef,
+    machine::Attempted,
     path::Path,
-    state::State,
     sync::frame::{DscDelta, Frame},
     time::Millis,
     value::Value,
@@ -34,141 +33,170 @@ impl World {
             return;
         }
         let place = self.a_leaf();
-        match self.chance.between(0, 19) {
-            0..=6 => self.ask(place),
-            7 => self.freeze(place, true),
-            8..=9 => self.freeze(place, false),
-            10 => self.retry(place),
-            11..=12 => self.break_link(place),
-            13 if self.chance.percent(50) => self.crash(LEADER),
-            13 | 14 => self.crash(place),
-            15 => self.stop_modules(place),
-            16..=17 => self.drift(place),
+        match self.chance.between(0, 31) {
+            0..=11 => self.person(place),
+            12..=14 => self.break_link(),
+            15 if self.chance.percent(50) => self.crash_a_member(),
+            15 | 16 => self.crash(place),
+            17..=18 => self.stop_modules(place),
+            19..=20 => self.slow_modules(place),
+            21..=22 => self.pause(place),
+            23..=25 => self.cut(),
+            26..=28 => self.drift(place),
             _ => self.forge(place),
         }
         let next = self.chance.between(20, 600);
-        self.later(next, LEADER, Event::Trouble);
+        self.later(next, 0, Event::Trouble);
     }
 
     fn a_leaf(&mut self) -> Place {
-        let last = u64::try_from(self.sites.len()).unwrap_or_default().saturating_sub(1);
-        usize::try_from(self.chance.between(1, last.max(1))).unwrap_or(1)
+        self.a_place(self.members, self.sites.len())
     }
 
-    /// The person asks something of a node, or no longer.
-    fn ask(&mut self, place: Place) {
-        let which = self.chance.between(0, 9);
-        let (path, values): (String, &[&str]) = match which {
-            0..=4 => {
-                let name = self.chance.pick(&SERVICES).copied().unwrap_or_default();
-                (service(name), &["RUN", "STOP"])
-            }
-            5 => (MOTD.to_owned(), &["hello", "good evening", "back soon"]),
-            6..=7 => (PHYS.to_owned(), &["ON", "OFF"]),
-            _ => (RUN.to_owned(), &["SYNC"]),
-        };
-        let Ok(path) = Path::new(path) else { return };
-        let (mut set, mut unset) = (State::new(), Vec::new());
-        let value = self.chance.pick(values).copied().unwrap_or_default();
-        // A machine that is off has no system that could be asked for.
-        if path.as_str() == PHYS && value == "OFF" {
-            unset.extend(Path::new(RUN).ok());
+    fn a_place(&mut self, from: Place, to: Place) -> Place {
+        let last = to.saturating_sub(1).max(from) as u64;
+        usize::try_from(self.chance.between(from as u64, last)).unwrap_or(from)
+    }
+
+    /// A member; the leader as often as all others together.
+    fn a_member(&mut self) -> Place {
+        let any = self.a_place(0, self.members);
+        self.quorum.leader.filter(|_| self.chance.percent(50)).unwrap_or(any)
+    }
+
+    /// A link breaks: each end notices when it does, and what is on its way may still come.
+    fn break_link(&mut self) {
+        let up = self.a_place(0, self.uplinks.len());
+        let Some(link) = self.uplinks[up].link else { return };
+        match self.chance.between(0, 3) {
+            0 => self.network.lose(link, true),
+            1 => self.network.lose(link, false),
+            2 => self
+                .agenda
+                .retain(|_, due| !matches!(due.event, Event::Frame { link: of, .. } if of == link)),
+            _ => {}
         }
-        if path.as_str() == RUN {
-            unset.extend(Path::new(PHYS).ok());
-        }
-        if self.chance.percent(20) {
-            unset.push(path);
-        } else if set.set(path, value.into()).is_err() {
-            return;
-        }
-        let Some(object) = self.object_of(place) else { return };
-        let op = Op::Merge { target: Target::One(object), set, unset };
-        self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
-    }
-
-    fn object_of(&self, place: Place) -> Option<ObjectRef> {
-        let kind = Name::new(NODE_KIND).ok()?;
-        Some(ObjectRef { kind, namespace: None, name: self.sites[place].name.clone() })
-    }
-
-    fn freeze(&mut self, place: Place, freeze: bool) {
-        let all = self.chance.percent(20);
-        let names = vec![self.sites[place].name.clone()];
-        let targets = if all { Targets::All } else { Targets::Names(names) };
-        self.write(if freeze { Command::Freeze { targets } } else { Command::Thaw { targets } });
-    }
-
-    fn retry(&mut self, place: Place) {
-        let targets = Targets::Names(vec![self.sites[place].name.clone()]);
-        self.write(Command::Retry { targets });
-    }
-
-    fn write(&mut self, command: Command) {
-        self.propose(command, None, true);
-    }
-
-    /// The link breaks: each end notices when it does, and what is on its way may still come.
-    fn break_link(&mut self, place: Place) {
-        let Some(link) = self.uplinks[place].link else { return };
-        if self.chance.percent(50) {
-            self.agenda
-                .retain(|_, due| !matches!(due.event, Event::Frame { link: of, .. } if of == link));
-        }
-        for end in [place, LEADER] {
+        let Some(Link { child, parent, .. }) = self.network.link(link) else { return };
+        for end in [child, parent] {
             let after = self.chance.between(0, 2_500);
             self.later(after, end, Event::Broken { link });
         }
+    }
+
+    /// Two places do not hear each other any more, or only one of them does, or only late.
+    fn cut(&mut self) {
+        let (one, other) = (self.a_member(), self.a_place(0, self.sites.len()));
+        match self.chance.between(0, 5) {
+            0 => self.network.cut(one, other),
+            1 => self.network.cut(other, one),
+            2 => {
+                self.network.part(one, other);
+                self.network.part(other, one);
+            }
+            3 if self.members > 1 => {
+                for other in (0..self.sites.len()).filter(|other| *other != one) {
+                    self.network.cut(one, other);
+                    self.network.cut(other, one);
+                }
+            }
+            4 => self.network.heal(),
+            _ => {
+                self.network.cut(one, other);
+                self.network.cut(other, one);
+            }
+        }
+        if self.chance.percent(60) {
+            let after = self.chance.between(500, 8_000);
+            self.later(after, 0, Event::Heal);
+        }
+    }
+
+    /// A node sleeps, and does not know it when it goes on.
+    fn pause(&mut self, place: Place) {
+        let any = self.a_member();
+        let place = if self.chance.percent(70) { any } else { place };
+        let longest = if self.chance.percent(20) { 30_000 } else { 6_000 };
+        let sleeps = self.chance.between(100, longest);
+        // Whoever sleeps at the end of the chaos wakes up with it.
+        self.sites[place].paused_until = (self.now + sleeps).min(self.chaos_until);
+    }
+
+    fn crash_a_member(&mut self) {
+        let place = self.a_member();
+        self.crash(place);
     }
 
     fn crash(&mut self, place: Place) {
         if !self.sites[place].is_up {
             return;
         }
-        let running: Vec<AttemptId> =
-            self.sites[place].host.all_running().map(|(attempt, _)| attempt.clone()).collect();
-        for attempt in running {
-            self.cut_short(place, attempt);
-        }
+        self.cut_all_short(place);
         let site = &mut self.sites[place];
         site.is_up = false;
         site.life += 1;
-        if place == LEADER {
-            for place in 1..self.sites.len() {
-                if let Some(link) = self.uplinks[place].link {
-                    let after = self.while_ms(100);
-                    self.later(after, place, Event::Broken { link });
-                }
+        site.reign = 0;
+        self.quorum.leader.take_if(|leader| *leader == place);
+        for up in 0..self.uplinks.len() {
+            let Some(link) = self.uplinks[up].link else { continue };
+            let Some(Link { child, parent, .. }) = self.network.link(link) else { continue };
+            if child == place {
+                self.uplinks[up].link = None;
+                self.breaks_for(parent, link, 100);
+            } else if parent == place {
+                self.breaks_for(child, link, 100);
             }
-        } else if let Some(link) = self.uplinks[place].link.take() {
-            let after = self.while_ms(100);
-            self.later(after, LEADER, Event::Broken { link });
         }
         let after = self.chance.between(50, 4_000);
         self.later(after, place, Event::Restart);
     }
 
+    /// Everything that runs at a place ends without a word.
+    fn cut_all_short(&mut self, place: Place) -> Vec<AttemptId> {
+        let running: Vec<AttemptId> =
+            self.sites[place].host.all_running().map(|(attempt, _)| attempt.clone()).collect();
+        for attempt in &running {
+            self.cut_short(place, attempt);
+        }
+        running
+    }
+
     /// An attempt ends with its host. What it had begun may come about all the same.
-    fn cut_short(&mut self, place: Place, attempt: AttemptId) {
-        let running = self.sites[place].host.running(&attempt);
-        let done = running.filter(|running| running.fate == Fate::Succeeds);
+    fn cut_short(&mut self, place: Place, attempt: &AttemptId) {
+        let (now, running) = (self.now, self.sites[place].host.running(attempt));
+        let done = running.filter(|runs| runs.fate == Fate::Succeeds && now < runs.until);
         let done = done.map(|running| (running.uid, running.changes.clone()));
         if let Some((uid, changes)) = done
             && self.chance.percent(50)
         {
+            self.record(place, What::Acted(attempt.clone()));
             self.reality.set_all(uid, changes);
         }
-        self.record(place, What::Ended(attempt));
+        self.record(place, What::Ended(attempt.clone()));
     }
 
+    /// Modules die, with what they had in hand, or only take nothing more.
     fn stop_modules(&mut self, place: Place) {
-        let at = if self.chance.percent(25) { LEADER } else { place };
+        let any = self.a_member();
+        let at = if self.chance.percent(40) { any } else { place };
         self.sites[at].host.down_until = self.now + self.chance.between(200, 5_000);
+        if !self.sites[at].is_up || self.chance.percent(50) {
+            return;
+        }
+        for attempt in self.cut_all_short(at) {
+            let error = "its module has died".to_owned();
+            self.module_lost(at, &attempt, Attempted::Failed { error, permanent: false });
+        }
+    }
+
+    fn slow_modules(&mut self, place: Place) {
+        let any = self.a_member();
+        let at = if self.chance.percent(40) { any } else { place };
+        self.sites[at].host.slow_until = self.now + self.chance.between(1_000, 10_000);
     }
 
     /// Something changes by itself.
     fn drift(&mut self, place: Place) {
-        let uid = self.sites[LEADER].fleet.node(&self.sites[place].name).map(|object| object.uid);
+        let uid = self.quorum.store.node(&self.sites[place].name).map(|object| object.uid);
         let Some(uid) = uid else { return };
         let name = self.chance.pick(&SERVICES).copied().unwrap_or_default();
         let (path, values): (String, &[&str]) = match self.chance.between(0, 3) {
@@ -184,17 +212,16 @@ impl World {
 
     /// A leaf says what it may not say: of others, in the name of others, of what others see.
     fn forge(&mut self, place: Place) {
-        let Some(link) = self.uplinks[place].link else { return };
+        let up = place - self.members;
+        let Some(link) = self.uplinks[up].link else { return };
         let other = self.a_leaf();
-        let uid_of = |place: Place| {
-            let name = &self.sites[place].name;
-            self.sites[LEADER].fleet.node(name).map(|object| object.uid)
-        };
+        let uid_of =
+            |place: Place| self.quorum.store.node(&self.sites[place].name).map(|object| object.uid);
         let (Some(own), Some(others)) = (uid_of(place), uid_of(other)) else { return };
         let name_of = |place: Place| self.sites[place].name.clone();
         let (uid, path, writer) = match self.chance.between(0, 2) {
             0 if other != place => (others, service("web"), name_of(place)),
-            1 => (own, service("web"), name_of(LEADER)),
+            1 => (own, service("web"), name_of(0)),
             _ => (own, PHYS.to_owned(), name_of(place)),
         };
         let Ok(path) = Path::new(path) else { return };
@@ -203,7 +230,7 @@ impl World {
         let sighting = (path, Observed { value, stamp, seen_at: Millis::ZERO });
         let changes = vec![(uid, vec![sighting])];
         let delta = DscDelta { seq: 1, afresh: false, dropped: 0, changes, events: Vec::new() };
-        if self.uplinks[place].child.is_attached() {
+        if self.uplinks[up].child.is_attached() {
             self.send_on(link, true, &Frame::DscDelta(delta));
         }
     }

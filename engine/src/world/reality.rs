@@ -1,17 +1,28 @@
 //! Reality: what is, whether somebody sees it or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::modules::{MOTD, PHYS, RUN, SERVICES, service};
-use crate::{id::Uid, path::Path, value::Value};
+use super::modules::{LIGHT, MOTD, PHYS, RUN, SERVICES, service};
+use crate::{id::Uid, manifest::NODE_KIND, object::Object, path::Path, value::Value};
 
 /// The values of everything that modules can see and change.
 #[derive(Debug, Default)]
-pub(super) struct Reality(BTreeMap<(Uid, Path), Value>);
+pub(super) struct Reality(BTreeMap<(Uid, Path), Value>, BTreeSet<Uid>);
 
 impl Reality {
-    /// A node as it comes: services stand, its machine is off.
-    pub(super) fn add(&mut self, uid: Uid) {
+    /// An object as it comes, unless it is there: of a node services stand and its machine is off,
+    /// a lamp is dark.
+    pub(super) fn add(&mut self, object: &Object) {
+        let uid = object.uid;
+        if !self.1.insert(uid) {
+            return;
+        }
+        if object.key.kind.as_str() != NODE_KIND {
+            if let Ok(light) = Path::new(LIGHT) {
+                self.0.insert((uid, light), "DARK".into());
+            }
+            return;
+        }
         let services = SERVICES.iter().map(|name| (service(name), "STOP"));
         let rest = [(MOTD.to_owned(), ""), (PHYS.to_owned(), "OFF")];
         for (path, value) in services.chain(rest) {
@@ -51,8 +62,10 @@ impl Reality {
 
     /// What a look at a node shows: at what the node itself sees, or at its machine.
     pub(super) fn look(&self, uid: Uid, at_machine: bool) -> Vec<(Path, Option<Value>)> {
-        let of_machine = |path: &Path| path.as_str() == PHYS || path.as_str() == RUN;
-        let shown = self.0.iter().filter(|((of, _), _)| *of == uid);
+        let of_machine = |path: &Path| [PHYS, RUN, LIGHT].contains(&path.as_str());
+        // No path sorts before this one.
+        let shown = Path::new("/-").into_iter().flat_map(|from| self.0.range((uid, from)..));
+        let shown = shown.take_while(|((of, _), _)| *of == uid);
         let shown = shown.filter(|((_, path), _)| of_machine(path) == at_machine);
         shown.map(|((_, path), value)| (path.clone(), Some(value.clone()))).collect()
     }

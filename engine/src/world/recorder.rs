@@ -1,11 +1,14 @@
 //! Writes down what the invariants speak of.
 
+use std::collections::BTreeMap;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::site::Site;
 use crate::{
+    command::Intent,
     dsc::{Dsc, sighting_digest},
-    id::{Name, Uid},
+    id::{AttemptId, Name, Uid},
     invariants::{Dispatched, What},
     machine::Dispatch,
     mutation::Instance,
@@ -22,6 +25,11 @@ pub(super) fn digest_of(object: &Object) -> u64 {
     xxh3_64(&rmp_serde::to_vec(object).unwrap_or_default())
 }
 
+/// A digest of all that a member holds of Cfg.
+pub(super) fn digest_of_store(store: &Store) -> u64 {
+    xxh3_64(&rmp_serde::to_vec(store).unwrap_or_default())
+}
+
 /// A digest of what a writer wrote of an object.
 pub(super) fn digest_of_written(dsc: &Dsc, writer: &Name) -> u64 {
     let written = dsc.iter().filter(|(_, observed)| observed.stamp.writer == *writer);
@@ -29,7 +37,11 @@ pub(super) fn digest_of_written(dsc: &Dsc, writer: &Name) -> u64 {
 }
 
 /// A dispatch as the invariants see it.
-pub(super) fn dispatched(site: &Site, dispatch: &Dispatch, store: &Store) -> What {
+pub(super) fn dispatched(
+    site: &Site,
+    dispatch: &Dispatch,
+    intents: &BTreeMap<AttemptId, Intent>,
+) -> What {
     let uid = dispatch.uid;
     let unmet = site.viewed(uid, |_, view| unmet(&dispatch.instance, view));
     What::Dispatched(Dispatched {
@@ -38,12 +50,12 @@ pub(super) fn dispatched(site: &Site, dispatch: &Dispatch, store: &Store) -> Wha
         unmet: unmet.unwrap_or_else(|| Some("the object is not known".to_owned())),
         frozen: site.fleet.object(uid).is_some_and(|object| object.frozen.is_some()),
         disruptive: dispatch.instance.mutation.disruptive,
-        intended: store.intents().contains_key(&dispatch.attempt),
+        intended: intents.contains_key(&dispatch.attempt),
     })
 }
 
 /// What an instance requires and does not find.
-fn unmet(instance: &Instance, view: &View<'_>) -> Option<String> {
+pub(crate) fn unmet(instance: &Instance, view: &View<'_>) -> Option<String> {
     let mut changes = instance.changes();
     let from = changes.find(|(path, change)| !change.from.admits(view.value(path)));
     if let Some((path, _)) = from {
@@ -73,7 +85,12 @@ pub(super) fn planned(site: &Site, uid: Uid, planners: [&mut Planner; 2]) -> Vec
         let presumed = presumed.iter().map(|(path, presumption)| (path, &presumption.value));
         let facts: Vec<_> = shown.filter(|(path, _)| !is_engine(path.as_str())).collect();
         let facts = (facts, presumed.collect::<Vec<_>>());
-        let question = (kind.digest, &goal, &object.cfg, facts);
+        let guards = kind.mutations.iter().flat_map(|m| m.requires.iter().chain(&m.excludes));
+        let elsewhere = guards.filter(|guard| guard.on != On::Itself);
+        let related =
+            elsewhere.filter_map(|guard| Some(view.related(&guard.on, &guard.path.bind(&[])?)));
+        let related: Vec<_> = related.collect();
+        let question = (kind.digest, &goal, &object.cfg, facts, related);
         let question = xxh3_64(&rmp_serde::to_vec(&question).unwrap_or_default());
         let answers = planners.map(|planner| {
             let asked = Question { kind, goal: &goal, cfg: &object.cfg, facts: view };

@@ -11,6 +11,7 @@ use crate::{
     fleet::{Fleet, Touched},
     id::{AttemptId, Name, Uid},
     machine::{Attempted, Effect},
+    manifest::NODE_KIND,
     mutation::Lane,
     object::Object,
     path::Path,
@@ -26,8 +27,11 @@ pub(super) struct Site {
     pub(super) is_up: bool,
     /// Counts its lives; what was meant for an earlier one is not heard.
     pub(super) life: u64,
-    /// By how much its clock is wrong, in milliseconds.
-    skew: i64,
+    /// Until then it sleeps: what comes waits, and nothing that is due happens.
+    pub(super) paused_until: u64,
+    /// The term in which it decides; 0: it does not. A leaf always decides for itself.
+    pub(super) reign: u64,
+    clock_error: ClockError,
     pub(super) fleet: Fleet,
     pub(super) decider: Decider,
     clock: HybridClock,
@@ -37,6 +41,17 @@ pub(super) struct Site {
     /// Observations to be told.
     pub(super) untold: BTreeSet<(Uid, Path)>,
     not_before: Millis,
+}
+
+/// By how much a clock is wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ClockError {
+    /// At the start of its life, in milliseconds.
+    pub(super) skew_ms: i64,
+    /// When its life began.
+    pub(super) born: u64,
+    /// By how many millionths it runs fast.
+    pub(super) fast_ppm: i64,
 }
 
 /// What a decider did, and what it newly presumes of the object.
@@ -56,7 +71,9 @@ impl Site {
             lane,
             is_up: false,
             life: 0,
-            skew: 0,
+            paused_until: 0,
+            reign: 0,
+            clock_error: ClockError::default(),
             host: Host::default(),
             dirty: BTreeSet::new(),
             untold: BTreeSet::new(),
@@ -65,9 +82,11 @@ impl Site {
     }
 
     /// It starts again and knows nothing.
-    pub(super) fn start(&mut self, now: u64, skew: i64, catalog: Arc<Catalog>) {
-        self.skew = skew;
+    pub(super) fn start(&mut self, now: u64, clock_error: ClockError, catalog: Arc<Catalog>) {
+        self.clock_error = clock_error;
         self.is_up = true;
+        self.paused_until = 0;
+        self.reign = 0;
         let wall = self.wall(now);
         self.fleet = Fleet::new(self.name.clone(), catalog);
         self.decider = Decider::new(self.lane, self.name.clone(), wall);
@@ -78,9 +97,19 @@ impl Site {
         self.not_before = wall;
     }
 
+    /// It decides for everybody from now on, in this term.
+    pub(super) fn begin_reign(&mut self, term: u64, wall: Millis) {
+        self.decider = Decider::new(Lane::Quorum, self.name.clone(), wall);
+        self.not_before = wall;
+        self.reign = term;
+    }
+
     /// What its clock shows.
     pub(super) fn wall(&self, now: u64) -> Millis {
-        Millis::new(now.saturating_add_signed(self.skew))
+        let ClockError { skew_ms, born, fast_ppm } = self.clock_error;
+        let lived = i64::try_from(now.saturating_sub(born)).unwrap_or(i64::MAX);
+        let gained = lived.saturating_mul(fast_ppm) / 1_000_000;
+        Millis::new(now.saturating_add_signed(skew_ms.saturating_add(gained)))
     }
 
     /// The stamp of a look that begins now.
@@ -167,13 +196,16 @@ impl Site {
     /// Whether the node has anything to decide for an object.
     pub(super) fn decides(&self, object: &Object) -> bool {
         if self.lane == Lane::Itself {
-            return object.key.name == self.name;
+            return object.key.name == self.name && object.key.kind.as_str() == NODE_KIND;
+        }
+        if self.reign == 0 {
+            return false;
         }
         let Some(kind) = self.fleet.catalog().kind(&object.key.kind) else { return false };
         let led = |path: &Path| {
             kind.schema.rule(path).is_some_and(|(r, _)| r.changed_from == Some(Lane::Quorum))
         };
         let said = self.fleet.dsc(object.uid).get("/engine/quorum/phase").is_some();
-        said || object.cfg.iter().any(|(path, _)| led(path))
+        said || object.deleting || object.cfg.iter().any(|(path, _)| led(path))
     }
 }

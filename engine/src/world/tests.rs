@@ -4,7 +4,7 @@ use super::*;
 use crate::status::PhaseName;
 
 fn short() -> Options {
-    Options { leaves: 2, chaos_ms: 15_000, calm_ms: 300_000 }
+    Options { members: 3, leaves: 2, chaos_ms: 30_000, calm_ms: 300_000 }
 }
 
 fn count(outcome: &Outcome, is: impl Fn(&What) -> bool) -> usize {
@@ -22,7 +22,7 @@ fn the_same_seed_makes_the_same_world() {
 
 #[test]
 fn a_world_without_trouble_is_at_rest_at_once() {
-    let outcome = run(1, &Options { leaves: 3, chaos_ms: 0, calm_ms: 60_000 }).unwrap();
+    let outcome = run(1, &Options { members: 3, leaves: 3, chaos_ms: 0, calm_ms: 60_000 }).unwrap();
     assert_eq!(outcome.trace.check(), Ok(()));
     assert!(outcome.rests, "{:?}", outcome.statuses);
     for (name, status) in outcome.statuses {

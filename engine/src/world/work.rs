@@ -1,23 +1,38 @@
 //! Decisions and their effects: from a look to the module that carries it out, and back.
 
+use std::collections::BTreeMap;
+
 use super::{
-    Event, LEADER, Place, World,
-    host::{Admitted, Fate, Faults, debris},
+    Event, Place, World,
+    host::{Admitted, Fate, Faults, debris, untruth},
+    quorum::Wish,
     recorder,
 };
 use crate::{
-    command::Command,
-    id::{AttemptId, Uid},
+    command::{Command, Intent, Op, Txn},
+    id::{AttemptId, Term, Uid},
     invariants::What,
-    machine::{Attempted, Dispatch, Effect},
-    path::Path,
+    machine::{Attempted, Dispatch, Effect, START_WITHIN_MS},
     planner::Planner,
+    status::Status,
     time::Millis,
-    value::Value,
 };
 
 /// How often modules look, in milliseconds.
 const POLL_MS: u64 = 2_000;
+
+/// A dispatch on its way to a host.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) dispatch: Dispatch,
+    /// It is not started later than this.
+    pub(super) start_by: u64,
+    /// In which reign or life of its decider it was decided.
+    pub(super) reign: u64,
+}
+
+/// Open intents by attempt id.
+type Intents = BTreeMap<AttemptId, Intent>;
 
 impl World {
     /// Looks at every object that may have changed.
@@ -27,18 +42,39 @@ impl World {
             if site.fleet.object(uid).is_some_and(|object| !site.decides(object)) {
                 continue;
             }
+            self.finish_deletion(place, uid);
             self.decide(place, uid, None);
         }
     }
 
-    /// The leader takes the policies as they are committed, and decides what is due of them.
-    pub(super) fn govern(&mut self) {
-        let (rules, term) = (self.store.rules().clone(), self.term);
-        let decider = &mut self.sites[LEADER].decider;
-        decider.govern(rules, term);
-        for effect in decider.steer() {
-            self.carry_out(LEADER, effect);
+    /// Removes a deleted object once its absent state has been seen.
+    fn finish_deletion(&mut self, place: Place, uid: Uid) {
+        let site = &self.sites[place];
+        let Some(object) = site.fleet.object(uid).filter(|object| object.deleting) else { return };
+        let said = Status::of(&site.fleet.dsc(uid));
+        if site.reign > 0 && said.is_some_and(|said| said.is_converged_at(object.revision)) {
+            let ops = vec![Op::Remove { uid, revision: object.revision }];
+            self.propose_as(place, Command::Txn(Txn { ops, ..Txn::default() }), None);
         }
+    }
+
+    /// A leader takes the policies as it holds them, and decides what is due of them.
+    pub(super) fn govern(&mut self, place: Place) {
+        let Some(holder) = self.holders.get(place).filter(|holder| holder.reign.is_some()) else {
+            return;
+        };
+        let rules = holder.store.rules().clone();
+        let site = &mut self.sites[place];
+        site.decider.govern(rules, Term::new(site.reign));
+        for effect in site.decider.steer() {
+            self.carry_out(place, effect);
+        }
+    }
+
+    /// Proposes what a leader has decided.
+    fn propose_as(&mut self, place: Place, command: Command, intent: Option<AttemptId>) {
+        let by = Some((place, Term::new(self.sites[place].reign)));
+        self.propose(Wish { by, command, intent });
     }
 
     pub(super) fn told(&mut self, place: Place, attempt: &AttemptId, what: Attempted) {
@@ -58,15 +94,7 @@ impl World {
         }
     }
 
-    /// A decider says something of an object, as Dsc.
-    fn say(&mut self, place: Place, uid: Uid, values: Vec<(Path, Option<Value>)>) {
-        let now = self.now;
-        let site = &mut self.sites[place];
-        let stamp = site.stamp(now);
-        site.see(uid, &stamp, values, now);
-    }
-
-    fn carry_out(&mut self, place: Place, effect: Effect) {
+    pub(super) fn carry_out(&mut self, place: Place, effect: Effect) {
         match effect {
             Effect::Dispatch(dispatch) => self.dispatch(place, dispatch),
             Effect::Cancel(attempt) => {
@@ -75,25 +103,35 @@ impl World {
             }
             Effect::OpenIntent(intent) => {
                 let attempt = intent.attempt.clone();
-                let command = Command::OpenIntents { term: self.term, intents: vec![intent] };
-                self.propose(command, Some(attempt), false);
+                let term = Term::new(self.sites[place].reign);
+                let command = Command::OpenIntents { term, intents: vec![intent] };
+                self.propose_as(place, command, Some(attempt));
             }
             Effect::CloseIntent(attempt) => {
-                self.propose(Command::CloseIntents { attempts: vec![attempt] }, None, false);
+                let command = Command::CloseIntents { attempts: vec![attempt] };
+                self.propose_as(place, command, None);
             }
             Effect::Publish(uid, status) => {
-                let values = status.to_values(self.sites[place].lane);
-                self.say(place, uid, values);
+                let now = self.now;
+                let site = &mut self.sites[place];
+                let stamp = site.stamp(now);
+                let values = status.to_values(site.lane);
+                site.see(uid, &stamp, values, now);
             }
-            Effect::Presume(uid, values) => self.say(place, uid, values),
             Effect::Happened(happening) => self.happened(place, happening),
             Effect::Look(uid) => self.report(place, uid),
-            Effect::Propose(command) => self.propose(*command, None, false),
+            Effect::Propose(command) => self.propose_as(place, *command, None),
         }
     }
 
+    /// The intents that are open as far as a node knows.
+    fn intents_at(&self, place: Place) -> &Intents {
+        self.holders.get(place).map_or(self.quorum.store.intents(), |holder| holder.store.intents())
+    }
+
     fn dispatch(&mut self, place: Place, dispatch: Dispatch) {
-        let dispatched = recorder::dispatched(&self.sites[place], &dispatch, &self.store);
+        let dispatched =
+            recorder::dispatched(&self.sites[place], &dispatch, self.intents_at(place));
         self.record(place, dispatched);
         let mut cold = Planner::new();
         let planners = [&mut self.warm, &mut cold];
@@ -101,31 +139,37 @@ impl World {
         for what in planned {
             self.record(place, what);
         }
-        if !self.chance.percent(self.faults.lost_percent) {
+        let start_by = self.now + START_WITHIN_MS;
+        let reign = self.sites[place].reign.max(self.sites[place].life);
+        let lost = self.faults.lost_percent;
+        for _ in 0..self.copies(lost) {
             let after = self.while_ms(20);
-            self.later(after, place, Event::Start(Box::new(dispatch)));
+            let order = Order { dispatch: dispatch.clone(), start_by, reign };
+            self.later(after, place, Event::Start(Box::new(order)));
         }
     }
 
-    pub(super) fn propose(
-        &mut self,
-        command: Command,
-        intent: Option<AttemptId>,
-        acknowledge: bool,
-    ) {
-        let after = self.chance.between(5, 60);
-        self.later(after, LEADER, Event::Commit { command, intent, acknowledge });
+    /// How often a message comes: once, mostly.
+    fn copies(&mut self, lost_percent: u64) -> u64 {
+        let lost = self.chance.percent(lost_percent);
+        let again = self.chance.percent(lost_percent);
+        u64::from(!lost) + u64::from(again)
     }
 
     /// The host is told to start an attempt.
-    pub(super) fn start_attempt(&mut self, place: Place, dispatch: Dispatch) {
+    pub(super) fn start_attempt(&mut self, place: Place, order: Order) {
+        let Order { dispatch, start_by, reign } = order;
+        // What has waited too long is not started: its decider may have given it up.
+        if self.now > start_by {
+            return;
+        }
         let (attempt, uid) = (dispatch.attempt.clone(), dispatch.uid);
         let Some(object) = self.sites[place].fleet.object(uid).cloned() else { return };
         let when = (self.faults, self.now);
         let host = &mut self.sites[place].host;
         let what = match host.admit(&dispatch, &object.cfg, when, &mut self.chance) {
             Admitted::Started => {
-                self.begin(place, &dispatch);
+                self.begin(place, &dispatch, reign);
                 Attempted::Acknowledged
             }
             Admitted::Runs => Attempted::Acknowledged,
@@ -138,17 +182,25 @@ impl World {
         self.tell(place, &attempt, what);
     }
 
-    fn begin(&mut self, place: Place, dispatch: &Dispatch) {
+    fn begin(&mut self, place: Place, dispatch: &Dispatch, reign: u64) {
         let attempt = dispatch.attempt.clone();
         let lane = self.sites[place].lane;
         let disruptive = dispatch.instance.mutation.disruptive;
-        let started =
-            What::Started { attempt: attempt.clone(), uid: dispatch.uid, lane, disruptive };
+        let until = self.sites[place].host.running(&attempt).map_or(0, |running| running.until);
+        let started = What::Started {
+            attempt: attempt.clone(),
+            uid: dispatch.uid,
+            lane,
+            reign,
+            disruptive,
+            until: Millis::new(until),
+        };
         self.record(place, started);
         let timeout = u64::try_from(dispatch.timeout.as_millis()).unwrap_or(u64::MAX);
         self.later(timeout, place, Event::Expire(attempt.clone()));
         let longest = if self.is_chaos() { timeout + timeout / 4 } else { timeout / 4 };
-        let after = self.chance.between(10, longest.max(10));
+        let slow = self.now < self.sites[place].host.slow_until;
+        let after = self.chance.between(if slow { longest / 2 } else { 10 }, longest.max(10));
         let fate = self.sites[place].host.running(&attempt).map(|running| running.fate);
         match fate {
             Some(Fate::Hangs) | None => {}
@@ -156,7 +208,7 @@ impl World {
                 self.later(after / 4, place, Event::Half(attempt.clone()));
                 self.later(after, place, Event::Finish(attempt));
             }
-            Some(Fate::Succeeds | Fate::Fails { .. } | Fate::Lies) => {
+            Some(Fate::Succeeds | Fate::Fails { .. } | Fate::Lies | Fate::Denies) => {
                 self.via(place, dispatch);
                 self.later(after, place, Event::Finish(attempt));
             }
@@ -183,15 +235,25 @@ impl World {
     /// The attempt has done what it does, and goes on.
     pub(super) fn half_done(&mut self, place: Place, attempt: &AttemptId) {
         let Some(running) = self.sites[place].host.running(attempt) else { return };
+        if self.now >= running.until {
+            return;
+        }
         let (uid, changes) = (running.uid, running.changes.clone());
+        self.record(place, What::Acted(attempt.clone()));
         self.reality.set_all(uid, changes);
         self.report(place, uid);
     }
 
     pub(super) fn finish(&mut self, place: Place, attempt: &AttemptId) {
         let Some(running) = self.sites[place].host.running(attempt) else { return };
+        if self.now >= running.until {
+            return self.expire(place, attempt);
+        }
         let (fate, uid) = (running.fate, running.uid);
         let changes = running.changes.clone();
+        if fate != Fate::Lies {
+            self.record(place, What::Acted(attempt.clone()));
+        }
         let how = match fate {
             Fate::Fails { permanent } => {
                 let paths = changes.into_iter().map(|(path, _)| path);
@@ -206,6 +268,13 @@ impl World {
             Fate::Succeeds | Fate::Lingers => {
                 self.reality.set_all(uid, changes);
                 Attempted::Succeeded
+            }
+            Fate::Denies => {
+                self.reality.set_all(uid, changes);
+                Attempted::Failed {
+                    error: "it says that it did not work".to_owned(),
+                    permanent: false,
+                }
             }
             Fate::Hangs | Fate::Lies => Attempted::Succeeded,
         };
@@ -231,17 +300,33 @@ impl World {
         self.tell(place, attempt, how);
     }
 
+    /// An attempt has ended with its module.
+    pub(super) fn module_lost(&mut self, place: Place, attempt: &AttemptId, how: Attempted) {
+        self.sites[place].host.end(attempt, &how);
+        self.tell(place, attempt, how);
+    }
+
     /// Tells the decider something, soon; news of one attempt may overtake each other.
     fn tell(&mut self, place: Place, attempt: &AttemptId, what: Attempted) {
-        let after = self.while_ms(30);
-        self.later(after, place, Event::Told(attempt.clone(), what));
+        for _ in 0..self.copies(self.faults.lost_percent / 2).max(1) {
+            let after = self.while_ms(30);
+            self.later(after, place, Event::Told(attempt.clone(), what.clone()));
+        }
     }
 
     /// A module looks at one object at once, and tells what it saw a little later.
     fn report(&mut self, place: Place, uid: Uid) {
         let now = self.now;
         let stamp = self.sites[place].stamp(now);
-        let values = vec![(uid, self.reality.look(uid, place == LEADER))];
+        let mut values = self.reality.look(uid, place < self.members);
+        if self.chance.percent(self.faults.untrue_percent) {
+            let count = u64::try_from(values.len()).unwrap_or_default().max(1);
+            let which = usize::try_from(self.chance.between(0, count - 1)).unwrap_or_default();
+            if let Some((path, value)) = values.get_mut(which) {
+                *value = untruth(path, &mut self.chance);
+            }
+        }
+        let values = vec![(uid, values)];
         let after = self.while_ms(20);
         self.later(after, place, Event::Seen { stamp, values });
     }
@@ -251,7 +336,7 @@ impl World {
         let site = &self.sites[place];
         let objects = site.fleet.objects().filter(|object| site.decides(object));
         let uids: Vec<Uid> = objects.map(|object| object.uid).collect();
-        let at_machine = place == LEADER;
+        let at_machine = place < self.members;
         let values = uids.into_iter().map(|uid| (uid, self.reality.look(uid, at_machine)));
         let values = values.collect();
         let now = self.now;
@@ -265,8 +350,9 @@ impl World {
     /// Everybody is well from now on.
     pub(super) fn calm_down(&mut self) {
         self.faults = Faults::NONE;
+        self.network.heal();
         for site in &mut self.sites {
-            site.host.down_until = 0;
+            (site.host.down_until, site.host.slow_until) = (0, 0);
         }
         self.quiet_since = self.now;
         debug_assert!(Millis::new(self.now) < Millis::NEVER, "time goes on");

@@ -7,7 +7,7 @@ use crate::{catalog::Catalog, id::Name, predicate::Predicate};
 
 /// One object of kind `node` with all that a question needs.
 pub(crate) struct World {
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     cfg: State,
     seen: Seen,
     planner: RefCell<Planner>,
@@ -37,8 +37,12 @@ impl Facts for Seen {
 
 impl World {
     pub(crate) fn new(manifests: &[Manifest]) -> Self {
+        Self::of(Arc::new(Catalog::build(manifests).unwrap()))
+    }
+
+    pub(crate) fn of(catalog: Arc<Catalog>) -> Self {
         Self {
-            catalog: Catalog::build(manifests).unwrap(),
+            catalog,
             cfg: State::new(),
             seen: Seen::default(),
             planner: RefCell::new(Planner::new()),

@@ -38,18 +38,22 @@ fn any_object() -> impl Strategy<Value = Arc<Object>> {
     )
 }
 
-proptest! {
-    #[test]
-    fn a_delta_makes_of_what_is_held_what_is_now(held in any_object(), now in any_object()) {
-        let made = match delta::between(Some(&held), &now) {
-            None => held.clone(),
-            Some(ObjectDelta::Whole(whole)) => whole,
-            Some(ObjectDelta::Changed(changed)) => {
-                Arc::new(delta::apply(Some(&held), changed).unwrap())
-            }
-            Some(ObjectDelta::Gone(_)) => unreachable!(),
-        };
-        prop_assert_eq!(made, now);
+mod properties {
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_delta_makes_of_what_is_held_what_is_now(held in any_object(), now in any_object()) {
+            let made = match delta::between(Some(&held), &now) {
+                None => held.clone(),
+                Some(ObjectDelta::Whole(whole)) => whole,
+                Some(ObjectDelta::Changed(changed)) => {
+                    Arc::new(delta::apply(Some(&held), changed).unwrap())
+                }
+                Some(ObjectDelta::Gone(_)) => unreachable!(),
+            };
+            prop_assert_eq!(made, now);
+        }
     }
 }
 

@@ -1,0 +1,77 @@
+//! How a world ends: when it has come to rest, and what is written down of it then.
+
+use super::{Place, QUIET_MS, World, recorder};
+use crate::{
+    fleet::Fleet,
+    id::{Name, Uid},
+    invariants::What,
+    status::{PhaseName, Status},
+};
+
+impl World {
+    /// Whether nothing has gone on for a while; asked now and then.
+    pub(super) fn is_settled(&mut self) -> bool {
+        if !self.events.is_multiple_of(64) {
+            return false;
+        }
+        let busy = self.is_chaos()
+            || self.quorum.leader.is_none_or(|leader| self.sites[leader].reign == 0)
+            || self.sites.iter().any(|site| !site.is_up || site.host.all_running().count() > 0)
+            || self.statuses().any(|(_, _, status)| status.as_ref().is_none_or(is_moving));
+        if busy {
+            self.quiet_since = self.now;
+        }
+        self.now >= self.quiet_since + QUIET_MS
+    }
+
+    /// Who is asked how things are.
+    fn spokesman(&self) -> Place {
+        self.quorum.leader.unwrap_or_default()
+    }
+
+    /// What the leader says of each object.
+    pub(super) fn statuses(&self) -> impl Iterator<Item = (Name, Uid, Option<Status>)> {
+        let fleet: &Fleet = &self.sites[self.spokesman()].fleet;
+        self.quorum.store.objects().map(|object| {
+            let said = Status::of(&fleet.dsc(object.uid));
+            (object.key.name.clone(), object.uid, said)
+        })
+    }
+
+    pub(super) fn record_the_end(&mut self) {
+        let leader = self.spokesman();
+        let ends: Vec<_> = self.statuses().collect();
+        for (name, uid, status) in ends {
+            let reached = self.is_reached(uid);
+            self.record(leader, What::Settled { uid, status, reached });
+            let own = self.sites.iter().position(|site| site.name == name);
+            for known_at in own.into_iter().chain(0..self.members) {
+                // What a member wrote may have died with it before all others were told.
+                let dsc = self.sites[known_at].fleet.dsc(uid);
+                let (writer, digest) = (name.clone(), recorder::digest_of_written(&dsc, &name));
+                self.record(known_at, What::Replica { uid, writer, digest });
+            }
+        }
+        self.record_logs();
+    }
+
+    /// Whether an object really is as its Cfg asks.
+    fn is_reached(&self, uid: Uid) -> bool {
+        self.quorum.store.object(uid).is_some_and(|object| {
+            let mut asked = object.cfg.iter();
+            !object.deleting
+                && asked.all(|(path, value)| self.reality.get(uid, path) == Some(value))
+        })
+    }
+}
+
+/// Whether an object is still on its way. One that waits for another may do so for ever.
+fn is_moving(status: &Status) -> bool {
+    match status.phase {
+        PhaseName::Waiting => !status.waits_for.as_ref().is_some_and(|of| of.contains("@owner")),
+        PhaseName::InFlight | PhaseName::BackingOff => true,
+        PhaseName::Converged | PhaseName::Stuck | PhaseName::Quarantined | PhaseName::Frozen => {
+            false
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! A member: its copy of the store, its sessions with leaves and other members, and whether it
+//! believes to lead.
+
+use std::collections::BTreeMap;
+
+use super::{Event, Place, World, network::Link as Wire};
+use crate::{
+    fleet::{LINK_PATH, Link},
+    id::{Name, SessionEpoch, Term, Uid},
+    invariants::What,
+    store::Store,
+    sync::{
+        DEAD_AFTER_MS,
+        frame::{Frame, Hello, RefusedReason, Role, Welcome},
+        parent::{Authority, Effect, Session},
+    },
+    value::Value,
+};
+
+/// How long a member waits for the leaves of another that it has lost, in milliseconds.
+const RE_ATTACH_MS: u64 = DEAD_AFTER_MS + 2_000;
+
+/// What a member holds beside its fleet.
+#[derive(Default)]
+pub(super) struct Member {
+    pub(super) store: Store,
+    /// How many entries of the log it has applied.
+    pub(super) applied: usize,
+    pub(super) reign: Option<Reign>,
+    sessions: BTreeMap<u64, Session>,
+    /// The newest session of each child.
+    attached: BTreeMap<Name, (SessionEpoch, u64)>,
+}
+
+/// A term in which a member decides.
+pub(super) struct Reign {
+    pub(super) term: Term,
+}
+
+impl Member {
+    /// The link of a leaf or member that is attached here.
+    pub(super) fn link_of(&self, child: &Name) -> Option<u64> {
+        self.attached.get(child).map(|(_, link)| *link)
+    }
+
+    /// All links that lead here.
+    pub(super) fn links(&self) -> Vec<u64> {
+        self.sessions.keys().copied().collect()
+    }
+}
+
+impl World {
+    /// A member starts: it holds what is on the disk and has seen nothing.
+    pub(super) fn start_member(&mut self, place: Place) {
+        self.holders[place] = Member::default();
+        self.recover(place);
+    }
+
+    pub(super) fn tick_member(&mut self, place: Place) {
+        let wall = self.sites[place].wall(self.now);
+        for link in self.holders[place].links() {
+            let Some(session) = self.holders[place].sessions.get_mut(&link) else { continue };
+            let effects = session.tick(wall);
+            self.descend(place, link, effects);
+        }
+        self.sweep(place);
+    }
+
+    /// A frame came up a link.
+    pub(super) fn heard(&mut self, link: u64, frame: Frame) {
+        let Some(Wire { uplink, parent: place, .. }) = self.network.link(link) else { return };
+        let wall = self.sites[place].wall(self.now);
+        let catalog = self.holders[place].store.catalog().clone();
+        let hybrid_ms = self.sites[place].hybrid_ms().max(wall.get());
+        let stands = matches!(frame, Frame::Heartbeat(_));
+        let sessions = &mut self.holders[place].sessions;
+        let session = sessions.entry(link).or_insert_with(|| Session::new(wall));
+        let effects = session.receive(frame, Authority { catalog: &catalog, hybrid_ms }, wall);
+        if stands && session.is_attached() && self.uplinks[uplink].role == Role::Leaf {
+            let name = self.uplinks[uplink].name.clone();
+            let site = &mut self.sites[place];
+            if let Some(uid) = site.fleet.node(&name).map(|object| object.uid) {
+                site.fleet.confirm(uid, &name, wall);
+            }
+        }
+        self.descend(place, link, effects);
+        self.look(place);
+    }
+
+    /// Carries out what the upper end of a session wants.
+    fn descend(&mut self, place: Place, link: u64, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(frame) => self.send_on(link, false, &frame),
+                Effect::Close(_) => {
+                    if let Some(Wire { child, .. }) = self.network.link(link) {
+                        self.breaks_for(child, link, 50);
+                    }
+                    return self.lost(place, link);
+                }
+                Effect::Greeted(hello) => self.greeted(place, link, &hello),
+                Effect::Merge(uid, sightings) => {
+                    let Some(Wire { uplink, .. }) = self.network.link(link) else { continue };
+                    let (peer, role) =
+                        (self.uplinks[uplink].name.clone(), self.uplinks[uplink].role);
+                    let site = &self.sites[place];
+                    let of_peer = site.fleet.node(&peer).is_some_and(|object| object.uid == uid);
+                    let own = of_peer && sightings.iter().all(|(_, o)| o.stamp.writer == peer);
+                    // A member speaks for whoever is attached to it.
+                    let own = own || role == Role::Member;
+                    self.record(place, What::Merged { peer, uid, own });
+                    let wall = self.sites[place].wall(self.now);
+                    let latest = sightings.iter().map(|(_, o)| o.stamp.ms).max();
+                    let site = &mut self.sites[place];
+                    site.advance_to(latest.unwrap_or_default());
+                    let touched = site.fleet.merge(uid, sightings, wall);
+                    site.touched(touched);
+                    self.supersede(place, uid);
+                }
+                Effect::Record(_) | Effect::Alarm(_) | Effect::Answered(_) | Effect::Holding(_) => {
+                }
+            }
+        }
+    }
+
+    fn greeted(&mut self, place: Place, link: u64, hello: &Hello) {
+        let wall = self.sites[place].wall(self.now);
+        let hybrid_ms = self.sites[place].hybrid_ms();
+        let is_leaf = hello.role == Role::Leaf;
+        let node = self.sites[place].fleet.node(&hello.node).map(|object| object.uid);
+        let Some(session) = self.holders[place].sessions.get_mut(&link) else { return };
+        if is_leaf && node.is_none() {
+            let effects = session.refuse(RefusedReason::NotReady, "not known here yet".to_owned());
+            return self.descend(place, link, effects);
+        }
+        let uid = node.filter(|_| is_leaf);
+        let floor = uid.map(|uid| self.sites[place].fleet.link_epoch(uid));
+        if let Some(floor) = floor.filter(|floor| hello.epoch <= *floor) {
+            let text = format!("session {} is not newer than {floor}", hello.epoch);
+            let effects = session.refuse(RefusedReason::Epoch(floor), text);
+            return self.descend(place, link, effects);
+        }
+        let cluster = self.quorum.store.cluster();
+        let effects =
+            session.accept(Welcome { cluster, uid, hybrid_ms, takes_answers: false }, wall);
+        let held = self.holders[place].attached.insert(hello.node.clone(), (hello.epoch, link));
+        if let Some((_, older)) = held {
+            self.holders[place].sessions.remove(&older);
+        }
+        if let Some(uid) = uid {
+            let site = &mut self.sites[place];
+            let told_again = site.fleet.set_attached(&hello.node, true);
+            site.touched(told_again);
+            let touched = site.fleet.set_link(uid, hello.epoch, Link::Up, wall);
+            site.touched(touched);
+        }
+        self.descend(place, link, effects);
+        if is_leaf {
+            self.offer(place, link, &hello.node);
+        }
+    }
+
+    /// Offers a leaf its Cfg.
+    pub(super) fn offer(&mut self, place: Place, link: u64, node: &Name) {
+        let known = self.sites[place].fleet.node(node).cloned();
+        let revision = self.holders[place].store.revision();
+        let Some(session) = self.holders[place].sessions.get_mut(&link) else { return };
+        if session.child().is_none_or(|hello| hello.role == Role::Member) {
+            return;
+        }
+        let effects = session.offer(revision, known.into_iter().collect());
+        self.descend(place, link, effects);
+    }
+
+    /// Ends the session of a leaf of which a newer one was heard of: either it has moved, or its
+    /// clock went back, and then it must come again with a later epoch.
+    fn supersede(&mut self, place: Place, uid: Uid) {
+        let fleet = &self.sites[place].fleet;
+        let Some(name) = fleet.object(uid).map(|object| object.key.name.clone()) else { return };
+        let heard = fleet.link_epoch(uid);
+        let Some((epoch, link)) = self.holders[place].attached.get(&name).copied() else { return };
+        if heard > epoch {
+            if let Some(Wire { child, .. }) = self.network.link(link) {
+                self.breaks_for(child, link, 50);
+            }
+            self.lost(place, link);
+        }
+    }
+
+    /// A session is over.
+    pub(super) fn lost(&mut self, place: Place, link: u64) {
+        let Some(session) = self.holders[place].sessions.remove(&link) else { return };
+        let Some(hello) = session.child().filter(|_| self.sites[place].is_up).cloned() else {
+            return;
+        };
+        if self.holders[place].link_of(&hello.node) != Some(link) {
+            return;
+        }
+        self.holders[place].attached.remove(&hello.node);
+        if hello.role == Role::Member {
+            return self.later(RE_ATTACH_MS, place, Event::LoseLeaves(hello.node));
+        }
+        let wall = self.sites[place].wall(self.now);
+        let site = &mut self.sites[place];
+        if let Some(uid) = site.fleet.node(&hello.node).map(|object| object.uid) {
+            let touched = site.fleet.set_link(uid, hello.epoch, Link::Down, wall);
+            site.touched(touched);
+        }
+        site.fleet.set_attached(&hello.node, false);
+        self.look(place);
+    }
+
+    /// A member was lost a while ago: leaves of which nobody has heard since were lost with it.
+    pub(super) fn lose_leaves(&mut self, place: Place, member: &Name) {
+        if self.holders[place].attached.contains_key(member) {
+            return;
+        }
+        let wall = self.sites[place].wall(self.now);
+        let site = &mut self.sites[place];
+        let linked = site.fleet.objects().filter_map(|object| {
+            let dsc = site.fleet.dsc(object.uid);
+            let link = dsc.get(LINK_PATH)?;
+            let is_up = link.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
+            let said = link.stamp.writer == *member;
+            (is_up && said).then(|| (object.uid, SessionEpoch::new(link.stamp.ms)))
+        });
+        let linked: Vec<(Uid, SessionEpoch)> = linked.collect();
+        for (uid, epoch) in linked {
+            let touched = site.fleet.set_link(uid, epoch, Link::Down, wall);
+            site.touched(touched);
+        }
+        self.look(place);
+    }
+}

@@ -1,0 +1,120 @@
+//! The person: asks, changes her mind, freezes, thaws, asks for retries, hangs lamps and takes them
+//! down again.
+
+use super::{
+    Place, World,
+    modules::{LAMP_KIND, LIGHT, MOTD, PHYS, RUN, SERVICES, service},
+    quorum::Wish,
+};
+use crate::{
+    command::{Command, Op, Target, Targets, Txn},
+    id::Name,
+    manifest::NODE_KIND,
+    object::{Labels, ObjectRef},
+    path::Path,
+    selector::Selector,
+    state::State,
+};
+
+impl World {
+    /// She wants something of a node, or of the lamp on it.
+    pub(super) fn person(&mut self, place: Place) {
+        match self.chance.between(0, 15) {
+            0..=7 => self.ask(place),
+            8..=10 => self.lamp(place),
+            11 => self.freeze(place, true),
+            12..=13 => self.freeze(place, false),
+            14 => self.label(place),
+            _ => self.retry(place),
+        }
+    }
+
+    /// The person asks something of a node, or no longer.
+    fn ask(&mut self, place: Place) {
+        let which = self.chance.between(0, 9);
+        let (path, values): (String, &[&str]) = match which {
+            0..=4 => {
+                let name = self.chance.pick(&SERVICES).copied().unwrap_or_default();
+                (service(name), &["RUN", "STOP"])
+            }
+            5 => (MOTD.to_owned(), &["hello", "good evening", "back soon"]),
+            6..=7 => (PHYS.to_owned(), &["ON", "OFF"]),
+            _ => (RUN.to_owned(), &["SYNC"]),
+        };
+        let Ok(path) = Path::new(path) else { return };
+        let (mut set, mut unset) = (State::new(), Vec::new());
+        let value = self.chance.pick(values).copied().unwrap_or_default();
+        // A machine that is off has no system that could be asked for.
+        if path.as_str() == PHYS && value == "OFF" {
+            unset.extend(Path::new(RUN).ok());
+        }
+        if path.as_str() == RUN {
+            unset.extend(Path::new(PHYS).ok());
+        }
+        if self.chance.percent(20) {
+            unset.push(path);
+        } else if set.set(path, value.into()).is_err() {
+            return;
+        }
+        let Some(object) = self.object_of(place) else { return };
+        let op = Op::Merge { target: Target::One(object), set, unset };
+        self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
+    }
+
+    fn object_of(&self, place: Place) -> Option<ObjectRef> {
+        named(NODE_KIND, self.sites[place].name.as_str())
+    }
+
+    /// Hangs a lamp on a node, has it shine or not, or takes it down.
+    fn lamp(&mut self, place: Place) {
+        let name = format!("lamp-{}", self.sites[place].name);
+        let (Some(object), Ok(light)) = (named(LAMP_KIND, &name), Path::new(LIGHT)) else {
+            return;
+        };
+        let op = match self.chance.between(0, 7) {
+            0..=1 => Op::Delete { object, force: self.chance.percent(20) },
+            asks => {
+                let mut cfg = State::new();
+                let value = if asks > 3 { "BRIGHT" } else { "DARK" };
+                if cfg.set(light, value.into()).is_err() {
+                    return;
+                }
+                Op::Put { object, labels: None, owner: self.object_of(place), cfg }
+            }
+        };
+        self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
+    }
+
+    /// Labels a node, so that selectors match others than before.
+    fn label(&mut self, place: Place) {
+        let (Some(object), Ok(key)) = (self.object_of(place), Name::new("rack")) else { return };
+        let rack = if self.chance.percent(50) { "r1" } else { "r2" };
+        let set = Labels::from([(key, rack.to_owned())]);
+        let op = Op::Label { target: Target::One(object), set, unset: Vec::new() };
+        self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
+    }
+
+    fn freeze(&mut self, place: Place, freeze: bool) {
+        let names = vec![self.sites[place].name.clone()];
+        let targets = match (self.chance.between(0, 9), "rack=r1".parse::<Selector>()) {
+            (0..=1, _) => Targets::All,
+            (2..=4, Ok(selector)) => Targets::Selector(selector),
+            _ => Targets::Names(names),
+        };
+        self.write(if freeze { Command::Freeze { targets } } else { Command::Thaw { targets } });
+    }
+
+    fn retry(&mut self, place: Place) {
+        let targets = Targets::Names(vec![self.sites[place].name.clone()]);
+        self.write(Command::Retry { targets });
+    }
+
+    pub(super) fn write(&mut self, command: Command) {
+        self.propose(Wish { by: None, command, intent: None });
+    }
+}
+
+fn named(kind: &str, name: &str) -> Option<ObjectRef> {
+    let (kind, name) = (Name::new(kind).ok()?, Name::new(name).ok()?);
+    Some(ObjectRef { kind, namespace: None, name })
+}

@@ -1,0 +1,238 @@
+//! A child's way up: it dials, and dials again. Leaves go to any member, a member to each other.
+
+use std::sync::Arc;
+
+use super::{Place, World, network::Link, recorder};
+use crate::{
+    event::{Event as Record, EventId, Happening},
+    id::{ClusterId, Name},
+    invariants::What,
+    object::{Labels, Object},
+    sync::{
+        EVENTS_PENDING_MAX,
+        child::{Child, Effect, Identity},
+        frame::{Frame, Role},
+    },
+    time::Millis,
+};
+
+/// A link upward.
+pub(super) struct Uplink {
+    pub(super) name: Name,
+    pub(super) role: Role,
+    /// Whose it is.
+    pub(super) place: Place,
+    /// The only member to which it leads; `None`: any.
+    target: Option<Place>,
+    pub(super) child: Child,
+    /// The Cfg that outlives it.
+    disk: Vec<Arc<Object>>,
+    /// The link that it holds; it may be broken without its knowing.
+    pub(super) link: Option<u64>,
+    dial_at: u64,
+    /// Welcomed in this life.
+    welcomed: bool,
+    events: u64,
+}
+
+impl Uplink {
+    pub(super) fn of_leaf(name: Name, place: Place) -> Self {
+        Self::new(name, Role::Leaf, place, None)
+    }
+
+    pub(super) fn of_member(name: Name, place: Place, target: Place) -> Self {
+        Self::new(name, Role::Member, place, Some(target))
+    }
+
+    fn new(name: Name, role: Role, place: Place, target: Option<Place>) -> Self {
+        let child = Child::new(identity(&name, role), ClusterId::default(), Vec::new());
+        Self {
+            name,
+            role,
+            place,
+            target,
+            child,
+            disk: Vec::new(),
+            link: None,
+            dial_at: 0,
+            welcomed: false,
+            events: 0,
+        }
+    }
+
+    /// Its next life.
+    fn reborn(&self) -> Self {
+        Self::new(self.name.clone(), self.role, self.place, self.target)
+    }
+}
+
+fn identity(name: &Name, role: Role) -> Identity {
+    Identity { node: name.clone(), role, labels: Labels::new() }
+}
+
+impl World {
+    /// The uplinks of a node.
+    pub(super) fn uplinks_of(&self, place: Place) -> Vec<usize> {
+        (0..self.uplinks.len()).filter(|up| self.uplinks[*up].place == place).collect()
+    }
+
+    /// A child starts: with nothing, or with the Cfg that its last life left on its disk.
+    pub(super) fn start_uplink(&mut self, up: usize) {
+        let last = &self.uplinks[up];
+        let place = last.place;
+        let (cluster, revision) = (last.child.cluster(), last.child.revision());
+        let objects = last.disk.clone();
+        self.uplinks[up] = last.reborn();
+        // What it has lost with its disk it can be told again only by one that has not less.
+        let is_lost = self.members == 1 && self.chance.percent(50);
+        if objects.is_empty() || is_lost {
+            return;
+        }
+        for object in &objects {
+            self.sites[place].fleet.set_object(object.clone());
+            self.sites[place].dirty.insert(object.uid);
+        }
+        let uplink = &mut self.uplinks[up];
+        let identity = identity(&uplink.name, uplink.role);
+        uplink.child = Child::new(identity, cluster, objects.clone()).at_revision(revision);
+        uplink.disk = objects;
+        self.holds(up);
+    }
+
+    pub(super) fn tick_uplinks(&mut self, place: Place) {
+        let wall = self.sites[place].wall(self.now);
+        let untold = std::mem::take(&mut self.sites[place].untold);
+        for up in self.uplinks_of(place) {
+            if self.uplinks[up].link.is_none() && self.now >= self.uplinks[up].dial_at {
+                self.dial(up);
+            }
+            if self.uplinks[up].child.is_attached() {
+                for (uid, sightings) in self.sites[place].fleet.spoken_at(&untold) {
+                    let effects = self.uplinks[up].child.offer(uid, sightings, wall);
+                    self.climb(up, effects);
+                }
+            }
+            let effects = self.uplinks[up].child.tick(wall);
+            self.climb(up, effects);
+            let (_, held) = self.uplinks[up].child.backlog();
+            self.record(place, What::Queued { queue: "events", held, most: EVENTS_PENDING_MAX });
+        }
+    }
+
+    fn dial(&mut self, up: usize) {
+        let child = self.uplinks[up].place;
+        let last = (self.members as u64).saturating_sub(1);
+        let any = usize::try_from(self.chance.between(0, last)).unwrap_or_default();
+        let parent = self.uplinks[up].target.unwrap_or(any);
+        let link = self.network.dial(Link { uplink: up, child, parent });
+        self.uplinks[up].link = Some(link);
+        if !self.sites[parent].is_up {
+            self.breaks_for(child, link, 20);
+        }
+        let wall = self.sites[child].wall(self.now);
+        let effects = self.uplinks[up].child.connected(wall);
+        self.climb(up, effects);
+    }
+
+    /// Carries out what the lower end of a session wants.
+    pub(super) fn climb(&mut self, up: usize, effects: Vec<Effect>) {
+        let place = self.uplinks[up].place;
+        for effect in effects {
+            match effect {
+                Effect::Send(frame) => {
+                    let Some(link) = self.uplinks[up].link else { continue };
+                    self.send_on(link, true, &frame);
+                }
+                Effect::Close(_) => return self.hang_up(up),
+                Effect::Attached(welcome) => self.attached(up, welcome.hybrid_ms),
+                Effect::SendAll => {
+                    let wall = self.sites[place].wall(self.now);
+                    for (uid, sightings) in self.sites[place].fleet.spoken() {
+                        let effects = self.uplinks[up].child.offer(uid, sightings, wall);
+                        self.climb(up, effects);
+                    }
+                }
+                Effect::SetCfg(objects) => {
+                    for object in objects {
+                        self.sites[place].dirty.insert(object.uid);
+                        self.sites[place].fleet.set_object(object);
+                    }
+                    self.holds(up);
+                }
+                Effect::DropCfg(uids) => {
+                    for uid in uids {
+                        self.sites[place].dirty.insert(uid);
+                        self.sites[place].fleet.remove_object(uid);
+                    }
+                    self.holds(up);
+                }
+                // The leader of this world carries out its own decisions.
+                Effect::Gone | Effect::Carry(..) | Effect::Recall(_) | Effect::LookAt(_) => {}
+            }
+        }
+    }
+
+    fn holds(&mut self, up: usize) {
+        let place = self.uplinks[up].place;
+        let site = &self.sites[place];
+        let digest = site.fleet.node(&site.name).map(|object| recorder::digest_of(object));
+        self.uplinks[up].disk = site.fleet.objects().cloned().collect();
+        let revision = self.uplinks[up].child.revision();
+        self.record(place, What::Holds { revision, digest });
+    }
+
+    /// The first Welcome of a life moves the clock beyond all that an earlier life has stamped.
+    fn attached(&mut self, up: usize, hybrid_ms: u64) {
+        let now = self.now;
+        let first = !std::mem::replace(&mut self.uplinks[up].welcomed, true);
+        let site = &mut self.sites[self.uplinks[up].place];
+        site.advance_to(hybrid_ms);
+        if first && self.uplinks[up].role == Role::Leaf {
+            let stamp = site.stamp(now);
+            let touched = site.fleet.restamp(&stamp);
+            site.touched(touched);
+        }
+    }
+
+    pub(super) fn hang_up(&mut self, up: usize) {
+        let pause = self.chance.between(100, 1_500);
+        let Some(link) = self.uplinks[up].link.take() else { return };
+        self.uplinks[up].child.disconnected();
+        self.uplinks[up].dial_at = self.now + pause;
+        if let Some(Link { parent, .. }) = self.network.link(link) {
+            self.breaks_for(parent, link, 50);
+        }
+    }
+
+    /// A frame came down a link.
+    pub(super) fn told_from_above(&mut self, link: u64, frame: Frame) {
+        let Some(Link { uplink, child, .. }) = self.network.link(link) else { return };
+        if self.uplinks[uplink].link == Some(link) {
+            let wall = self.sites[child].wall(self.now);
+            let effects = self.uplinks[uplink].child.receive(frame, wall);
+            self.climb(uplink, effects);
+            self.look(child);
+        }
+    }
+
+    /// A leaf's decider put something on the record.
+    pub(super) fn happened(&mut self, place: Place, happening: Happening) {
+        let Some(up) = place.checked_sub(self.members) else { return };
+        let (node, boot) = (self.sites[place].name.clone(), self.sites[place].life);
+        let wall = self.sites[place].wall(self.now);
+        let uplink = &mut self.uplinks[up];
+        uplink.events += 1;
+        let event = Record {
+            id: EventId { node, boot, sequence: uplink.events },
+            time: Millis::new(self.now),
+            kind: happening.kind,
+            uid: happening.uid,
+            object: None,
+            revision: happening.revision,
+            attempt: happening.attempt,
+            text: happening.text,
+        };
+        let effects = uplink.child.record(vec![event], wall);
+        self.climb(up, effects);
+    }
+}
