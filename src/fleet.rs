@@ -83,6 +83,8 @@ impl From<client::Error> for Failure {
             | "base_moved"
             | "exists"
             | "deleting"
+            | "in_use"
+            | "built_in"
             | "not_frozen"
             | "cluster_refused"
             | "stale_term"

@@ -12,6 +12,7 @@ mod get;
 mod graph;
 mod history;
 mod label;
+mod module;
 mod plan;
 mod retry;
 mod rollback;
@@ -45,6 +46,7 @@ pub(crate) enum Verb {
     Diff(diff::Args),
     Rollback(rollback::Args),
     Graph(graph::Args),
+    Module(module::Args),
     Cluster(cluster::Args),
 }
 
@@ -69,6 +71,7 @@ impl Verb {
             Self::Diff(args) => args.run(client, console).await,
             Self::Rollback(args) => args.run(client, console).await,
             Self::Graph(args) => args.run(client, console).await,
+            Self::Module(args) => args.run(client, console).await,
             Self::Cluster(args) => args.run(client, console).await,
         }
     }

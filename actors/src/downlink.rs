@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use self::messages::{
     ChildSnapshot, DownlinkSnapshot, IsAttached, Marked, Observe, Register, Unregister,
 };
-use crate::{clock::Clock, dirty::Dirty, quorum::Quorum, state::StateHandle};
+use crate::{clock::Clock, dirty::Dirty, orders::Orders, quorum::Quorum, state::StateHandle};
 
 /// Messages that wait for the register; at the bound senders wait.
 pub const DOWNLINK_MAILBOX_MAX: usize = 4_096;
@@ -40,6 +40,8 @@ pub struct DownlinkOptions {
     pub state: StateHandle,
     /// The quorum, which registers nodes that are new.
     pub quorum: Arc<dyn Quorum>,
+    /// Orders that go down, and answers that come up.
+    pub(crate) orders: Orders,
     /// The node's clock.
     pub clock: Clock,
     /// Ends all sessions.

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
+    orders::Orders,
     quorum::{Commit, Consistency, Member, Quorum, QuorumError, read},
     registration::Registration,
     state::StateHandle,
@@ -38,6 +39,7 @@ pub(crate) struct FeedOptions {
     pub(crate) manifests: Vec<Manifest>,
     pub(crate) state: StateHandle,
     pub(crate) quorum: Arc<dyn Quorum>,
+    pub(crate) orders: Orders,
     pub(crate) clock: Clock,
     pub(crate) stop: CancellationToken,
 }
@@ -185,7 +187,7 @@ impl Peers {
         });
         for (name, address) in wanted {
             if !held.contains_key(name) {
-                held.insert(name.clone(), peer(address.clone(), options).await);
+                held.insert(name.clone(), peer(name, address.clone(), options).await);
             }
         }
     }
@@ -200,7 +202,7 @@ impl Peers {
     }
 }
 
-async fn peer(address: String, options: &FeedOptions) -> Peer {
+async fn peer(toward: &Name, address: String, options: &FeedOptions) -> Peer {
     let stop = options.stop.child_token();
     let identity =
         Identity { node: options.node.clone(), role: Role::Member, labels: options.labels.clone() };
@@ -209,6 +211,8 @@ async fn peer(address: String, options: &FeedOptions) -> Peer {
         parents: vec![address.clone()],
         state: options.state.clone(),
         reconciler: None,
+        orders: options.orders.clone(),
+        toward: Some(toward.clone()),
         clock: options.clock,
         stop: stop.clone(),
     });

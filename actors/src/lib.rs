@@ -10,6 +10,7 @@ mod feed;
 pub mod host;
 pub mod module;
 pub mod node;
+mod orders;
 pub mod quorum;
 pub mod reconciler;
 mod registration;

@@ -27,8 +27,9 @@ use crate::{
         Factory, Home, Report,
         reporter::{REPORTS_MAX, Stamps},
     },
+    orders::{self, DeskOptions, Orders},
     quorum::Quorum,
-    reconciler::{ReconcilerHandle, ReconcilerOptions},
+    reconciler::{ANSWERS_MAX, ReconcilerHandle, ReconcilerOptions},
     state::StateHandle,
     uplink::{UplinkHandle, UplinkOptions},
 };
@@ -131,18 +132,35 @@ impl Node {
             Role::Member { quorum, .. } => Some(quorum.clone()),
             Role::Leaf { .. } => None,
         };
+        let (orders, inputs) = Orders::new();
+        let (told, tells) = mpsc::channel(ANSWERS_MAX);
+        let (own_ends, own_ended) = mpsc::channel(ENDS_MAX);
+        let desk = DeskOptions {
+            node: name.clone(),
+            state: state.clone(),
+            host: host.clone(),
+            quorum: quorum.clone(),
+            clock,
+            ends: own_ends,
+            told,
+            stop: stop.clone(),
+        };
+        orders::start(orders.clone(), inputs, ends, desk);
         let reconciler = ReconcilerHandle::start(ReconcilerOptions {
             node: name,
             state: state.clone(),
             host: host.clone(),
-            ends,
+            orders: orders.clone(),
+            told: tells,
+            ends: own_ended,
             quorum,
             clock,
             stop: stop.clone(),
         });
         let reconciler = reconciler.await;
-        actix_rt::spawn(take_reports(reported, state.clone(), reconciler.clone()));
-        let parts = Parts { state: &state, reconciler: &reconciler, manifests, stop: &stop };
+        actix_rt::spawn(take_reports(reported, state.clone(), reconciler.clone(), orders.clone()));
+        let parts =
+            Parts { state: &state, reconciler: &reconciler, orders, manifests, stop: &stop };
         let side = start_side(options, parts).await?;
         Ok(Self { handles: Handles { state, host, reconciler, side }, stop })
     }
@@ -224,6 +242,7 @@ async fn take_reports(
     mut reports: mpsc::Receiver<Report>,
     state: StateHandle,
     reconciler: ReconcilerHandle,
+    orders: Orders,
 ) {
     let mut batch = Vec::new();
     while reports.recv_many(&mut batch, REPORTS_MAX).await > 0 {
@@ -232,10 +251,12 @@ async fn take_reports(
             match report {
                 Report::Seen(sighted) => seen.push((sighted.uid, sighted.stamp, sighted.values)),
                 Report::Progress { attempt, text } => {
-                    let kind = EventKind::AttemptProgressed;
-                    let uid = reconciler.object_of(attempt.clone()).await;
-                    let attempt = Some(attempt);
-                    state.record(Happening { kind, uid, revision: None, attempt, text }).await;
+                    if let Some(uid) = reconciler.object_of(attempt.clone()).await {
+                        let (kind, attempt) = (EventKind::AttemptProgressed, Some(attempt.clone()));
+                        let (uid, text) = (Some(uid), text.clone());
+                        state.record(Happening { kind, uid, revision: None, attempt, text }).await;
+                    }
+                    orders.tell(orders::Input::Progress(attempt, text)).await;
                 }
                 Report::Event { uid, text } => {
                     let (kind, uid) = (EventKind::Module, Some(uid));
@@ -254,12 +275,13 @@ async fn take_reports(
 struct Parts<'a> {
     state: &'a StateHandle,
     reconciler: &'a ReconcilerHandle,
+    orders: Orders,
     manifests: Vec<Manifest>,
     stop: &'a CancellationToken,
 }
 
 async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, StartError> {
-    let Parts { state, reconciler, manifests, stop } = parts;
+    let Parts { state, reconciler, orders, manifests, stop } = parts;
     match options.role {
         Role::Leaf { parents } => {
             let identity =
@@ -269,6 +291,8 @@ async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, Star
                 parents,
                 state: state.clone(),
                 reconciler: Some(reconciler.clone()),
+                orders,
+                toward: None,
                 clock: options.clock,
                 stop: stop.clone(),
             });
@@ -281,6 +305,7 @@ async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, Star
                 manifests,
                 state: state.clone(),
                 quorum: quorum.clone(),
+                orders: orders.clone(),
                 clock: options.clock,
                 stop: stop.clone(),
             });
@@ -291,6 +316,7 @@ async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, Star
                     node: options.name,
                     state: state.clone(),
                     quorum,
+                    orders,
                     clock: options.clock,
                     stop: stop.clone(),
                 },

@@ -8,10 +8,11 @@
 //! Restarted by: nobody; a panic in it is a defect that ends the node. Attempts in hand end with
 //! the node's modules, and everything is decided anew from what is seen.
 
+mod dispatching;
 mod driver;
 mod governing;
 pub mod messages;
-mod subject;
+pub(crate) mod subject;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -37,6 +38,7 @@ use self::{
 use crate::{
     clock::Clock,
     host::{AttemptEnded, HostHandle},
+    orders::{Orders, Told},
     quorum::Quorum,
     state::StateHandle,
 };
@@ -47,21 +49,25 @@ pub const RECONCILER_MAILBOX_MAX: usize = 64;
 pub const ANSWERS_MAX: usize = 256;
 
 /// What a reconciler is made of.
-pub struct ReconcilerOptions {
+pub(crate) struct ReconcilerOptions {
     /// The node.
-    pub node: Name,
+    pub(crate) node: Name,
     /// What the node knows.
-    pub state: StateHandle,
+    pub(crate) state: StateHandle,
     /// Its modules.
-    pub host: HostHandle,
+    pub(crate) host: HostHandle,
+    /// The way to the modules of other nodes.
+    pub(crate) orders: Orders,
+    /// News of what other nodes carry out.
+    pub(crate) told: mpsc::Receiver<Told>,
     /// Where ended attempts are told.
-    pub ends: mpsc::Receiver<AttemptEnded>,
+    pub(crate) ends: mpsc::Receiver<AttemptEnded>,
     /// The quorum, on a member.
-    pub quorum: Option<Arc<dyn Quorum>>,
+    pub(crate) quorum: Option<Arc<dyn Quorum>>,
     /// The node's clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// Ends the driver.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }
 
 /// The way to the reconciler. Cheap to clone.
@@ -72,7 +78,7 @@ pub struct ReconcilerHandle {
 
 impl ReconcilerHandle {
     /// Starts a reconciler on the present arbiter.
-    pub async fn start(options: ReconcilerOptions) -> Self {
+    pub(crate) async fn start(options: ReconcilerOptions) -> Self {
         let actor = Reconciler {
             own: Decider::new(Lane::Itself, options.node.clone(), options.clock.wall()),
             node: options.node.clone(),

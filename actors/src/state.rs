@@ -179,6 +179,12 @@ impl StateHandle {
         .await;
     }
 
+    /// What this node sees of an object from now on is told afresh, once.
+    pub async fn renew(&self, uid: Uid) {
+        let stamp = self.stamps.next();
+        self.tell(move |state| state.fleet.renew(uid, &stamp)).await;
+    }
+
     /// Something happened here.
     pub async fn record(&self, happening: Happening) {
         self.tell(move |state| state.record(vec![happening])).await;

@@ -13,13 +13,13 @@ pub mod messages;
 
 use actix::{Actor, Addr, Context, Handler, MessageResult};
 use kraken_engine::{
-    id::ClusterId,
+    id::{ClusterId, Name},
     sync::child::{Child, Effect, Identity},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::messages::{Input, Observe, UplinkSnapshot};
-use crate::{clock::Clock, reconciler::ReconcilerHandle, state::StateHandle};
+use crate::{clock::Clock, orders::Orders, reconciler::ReconcilerHandle, state::StateHandle};
 
 /// Messages that wait for an uplink; its only sender waits for each answer.
 pub const UPLINK_MAILBOX_MAX: usize = 64;
@@ -35,6 +35,10 @@ pub struct UplinkOptions {
     /// Told when the node's object is removed; `None` on a member, which learns of it from the
     /// quorum.
     pub reconciler: Option<ReconcilerHandle>,
+    /// Orders that come down, and answers that go up.
+    pub(crate) orders: Orders,
+    /// The member that is attached to; `None` on a leaf, which has one uplink.
+    pub toward: Option<Name>,
     /// The node's clock.
     pub clock: Clock,
     /// Ends the driver.
@@ -99,6 +103,8 @@ impl Uplink {
                 changes.into_iter().flat_map(offer).collect()
             }
             Input::Happened(events) => self.child.record(events, now),
+            Input::Answers(answers) => self.child.answer(answers, now),
+            Input::Holds(holds) => self.child.pass_on(holds),
             Input::Tick => self.child.tick(now),
         }
     }

@@ -2,7 +2,7 @@
 //! must act. Data, not prose: whoever shows it chooses the words around it.
 //!
 //! Made from what anybody can read (Cfg, Dsc, the catalog), never from inside a decider, so that
-//! every member answers alike. Presumptions are a decider's own and are not known here.
+//! every member answers alike; what deciders presume stands in Dsc.
 
 mod act;
 mod scene;
@@ -21,10 +21,11 @@ use crate::{
     object::{Frozen, ObjectRef},
     path::Path,
     planner::{NoPlan, Plan, Planner, Question, Step, StepChange},
+    presumed,
     status::{PhaseName, Status},
     time::Millis,
     value::Value,
-    view::{Presumed, Subject, View, is_stale},
+    view::{Subject, View, is_stale},
 };
 
 /// Why an object stands where it stands.
@@ -49,7 +50,7 @@ pub struct Why {
     pub status: Option<Status>,
     /// What each lane says of it.
     pub lanes: Lanes,
-    /// What is to be done, as far as this can be told without a decider's presumptions.
+    /// What is to be done, from what is seen and what is presumed after failures.
     pub plan: PlanView,
     /// Who must act for it to move on, in words.
     pub who_must_act: String,
@@ -153,8 +154,8 @@ pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
 
 /// What will be done for an object, or why nothing can be.
 pub fn plan(subject: Subject<'_>, planner: &mut Planner) -> PlanView {
-    let nothing_presumed = Presumed::new();
-    let Some(view) = View::new(subject, &nothing_presumed) else {
+    let presumed = presumed::of(subject.dsc);
+    let Some(view) = View::new(subject, &presumed) else {
         let text = format!("no extension declares kind {}", subject.object.key.kind);
         let blocked = vec![Blocked { text, reason: None }];
         return PlanView { blocked, ..PlanView::default() };
@@ -170,8 +171,8 @@ pub fn plan(subject: Subject<'_>, planner: &mut Planner) -> PlanView {
 
 /// The states that an object can come to from where it is, with what is to be done marked.
 pub fn graph(subject: Subject<'_>, planner: &mut Planner) -> Graph {
-    let nothing_presumed = Presumed::new();
-    let Some(view) = View::new(subject, &nothing_presumed) else { return Graph::default() };
+    let presumed = presumed::of(subject.dsc);
+    let Some(view) = View::new(subject, &presumed) else { return Graph::default() };
     let goal = view.goal();
     let cfg = &subject.object.cfg;
     let question = Question { kind: view.kind(), goal: &goal, cfg, facts: &view };
@@ -185,8 +186,8 @@ pub fn graph(subject: Subject<'_>, planner: &mut Planner) -> Graph {
 
 /// Every path at which what is seen is not what is asked, in order.
 pub fn differences(subject: Subject<'_>, now: Millis) -> Vec<Difference> {
-    let nothing_presumed = Presumed::new();
-    let Some(view) = View::new(subject, &nothing_presumed) else { return Vec::new() };
+    let presumed = presumed::of(subject.dsc);
+    let Some(view) = View::new(subject, &presumed) else { return Vec::new() };
     let goal = view.goal().into_iter();
     let differing = goal.filter_map(|(path, wanted)| {
         let seen = view.seen(&path);

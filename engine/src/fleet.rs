@@ -71,6 +71,8 @@ pub struct Fleet {
     born: Option<Stamp>,
     /// Nodes attached here: this node speaks for what they wrote.
     attached: BTreeSet<Name>,
+    /// Objects of which everything is to be told afresh: what was stamped before this.
+    renewed: BTreeMap<Uid, u64>,
 }
 
 /// What a change of the fleet touched.
@@ -95,6 +97,7 @@ impl Fleet {
             refused: 0,
             born: None,
             attached: BTreeSet::new(),
+            renewed: BTreeMap::new(),
         }
     }
 
@@ -133,6 +136,7 @@ impl Fleet {
     pub fn remove_object(&mut self, uid: Uid) {
         self.dsc.remove(&uid);
         self.early.remove(&uid);
+        self.renewed.remove(&uid);
         if self.removed.insert(uid) {
             self.removals.push_back(uid);
         }
@@ -189,6 +193,14 @@ impl Fleet {
         touched
     }
 
+    /// What this node sees of an object from `stamp` on is told even where it is as before, once:
+    /// somebody wants to know that it still is.
+    pub fn renew(&mut self, uid: Uid, stamp: &Stamp) {
+        if self.objects.contains_key(&uid) {
+            self.renewed.insert(uid, stamp.ms);
+        }
+    }
+
     /// The nodes attached here.
     pub fn attached(&self) -> impl Iterator<Item = &Name> {
         self.attached.iter()
@@ -207,6 +219,7 @@ impl Fleet {
         let mut touched = Touched::default();
         let Some(object) = self.objects.get(&uid) else { return touched };
         let schema = self.catalog.kind(&object.key.kind).map(|kind| &kind.schema);
+        let renewed = self.renewed.get(&uid).copied();
         let dsc = Arc::make_mut(self.dsc.entry(uid).or_default());
         let born = self.born.as_ref().filter(|born| stamp < *born);
         let stamp = born.unwrap_or(stamp);
@@ -216,8 +229,13 @@ impl Fleet {
             if born.is_some_and(|born| held.is_some_and(|held| held.stamp >= *born)) {
                 continue;
             }
-            if held.is_some_and(|held| held.value == value && held.stamp.writer == self.me) {
-                dsc.confirm(&path, now);
+            let renews = |held: &Observed| {
+                renewed.is_some_and(|since| held.stamp.ms < since && since <= stamp.ms)
+            };
+            let same = held.filter(|held| held.value == value && held.stamp.writer == self.me);
+            if same.is_some_and(|held| !renews(held)) {
+                // It held when the look began.
+                dsc.confirm(&path, now.min(Millis::new(stamp.ms)));
                 continue;
             }
             let forgotten = schema.map(|schema| schema.forgotten_by(dsc, &path, value.as_ref()));

@@ -4,7 +4,9 @@
 //! write what drawing programs read. Ids are made of what they name and are the same in every run.
 
 mod kind;
+mod layout;
 mod object;
+mod svg;
 #[cfg(test)]
 mod tests;
 

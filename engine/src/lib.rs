@@ -26,6 +26,7 @@ pub mod path;
 pub mod planner;
 pub mod policy;
 pub mod predicate;
+pub mod presumed;
 pub mod route;
 pub mod schema;
 pub mod selector;

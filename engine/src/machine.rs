@@ -6,6 +6,7 @@
 //! | any but InFlight | look: goal reached | Converged |
 //! | any but InFlight | look: no plan | Stuck |
 //! | any but InFlight | look: the step is of the other lane, or waits for an object | Waiting |
+//! | any but InFlight | look: it goes back and forth, or never comes to an end | Quarantined |
 //! | any but InFlight | look: the step failed lately | BackingOff, past the limit Quarantined |
 //! | any but InFlight | look: the step's module did not take it a moment ago | Waiting |
 //! | any but InFlight | look: the step is disruptive, and rests on what is not fresh | Waiting; a look |
@@ -39,6 +40,7 @@
 //! two attempts of a lane ever run at once. Level-triggered: a look reads the present and nothing
 //! else, so that a lost or doubled wake-up costs time and never correctness.
 
+mod brake;
 mod choice;
 mod counts;
 mod flight;
@@ -47,11 +49,16 @@ mod flying;
 mod tests;
 mod words;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use self::counts::Counts;
-pub use self::{counts::RELAPSE_MS, flight::Flight};
+use self::{brake::Brake, counts::Counts};
+pub use self::{
+    brake::{FLAP_SPAN_MS, FLAPS_MAX, WALKED_MAX},
+    counts::RELAPSE_MS,
+    flight::Flight,
+};
 use crate::{
+    catalog::KindCatalog,
     command::{Command, Intent},
     event::Happening,
     id::{AttemptId, Name, Revision, Uid},
@@ -59,8 +66,10 @@ use crate::{
     path::Path,
     planner::{Plan, Planner, Question},
     policy::{Gate, Hold, Standing},
+    presumed,
     status::Status,
     time::Millis,
+    value::Value,
     view::{Presumed, Subject, View, seen},
 };
 
@@ -92,8 +101,10 @@ pub enum Effect {
     OpenIntent(Intent),
     /// The attempt of an intent has ended.
     CloseIntent(AttemptId),
-    /// Write the status, and what is presumed, where people and a next decider find them.
+    /// Write the status where people and a next decider find it.
     Publish(Uid, Box<Status>),
+    /// Write what is presumed, and no longer, where people and a next decider find it.
+    Presume(Uid, Vec<(Path, Option<Value>)>),
     /// Put something on the record.
     Happened(Happening),
     /// Have an object looked at, and told afresh.
@@ -245,6 +256,9 @@ pub struct Machine {
     /// When a look was asked for last.
     look_asked_at: Option<Millis>,
     presumed: Presumed,
+    /// What was said of presumptions.
+    presumed_said: Presumed,
+    brake: Brake,
     published: Option<Status>,
 }
 
@@ -263,6 +277,8 @@ impl Machine {
             ended_at: Millis::ZERO,
             look_asked_at: None,
             presumed: Presumed::new(),
+            presumed_said: Presumed::new(),
+            brake: Brake::default(),
             published: None,
         }
     }
@@ -356,12 +372,16 @@ impl Machine {
             let said = Status::of_lane(subject.dsc, scope.lane);
             let said = said.filter(|said| said.revision == object.revision);
             self.counts.resume(said.as_ref(), scope.now);
+            self.presumed = presumed::of_lane(subject.dsc, scope.lane);
+            self.presumed_said = self.presumed.clone();
         } else if self.generation != object.generation {
             self.counts.clear();
+            self.brake.clear();
         }
         self.generation = object.generation;
         self.revision = object.revision;
         if let Some(kind) = subject.catalog.kind(&object.key.kind) {
+            self.watch_for_flaps(kind, subject, scope.now);
             self.presumed.retain(|path, presumption| {
                 let seen = seen(kind, subject.dsc, path);
                 let moved = seen != presumption.at_failure.as_ref();
@@ -384,8 +404,31 @@ impl Machine {
             Err(reason) => {
                 self.rest(Phase::Stuck { reason }, scope.now.after_ms(STUCK_LOOK_MS));
             }
-            Ok(plan) if plan.steps.is_empty() => self.rest(Phase::Converged, Millis::NEVER),
-            Ok(plan) => self.choose(&plan, subject, scope),
+            Ok(plan) if plan.steps.is_empty() => {
+                self.brake.converged();
+                self.rest(Phase::Converged, Millis::NEVER);
+            }
+            Ok(plan) => {
+                self.brake.plan(plan.steps.len());
+                self.choose(&plan, subject, scope);
+            }
+        }
+    }
+
+    /// Follows the paths that steps have changed: one that goes back and forth is stopped.
+    fn watch_for_flaps(&mut self, kind: &KindCatalog, subject: Subject<'_>, now: Millis) {
+        let followed: Vec<Path> = self.brake.followed().cloned().collect();
+        for path in followed {
+            let Some(value) = seen(kind, subject.dsc, &path) else { continue };
+            let rule = kind.schema.rule_at(&path);
+            let most = rule.and_then(|rule| rule.flaps_max).unwrap_or(brake::FLAPS_MAX);
+            if self.brake.note(&path, value, most, now) {
+                let (modules, minutes) = (modules(kind, &path), brake::FLAP_SPAN_MS / 60_000);
+                self.brake.pull(format!(
+                    "{path} came back to where it was more than {most} times in {minutes} minutes; \
+                     what changes it: {modules}"
+                ));
+            }
         }
     }
 
@@ -394,6 +437,15 @@ impl Machine {
         self.phase = phase;
         self.wake = wake;
     }
+}
+
+/// The modules whose mutations change a path.
+fn modules(kind: &KindCatalog, path: &Path) -> String {
+    let changing = kind.mutations.iter().filter(|mutation| {
+        mutation.changes.iter().any(|change| change.path.matches(path).is_some())
+    });
+    let modules: BTreeSet<&str> = changing.map(|mutation| mutation.id.module.as_str()).collect();
+    modules.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn plan(

@@ -114,6 +114,10 @@ pub struct PathSpec {
     /// them all at once discovers here the digest of what it has applied.
     #[serde(default)]
     pub digest_of: Vec<String>,
+    /// How often it may come back to a value within ten minutes before its object is quarantined;
+    /// 6 where absent.
+    #[serde(default)]
+    pub flaps_max: Option<u32>,
 }
 
 /// The type of a path's values.

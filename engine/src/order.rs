@@ -29,7 +29,6 @@ use crate::{
     object::Object,
     path::{Bindings, Path},
     predicate::{On, Predicate},
-    value::Value,
     view::{Related, Subject},
 };
 
@@ -247,24 +246,25 @@ struct Sights<'a> {
 }
 
 impl Sights<'_> {
-    /// What the host sees at a path, where that is not just what the decider saw.
-    fn differs(&self, path: &Path) -> Option<Option<&Value>> {
+    /// The host's sight of a path, where that is not just what the decider saw.
+    fn differs(&self, path: &Path) -> Option<&Observed> {
         let own = self.held.get(path.as_str())?;
         match self.views.get(path) {
             Some(view) if view.stamp >= own.stamp || view.value == own.value => None,
-            Some(_) | None => Some(own.value.as_ref()),
+            Some(_) | None => Some(own),
         }
     }
 
     /// Why what is seen here and not there forbids the mutation; `None`: it does not.
     fn forbid(&self, instance: &Instance) -> Option<String> {
-        let moved = |path: &Path, seen: Option<&Value>| {
-            let seen = seen.map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        let moved = |path: &Path, seen: &Observed| {
+            let seen =
+                seen.value.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
             Some(format!("{path} is {seen} by now"))
         };
         for (path, change) in instance.changes() {
             if let Some(seen) = self.differs(&path)
-                && !change.from.admits(seen)
+                && !change.from.admits(seen.value.as_ref())
             {
                 return moved(&path, seen);
             }
@@ -275,7 +275,7 @@ impl Sights<'_> {
         for (guard, wanted) in guards.filter(|(guard, _)| guard.on == On::Itself) {
             let path = guard.path(&instance.bindings)?;
             if let Some(seen) = self.differs(&path)
-                && guard.test.holds(seen) != wanted
+                && guard.test.holds(seen.value.as_ref()) != wanted
             {
                 return moved(&path, seen);
             }

@@ -100,21 +100,25 @@ pub fn route(
 }
 
 fn on_node(module: &Name, node: &Name, standing: &impl Standing) -> Result<Route, NoRoute> {
-    let first = if node == standing.leader() {
-        None
-    } else if standing.is_member(node) {
-        Some(node.clone())
-    } else {
-        let parent = standing.parent_of(node);
-        let parent = parent.filter(|parent| standing.is_member(parent));
-        let parent = parent.ok_or_else(|| NoRoute::NotAttached { node: node.clone() })?;
-        Some(if parent == *standing.leader() { node.clone() } else { parent })
-    };
+    let first = first_to(node, standing)?;
     if standing.runs(node, module) {
         Ok(Route { to: node.clone(), first })
     } else {
         Err(NoRoute::NotRunning { module: module.clone(), node: node.clone() })
     }
+}
+
+/// The node to which something for a node is handed first; `None`: that node is the leader itself.
+pub fn first_to(node: &Name, standing: &impl Standing) -> Result<Option<Name>, NoRoute> {
+    if node == standing.leader() {
+        return Ok(None);
+    }
+    if standing.is_member(node) {
+        return Ok(Some(node.clone()));
+    }
+    let parent = standing.parent_of(node).filter(|parent| standing.is_member(parent));
+    let parent = parent.ok_or_else(|| NoRoute::NotAttached { node: node.clone() })?;
+    Ok(Some(if parent == *standing.leader() { node.clone() } else { parent }))
 }
 
 fn on_parent(module: &Name, object: &Object, standing: &impl Standing) -> Result<Route, NoRoute> {

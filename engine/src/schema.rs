@@ -66,6 +66,8 @@ pub struct PathRule {
     pub absent: Option<Value>,
     /// Cfg patterns of which the wanted value is the digest.
     pub digest_of: Vec<Pattern>,
+    /// How often they may come back to a value before their object is quarantined.
+    pub flaps_max: Option<u32>,
     /// Whether some module discovers them; else Cfg speaks for them.
     pub discovered: bool,
     /// The lane from which mutations change them, if any do.

@@ -1,28 +1,32 @@
 //! Manifests of operators: YAML or JSON, many documents, each declares objects. What is wrong is
 //! said with document, line and key, all of it at once, and before anything is proposed.
 
-mod tree;
+pub(crate) mod tree;
 
 use std::collections::BTreeMap;
 
 use kraken_engine::{
+    check::Source,
     id::Name,
     manifest::NODE_KIND,
     nearest::nearest,
     nodeset,
-    object::{Labels, ObjectRef},
+    object::{Labels, ObjectRef, OnDelete},
     path::Path,
     state::State,
 };
 
 use self::tree::{Node, Tree};
-use crate::problem::{FAULTS_MAX, Fault, Problem};
+use crate::{
+    declaration,
+    problem::{FAULTS_MAX, Fault, Problem},
+};
 
 /// Most documents of one body.
 pub(crate) const DOCUMENTS_MAX: usize = 10_000;
 
 /// Keys of a manifest that say what is to be.
-const KEYS: [&str; 6] = ["kind", "namespace", "name", "labels", "owner", "cfg"];
+const KEYS: [&str; 7] = ["kind", "namespace", "name", "labels", "owner", "onDelete", "cfg"];
 /// Keys that only a server writes: what was read may be put back as it is.
 const READ_ONLY_KEYS: [&str; 12] = [
     "uid",
@@ -65,6 +69,8 @@ pub(crate) struct Document {
     pub labels: Option<Labels>,
     /// Their owner; absent: as it is.
     pub owner: Option<ObjectRef>,
+    /// What becomes of them when their owner is deleted; absent: as it is.
+    pub on_delete: Option<OnDelete>,
     /// What is asked of them.
     pub cfg: State,
     /// Where in the body each path of `cfg` stands.
@@ -103,7 +109,7 @@ impl Document {
 }
 
 impl Place {
-    fn fault(self, key: impl ToString, why: impl ToString) -> Fault {
+    pub(crate) fn fault(self, key: impl ToString, why: impl ToString) -> Fault {
         let known = self.line > 0;
         Fault {
             line: known.then_some(self.line),
@@ -131,6 +137,44 @@ pub(crate) fn read_placed(text: &str, defaults: &Defaults) -> Result<Vec<Documen
     documents(trees, defaults)
 }
 
+/// Reads a body that may hold declarations of modules beside manifests of objects.
+pub(crate) fn read_all(body: &[u8], defaults: &Defaults) -> Result<Whole, Problem> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| Problem::body(format!("the body is not UTF-8: {error}")))?;
+    let trees = match tree::from_json(text) {
+        Some(tree) if !holds_declaration(&tree) => vec![tree],
+        // A declaration is worth its places.
+        Some(_) | None => tree::from_yaml(text).map_err(|fault| Problem::BadBody(vec![fault]))?,
+    };
+    let (declared, objects): (Vec<Tree>, Vec<Tree>) =
+        manifests(trees).into_iter().partition(declaration::is_declaration);
+    let sources = declaration::sources(declared, None).map_err(Problem::BadBody)?;
+    if objects.is_empty() && !sources.is_empty() {
+        return Ok(Whole { sources, documents: Vec::new() });
+    }
+    let documents = match documents(objects, defaults) {
+        // JSON is read without places; now they are worth a second reading.
+        Err(_) if sources.is_empty() => read_placed(text, defaults)?,
+        read => read?,
+    };
+    Ok(Whole { sources, documents })
+}
+
+fn holds_declaration(tree: &Tree) -> bool {
+    match &tree.node {
+        Node::List(items) => items.iter().any(declaration::is_declaration),
+        Node::Null | Node::Scalar(_) | Node::Map(_) => declaration::is_declaration(tree),
+    }
+}
+
+/// What one body declares.
+pub(crate) struct Whole {
+    /// Declarations of modules.
+    pub sources: Vec<Source>,
+    /// Manifests of objects.
+    pub documents: Vec<Document>,
+}
+
 fn documents(trees: Vec<Tree>, defaults: &Defaults) -> Result<Vec<Document>, Problem> {
     let mut documents = Vec::new();
     let mut faults = Vec::new();
@@ -155,7 +199,7 @@ fn documents(trees: Vec<Tree>, defaults: &Defaults) -> Result<Vec<Document>, Pro
 }
 
 /// Lists, and what a list of objects answered, stand for what they hold.
-fn manifests(trees: Vec<Tree>) -> Vec<Tree> {
+pub(crate) fn manifests(trees: Vec<Tree>) -> Vec<Tree> {
     let mut all = Vec::new();
     for tree in trees {
         match tree.node {
@@ -213,6 +257,10 @@ impl Reader<'_> {
         let names = self.names(found.remove("name"), place, defaults.name.as_ref());
         let labels = found.remove("labels").and_then(|(_, tree)| self.labels(tree));
         let owner = found.remove("owner").and_then(|(_, tree)| self.owner(&tree));
+        let on_delete = found.remove("onDelete").and_then(|(_, tree)| self.on_delete(&tree));
+        if let (Some(_), None) = (on_delete, &owner) {
+            self.fault(place, "onDelete", "it says what an owner means: name the owner beside it");
+        }
         let (mut cfg, mut places) = (State::new(), BTreeMap::new());
         if let Some((_, tree)) = found.remove("cfg") {
             self.state(tree, None, &mut cfg, &mut places);
@@ -230,6 +278,7 @@ impl Reader<'_> {
             names: names?,
             labels,
             owner,
+            on_delete,
             cfg,
             places,
         })
@@ -316,6 +365,15 @@ impl Reader<'_> {
             Some(Ok(owner)) => return Some(owner),
             Some(Err(why)) => self.fault(tree.place, "owner", why),
             None => self.fault(tree.place, "owner", "it must be a name"),
+        }
+        None
+    }
+
+    fn on_delete(&mut self, tree: &Tree) -> Option<OnDelete> {
+        match tree.text().as_deref() {
+            Some("cascade") => return Some(OnDelete::Cascade),
+            Some("orphan") => return Some(OnDelete::Orphan),
+            Some(_) | None => self.fault(tree.place, "onDelete", "write cascade or orphan"),
         }
         None
     }

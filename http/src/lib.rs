@@ -8,6 +8,7 @@ mod api;
 mod aside;
 mod call;
 pub mod client;
+pub mod declaration;
 mod document;
 mod dry_run;
 mod guard;
@@ -31,7 +32,7 @@ pub use self::{
     api::Api,
     dry_run::{DryRun, Kind, Planned},
     reply::Written,
-    routes::ObjectPlan,
+    routes::{Checked, ObjectPlan},
     server::{
         BODY_BYTES_MAX, DRAIN_TIMEOUT, Limits, Options, ServeError, Server, serve, serve_on,
         serve_with,

@@ -18,8 +18,8 @@ mod txn;
 mod watch;
 mod write;
 
-pub use self::explain::ObjectPlan;
 pub(crate) use self::write::check_base;
+pub use self::{explain::ObjectPlan, graph::Checked};
 
 use std::{convert::Infallible, sync::Arc};
 

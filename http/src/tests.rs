@@ -5,6 +5,7 @@ mod golden;
 mod history;
 mod kit;
 mod limits;
+mod modules;
 mod problems;
 mod routes;
 mod streams;

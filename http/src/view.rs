@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use kraken_engine::{
     catalog::{Catalog, is_engine_path},
     dsc::Dsc,
-    object::{Frozen, Object, ObjectRef},
+    object::{Frozen, Object, ObjectRef, OnDelete},
     path::Path,
     status::Status,
     time::Millis,
@@ -60,6 +60,9 @@ pub struct ObjectView {
     /// Its owner, `kind/name` or `kind/namespace/name`.
     #[serde(default)]
     pub owner: Option<String>,
+    /// `cascade`: it is deleted when its owner is. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_delete: Option<OnDelete>,
     /// The revision of its last change.
     pub revision: u64,
     /// When it was created, RFC 3339.
@@ -167,6 +170,7 @@ impl ObjectView {
             uid: object.uid.to_string(),
             labels: object.labels.iter().map(|(k, v)| (k.to_string(), v.clone())).collect(),
             owner: owner.map(reference),
+            on_delete: Some(object.on_delete).filter(|held| *held == OnDelete::Cascade),
             revision: object.revision.get(),
             created: time::format(object.created),
             deleting: object.deleting,

@@ -209,7 +209,14 @@ async fn looks(day: &mut Day) -> Result<()> {
         .await?;
     day.types("why", &["why n1", "why n1 -o json", "why n1 -o yaml", "why n1 -o name"]).await?;
     day.types("plan", &["plan n1", "plan n1 -o json"]).await?;
-    let lines = ["graph", "graph -o json", "graph -o mermaid", "graph n1", "graph n1 -o json"];
+    let lines = [
+        "graph",
+        "graph -o json",
+        "graph -o mermaid",
+        "graph n1",
+        "graph n1 -o json",
+        "graph -o svg",
+    ];
     day.types("graph", &lines).await?;
     day.ends("graph", "graph --kind rack", 1).await.map(drop)
 }

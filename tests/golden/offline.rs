@@ -36,13 +36,58 @@ async fn help() -> Result<()> {
     book.ends(&cli, "help", "--version", 0).await?;
     let verbs = help.out.lines().skip_while(|line| *line != "Commands:").skip(1);
     for verb in verbs.map_while(|line| line.split_whitespace().next()) {
-        if !matches!(verb, "help" | "cluster") {
+        if !matches!(verb, "help" | "cluster" | "module") {
             book.ends(&cli, "help", &format!("{verb} --help"), 0).await?;
         }
     }
     book.ends(&cli, "help", "cluster --help", 0).await?;
     for verb in ["status", "init", "join", "remove", "leader"] {
         book.ends(&cli, "help", &format!("cluster {verb} --help"), 0).await?;
+    }
+    book.ends(&cli, "help", "graph check --help", 0).await?;
+    book.ends(&cli, "help", "module --help", 0).await?;
+    for verb in ["list", "add", "remove"] {
+        book.ends(&cli, "help", &format!("module {verb} --help"), 0).await?;
+    }
+    book.close()
+}
+
+/// A lamp whose failure nothing leads away from.
+const TRAP: &str = "\
+kind: module
+name: lamp
+discovers: /lamp
+extensions:
+  - name: lamp
+    paths:
+      - { path: /lamp, type: [OFF, ON, HANG] }
+mutations:
+  - name: SwitchOn
+    changes: { /lamp: { from: OFF, to: ON } }
+    failTo: { /lamp: HANG }
+  - name: SwitchOff
+    changes: { /lamp: { from: ON, to: OFF } }
+";
+
+#[tokio::test]
+async fn graph_check() -> Result<()> {
+    let (folder, steady) = folder()?;
+    fs::write(folder.path().join("trap.yaml"), TRAP)?;
+    fs::write(folder.path().join("sound.yaml"), TRAP.replace("from: ON", "from: [ON, HANG]"))?;
+    fs::write(folder.path().join("mistaken.yaml"), TRAP.replace("changes", "chnages"))?;
+    fs::write(folder.path().join("node.yaml"), "kind: node\nname: n1\n")?;
+    let (cli, mut book) = (cli(folder.path(), &nobody()?)?, Book::new(steady));
+    for (line, code) in [
+        ("-f sound.yaml", 0),
+        ("-f trap.yaml", 1),
+        ("-f trap.yaml -o json", 1),
+        ("-f sound.yaml trap.yaml", 1),
+        ("-f mistaken.yaml", 1),
+        ("-f node.yaml", 2),
+        ("-f nowhere.yaml", 2),
+        ("", 1),
+    ] {
+        book.ends(&cli, "graph_check", &format!("graph check {line}"), code).await?;
     }
     book.close()
 }
@@ -112,7 +157,7 @@ async fn nobody_there() -> Result<()> {
         ("wait n1 --for ready", 2),
         ("wait n1 --timeout soon", 2),
         ("events --limit 0", 2),
-        ("graph -o svg", 2),
+        ("graph -o png", 2),
         ("cluster", 2),
         ("cluster join", 2),
         ("up --http 0.0.0.0:0", 2),

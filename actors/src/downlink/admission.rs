@@ -58,7 +58,7 @@ pub(super) async fn admit(hello: &Hello, options: &DownlinkOptions) -> Result<Ad
     let uid_told = (hello.role == Role::Leaf).then_some(uid);
     Ok(Admitted {
         uid,
-        welcome: Welcome { cluster, uid: uid_told, hybrid_ms, takes_answers: false },
+        welcome: Welcome { cluster, uid: uid_told, hybrid_ms, takes_answers: true },
     })
 }
 

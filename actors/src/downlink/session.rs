@@ -8,9 +8,11 @@ use kraken_engine::{
     event::{EventKind, Happening},
     fleet::{Fleet, LINK_PATH, Link},
     id::{Name, SessionEpoch, Uid},
+    order::{Answer, Order, Said},
     sync::{
-        DEAD_AFTER_MS, HEARTBEAT_MS,
+        DEAD_AFTER_MS, HEARTBEAT_MS, ORDERS_FRAME_MAX,
         frame::{Frame, Hello, RefusedReason, Role},
+        orders::Orphan,
         parent::{Authority, Effect, Session},
     },
 };
@@ -23,6 +25,7 @@ use super::{
 };
 use crate::{
     dirty::Dirty,
+    orders::{ChildWay, Down, Input},
     wire::{self, FrameReader, FrameWriter},
 };
 
@@ -41,6 +44,8 @@ struct Driver {
     dirty: Dirty<Uid>,
     close: CancellationToken,
     attached: Option<Attached>,
+    /// What goes down to the child, once it is attached.
+    way: Option<ChildWay>,
 }
 
 #[derive(Clone)]
@@ -62,7 +67,8 @@ pub(super) async fn run(
     let session = Session::new(options.clock.wall());
     let close = options.stop.child_token();
     let dirty = Dirty::new();
-    let mut driver = Driver { session, peer, register, options, dirty, close, attached: None };
+    let mut driver =
+        Driver { session, peer, register, options, dirty, close, attached: None, way: None };
     let over = driver.serve(&mut reader, &writer).await;
     driver.ended(over).await;
 }
@@ -79,6 +85,7 @@ impl Driver {
                     Err(error) => return error.to_string(),
                 },
                 () = self.dirty.marked() => self.offer().await,
+                Some(down) = next(&mut self.way) => self.hand_down(down).await,
                 _ = tick.tick() => self.session.tick(self.options.clock.wall()),
             };
             if let Err(over) = self.carry_out(effects, writer).await {
@@ -139,7 +146,10 @@ impl Driver {
                 }
                 Effect::Record(events) => self.options.state.keep(events).await,
                 Effect::Alarm(why) => self.record(EventKind::Refused, None, why).await,
-                Effect::Answered(_) | Effect::Holding(_) => {}
+                Effect::Answered(answers) => {
+                    self.options.orders.tell(Input::Answers(answers)).await;
+                }
+                Effect::Holding(holds) => self.options.orders.tell(Input::Holds(holds)).await,
             }
         }
         Ok(())
@@ -200,14 +210,77 @@ impl Driver {
         let text = format!("{} attached to {}", hello.node, self.options.node);
         self.record(EventKind::Link, Some(uid), text).await;
         self.attached = Some(attached);
+        self.way = Some(self.options.orders.ways().child(&hello.node, hello.role));
+    }
+
+    /// Sends orders down, as many in one frame as wait.
+    async fn hand_down(&mut self, down: Down) -> Vec<Effect> {
+        let mut more = vec![down];
+        while more.len() < ORDERS_FRAME_MAX
+            && let Some(down) = self.way.as_mut().and_then(|way| way.taken.try_recv().ok())
+        {
+            more.push(down);
+        }
+        let Ok(catalog) = self.options.state.read(|fleet| fleet.catalog().clone()).await else {
+            return Vec::new();
+        };
+        let (now, mut effects) = (self.options.clock.wall(), Vec::new());
+        let (mut orders, mut refused) = (Vec::new(), Vec::new());
+        for down in more {
+            match down {
+                Down::Order(order) => match self.session.dispatch(&order, &catalog, now) {
+                    Ok(()) => orders.push(*order),
+                    Err(said) => {
+                        let Order { attempt, to: node, .. } = *order;
+                        refused.push(Answer { node, attempt, said });
+                    }
+                },
+                Down::Recall(recall) => effects.push(Effect::Send(Frame::Cancel(recall))),
+                Down::Look(look) => effects.push(Effect::Send(Frame::Look(look))),
+            }
+        }
+        // Orders first: a recall is of one that was given before it.
+        if !orders.is_empty() {
+            effects.insert(0, Effect::Send(Frame::Dispatch(orders)));
+        }
+        if !refused.is_empty() {
+            effects.push(Effect::Answered(refused));
+        }
+        effects
+    }
+
+    /// What was handed to this session and may never have started, is told lost once that is sure,
+    /// unless the child is attached here again: then it is asked.
+    fn tell_orphans(&mut self, node: &Name) {
+        let orphans = self.session.orphans();
+        let Some(lost_at) = orphans.iter().map(|orphan| orphan.lost_at).max() else { return };
+        let (orders, wait) =
+            (self.options.orders.clone(), lost_at.since(self.options.clock.wall()));
+        let node = node.clone();
+        actix_rt::spawn(async move {
+            tokio::time::sleep(wait).await;
+            if orders.ways().has_child(&node) {
+                return;
+            }
+            let lost = |orphan: Orphan| Answer {
+                node: orphan.node,
+                attempt: orphan.attempt,
+                said: Said::Lost,
+            };
+            orders.tell(Input::Answers(orphans.into_iter().map(lost).collect())).await;
+        });
     }
 
     /// The session is over: unless a newer one is here already, the child's link is down.
-    async fn ended(self, over: Over) {
+    async fn ended(mut self, over: Over) {
         let Some(Attached { uid, node, epoch, role }) = self.attached.clone() else {
             tracing::debug!(peer = %self.peer, why = %over, "a connection ended unattached");
             return;
         };
+        if let Some(way) = self.way.take() {
+            self.options.orders.ways().child_gone(&node, &way);
+        }
+        self.tell_orphans(&node);
         let last = self.register.send(Unregister { node: node.clone(), epoch }).await;
         if !last.unwrap_or(false) || self.options.stop.is_cancelled() {
             return;
@@ -239,6 +312,14 @@ impl Driver {
         tracing::info!("{text}");
         let happening = Happening { kind, uid, revision: None, attempt: None, text };
         self.options.state.record(happening).await;
+    }
+}
+
+/// What is to go down next; for ever nothing, before the child is attached.
+async fn next(way: &mut Option<ChildWay>) -> Option<Down> {
+    match way {
+        Some(way) => way.taken.recv().await,
+        None => std::future::pending().await,
     }
 }
 

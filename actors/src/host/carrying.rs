@@ -26,6 +26,7 @@ impl ModuleHost {
                 tracing::debug!(attempt = %start.attempt, ?told, "asked for after its end");
                 Admission::Accepted
             }
+            Admitted::Full | Admitted::New if self.now() > start.start_by => Admission::Late,
             Admitted::Full => Admission::Busy,
             Admitted::New if self.stopping => Admission::Busy,
             Admitted::New => self.begin_if_running(start, context),

@@ -63,17 +63,15 @@ impl HostHandle {
         Ok(Self { shared })
     }
 
-    /// Asks for a mutation. [`Admission::Busy`] also when the host does not answer: asked again
-    /// with the same attempt, it starts at most once.
-    pub async fn mutate(&self, start: Start) -> Admission {
-        self.ask(start, HOST_TIMEOUT).await.unwrap_or(Admission::Busy)
+    /// Asks for a mutation. `None` when the host does not answer: it may have begun, or may still
+    /// until its time to start is over. Asked again with the same attempt, it starts at most once.
+    pub async fn mutate(&self, start: Start) -> Option<Admission> {
+        self.ask(start, HOST_TIMEOUT).await
     }
 
     /// The same for many, answered in their order.
-    pub async fn mutate_all(&self, starts: Vec<Start>) -> Vec<Admission> {
-        let count = starts.len();
-        let answer = self.ask(Starts(starts), HOST_TIMEOUT).await;
-        answer.unwrap_or_else(|| vec![Admission::Busy; count])
+    pub async fn mutate_all(&self, starts: Vec<Start>) -> Option<Vec<Admission>> {
+        self.ask(Starts(starts), HOST_TIMEOUT).await
     }
 
     /// Cancels an attempt; tells whether one runs that may be cancelled.

@@ -7,6 +7,7 @@ use kraken_engine::{
     id::{AttemptId, Name},
     mutation::MutationId,
     path::Bindings,
+    time::Millis,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,8 @@ pub struct Start {
     pub timeout: Duration,
     /// Whether [`Cancel`] has an effect on it.
     pub cancellable: bool,
+    /// By when it must have been started, by the node's clock; after that it never is.
+    pub start_by: Millis,
 }
 
 /// Carry out many mutations: answered in their order with whether each was taken. From the
@@ -50,6 +53,8 @@ pub enum Admission {
     Accepted,
     /// Not now: the module has as many in hand as it may, or is being started. Ask again soon.
     Busy,
+    /// Not any more: the time in which it might be started is over.
+    Late,
     /// Not here: no module here carries out this mutation, or it was given up with an error.
     NoModule,
 }

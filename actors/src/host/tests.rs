@@ -6,6 +6,7 @@ use kraken_engine::{
     id::{AttemptId, Name},
     mutation::MutationId,
     path::Path,
+    time::Millis,
     value::Value,
 };
 use serde_json::json;
@@ -93,13 +94,14 @@ impl Node {
             object: fake::node("n1"),
             timeout,
             cancellable: true,
+            start_by: Millis::NEVER,
         }
     }
 
     /// Has a deed done within ten seconds and returns how it ended.
     async fn does(&mut self, deed: &str) -> Result<(), AttemptError> {
         let order = self.order(deed, Duration::from_secs(10));
-        assert_eq!(self.host.mutate(order.clone()).await, Admission::Accepted, "{deed}");
+        assert_eq!(self.host.mutate(order.clone()).await, Some(Admission::Accepted), "{deed}");
         let ended = self.end().await;
         assert_eq!(ended.attempt, order.attempt);
         ended.outcome
@@ -180,7 +182,7 @@ fn what_no_module_here_can_do_is_refused() {
         for (module, deed) in [("wild", "Unheard"), ("other", "Fine")] {
             let mut order = node.order("Fine", SLOW);
             order.mutation = MutationId::new(name(module), name(deed));
-            assert_eq!(node.host.mutate(order).await, Admission::NoModule, "{module}/{deed}");
+            assert_eq!(node.host.mutate(order).await, Some(Admission::NoModule), "{module}/{deed}");
         }
     });
 }
@@ -190,12 +192,12 @@ fn an_attempt_asked_for_twice_starts_once_and_its_end_is_told_again() {
     run(Time::Paused, async {
         let mut node = Node::wild().await;
         let order = node.order("Slow", SLOW * 2);
-        assert_eq!(node.host.mutate(order.clone()).await, Admission::Accepted);
-        assert_eq!(node.host.mutate(order.clone()).await, Admission::Accepted);
+        assert_eq!(node.host.mutate(order.clone()).await, Some(Admission::Accepted));
+        assert_eq!(node.host.mutate(order.clone()).await, Some(Admission::Accepted));
         assert_eq!(node.host.observe().await.unwrap().attempts.len(), 1);
         let first = node.end().await;
         assert!(node.ends.try_recv().is_err(), "told once");
-        assert_eq!(node.host.mutate(order).await, Admission::Accepted);
+        assert_eq!(node.host.mutate(order).await, Some(Admission::Accepted));
         assert_eq!(node.end().await, first);
     });
 }
@@ -206,15 +208,15 @@ fn a_module_with_its_hands_full_is_busy() {
         let mut node = Node::wild().await;
         for _ in 0..ATTEMPTS_RUNNING_MAX {
             let order = node.order("Slow", SLOW * 2);
-            assert_eq!(node.host.mutate(order).await, Admission::Accepted);
+            assert_eq!(node.host.mutate(order).await, Some(Admission::Accepted));
         }
         let one_more = node.order("Slow", SLOW * 2);
-        assert_eq!(node.host.mutate(one_more.clone()).await, Admission::Busy);
+        assert_eq!(node.host.mutate(one_more.clone()).await, Some(Admission::Busy));
         for _ in 0..ATTEMPTS_RUNNING_MAX {
             node.end_with_reports().await.outcome.unwrap();
         }
         assert_eq!(node.seen.get("/wild"), Some(&"ON".into()));
-        assert_eq!(node.host.mutate(one_more).await, Admission::Accepted);
+        assert_eq!(node.host.mutate(one_more).await, Some(Admission::Accepted));
     });
 }
 
@@ -266,9 +268,9 @@ fn a_module_that_is_lost_loses_its_attempts_and_comes_back() {
         run(Time::Paused, async {
             let mut node = Node::wild().await;
             let other = node.order("Patient", WITHIN);
-            assert_eq!(node.host.mutate(other).await, Admission::Accepted);
+            assert_eq!(node.host.mutate(other).await, Some(Admission::Accepted));
             let order = node.order(deed, WITHIN);
-            assert_eq!(node.host.mutate(order).await, Admission::Accepted);
+            assert_eq!(node.host.mutate(order).await, Some(Admission::Accepted));
             for _ in 0..2 {
                 assert_eq!(fault(node.end().await.outcome), Fault::ModuleLost, "{deed}");
             }
@@ -285,7 +287,7 @@ fn while_a_module_is_down_attempts_are_busy() {
         let mut node = Node::wild().await;
         node.does("Panic").await.unwrap_err();
         let order = node.order("Fine", SLOW);
-        assert_eq!(node.host.mutate(order).await, Admission::Busy);
+        assert_eq!(node.host.mutate(order).await, Some(Admission::Busy));
         assert_eq!(node.module().await.state, ModuleState::Init);
     });
 }
@@ -300,7 +302,7 @@ fn a_module_that_never_starts_is_given_up_and_tried_slowly() {
             assert!(text.contains("told to"), "{text}");
             assert_eq!(node.module().await.restarts, u64::from(FAILURES_MAX));
             let order = node.order("Fine", SLOW);
-            assert_eq!(node.host.mutate(order).await, Admission::NoModule);
+            assert_eq!(node.host.mutate(order).await, Some(Admission::NoModule));
 
             let before = tokio::time::Instant::now();
             node.until("/modules/wild/restarts", i64::from(FAILURES_MAX) + 1).await;
@@ -436,10 +438,10 @@ fn a_stopped_module_is_started_by_a_mutation_that_needs_it() {
         assert!(!node.host.set_running(name("other"), false).await);
         node.until("/modules/wild/state", "STOP").await;
         let order = node.order("Fine", SLOW);
-        assert_eq!(node.host.mutate(order.clone()).await, Admission::Busy);
+        assert_eq!(node.host.mutate(order.clone()).await, Some(Admission::Busy));
         node.until("/modules/wild/state", "RUN").await;
         assert_eq!(node.events, ["ends for Module"]);
-        assert_eq!(node.host.mutate(order).await, Admission::Accepted);
+        assert_eq!(node.host.mutate(order).await, Some(Admission::Accepted));
         node.end().await.outcome.unwrap();
     });
 }
@@ -456,7 +458,7 @@ fn stopping_the_host_ends_its_modules_in_good_order() {
         assert_eq!(node.events, ["ends for Node"]);
         assert_eq!(node.module().await.state, ModuleState::Stop);
         let order = node.order("Fine", SLOW);
-        assert_eq!(node.host.mutate(order).await, Admission::Busy);
+        assert_eq!(node.host.mutate(order).await, Some(Admission::Busy));
     });
 }
 
@@ -496,7 +498,7 @@ fn a_module_that_blocks_its_thread_is_abandoned_and_replaced() {
         node.until("/modules/wild/state", "RUN").await;
         for _ in 0..HUNG_MAX {
             let order = node.order("Block", Duration::from_millis(10));
-            assert_eq!(node.host.mutate(order).await, Admission::Accepted);
+            assert_eq!(node.host.mutate(order).await, Some(Admission::Accepted));
         }
         for _ in 0..HUNG_MAX {
             assert_eq!(fault(node.end().await.outcome), Fault::Deadline);

@@ -1,5 +1,9 @@
 //! A member and a leaf in one process, over real sockets, with a lamp as the only module.
 
+mod fake_parent;
+mod ordered;
+mod pump;
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -151,7 +155,7 @@ async fn node(of: &str, role: Role, folder: &std::path::Path) -> Node {
         role,
         data,
         labels: Labels::new(),
-        factories: vec![Lamp::factory()],
+        factories: vec![Lamp::factory(), pump::Pump::factory()],
         module_configs: BTreeMap::new(),
         base: Vec::new(),
         clock: Clock::new(),

@@ -11,7 +11,7 @@ use kraken_engine::{
     event::{EventKind, Happening},
     fleet::Fleet,
     id::{AttemptId, Name, Revision, Term, Uid},
-    machine::{Attempted, Dispatch, Effect},
+    machine::{Attempted, Effect},
     policy::Rules,
     status::{PhaseName, Status},
     time::Millis,
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ANSWERS_MAX, Reconciler, ReconcilerOptions,
+    dispatching::Sent,
     governing::committed,
     messages::{Answers, Decided, Due, Happened, Lead, Look, ObjectsOf},
     subject::{Known, Sight},
@@ -31,7 +32,8 @@ use super::{
 use crate::{
     clock::Clock,
     dirty::Dirty,
-    host::{Admission, AttemptEnded, Fault, HostHandle, Start},
+    host::{AttemptEnded, Fault, HostHandle},
+    orders::{Orders, Told},
     quorum::{Leadership, Quorum, read},
     state::{StateHandle, Stopped},
 };
@@ -55,6 +57,8 @@ pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions)
         node: options.node,
         state: options.state,
         host: options.host,
+        orders: options.orders,
+        sent: Sent::default(),
         quorum: options.quorum,
         clock: options.clock,
         dirty,
@@ -65,20 +69,23 @@ pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions)
         governed: None,
         removing: BTreeSet::new(),
     };
-    actix_rt::spawn(driver.run(options.ends, answered, options.stop));
+    let heard = Heard { ends: options.ends, answered, told: options.told };
+    actix_rt::spawn(driver.run(heard, options.stop));
 }
 
 pub(super) struct Driver {
     pub(super) address: Addr<Reconciler>,
-    node: Name,
-    state: StateHandle,
-    host: HostHandle,
+    pub(super) node: Name,
+    pub(super) state: StateHandle,
+    pub(super) host: HostHandle,
+    pub(super) orders: Orders,
+    pub(super) sent: Sent,
     pub(super) quorum: Option<Arc<dyn Quorum>>,
-    clock: Clock,
+    pub(super) clock: Clock,
     dirty: Dirty<Uid>,
     /// Taken from the dirty ones, or due, and not looked at yet.
     pending: BTreeSet<Uid>,
-    answers: mpsc::Sender<Answers>,
+    pub(super) answers: mpsc::Sender<Answers>,
     wake_at: Millis,
     pub(super) term: Option<Term>,
     /// The policies that the decider has, and the term for which it has them.
@@ -87,29 +94,35 @@ pub(super) struct Driver {
     removing: BTreeSet<(Uid, Revision)>,
 }
 
+/// What the driver hears of attempts.
+struct Heard {
+    ends: mpsc::Receiver<AttemptEnded>,
+    answered: mpsc::Receiver<Answers>,
+    told: mpsc::Receiver<Told>,
+}
+
 impl Driver {
-    async fn run(
-        mut self,
-        mut ends: mpsc::Receiver<AttemptEnded>,
-        mut answered: mpsc::Receiver<Answers>,
-        stop: CancellationToken,
-    ) {
+    async fn run(mut self, mut heard: Heard, stop: CancellationToken) {
         let mut leadership = self.quorum.as_ref().map(|quorum| quorum.leadership());
         leadership.iter_mut().for_each(watch::Receiver::mark_changed);
         let mut commits = self.quorum.as_ref().map(|quorum| quorum.commits());
         let mut sweep = tokio::time::interval(SWEEP);
-        let mut ended = Vec::new();
+        let (mut ended, mut told) = (Vec::new(), Vec::new());
         loop {
             let timer = tokio::time::sleep_until(self.next_timer());
             let done = tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.marked() => self.look().await,
                 () = timer => self.due().await,
-                _ = ends.recv_many(&mut ended, LOOK_OBJECTS_MAX) => {
+                _ = heard.ends.recv_many(&mut ended, LOOK_OBJECTS_MAX) => {
                     let answers = ended.drain(..).map(answer_of).collect();
                     self.attempted(answers).await
                 }
-                Some(answers) = answered.recv() => self.attempted(answers).await,
+                Some(answers) = heard.answered.recv() => self.attempted(answers).await,
+                _ = heard.told.recv_many(&mut told, LOOK_OBJECTS_MAX) => {
+                    let told = told.drain(..).collect();
+                    self.told(told).await
+                }
                 led = changed(&mut leadership) => self.lead(led).await,
                 () = committed(&mut commits), if self.term.is_some() => self.govern().await,
                 _ = sweep.tick(), if self.term.is_some() => self.sweep().await,
@@ -180,7 +193,7 @@ impl Driver {
 
     /// Something happened to attempts. Those that are nobody's any more are not listened to, but an
     /// intent that was opened for one is closed.
-    async fn attempted(&mut self, answers: Answers) -> Result<(), Stopped> {
+    pub(super) async fn attempted(&mut self, answers: Answers) -> Result<(), Stopped> {
         let attempts = answers.iter().map(|(attempt, _)| attempt.clone()).collect();
         let of = self.address.send(ObjectsOf(attempts)).await.map_err(|_| Stopped)?;
         let (mut known, mut lost) = (Vec::new(), Vec::new());
@@ -214,6 +227,7 @@ impl Driver {
         let decided = self.address.send(Lead(term)).await.map_err(|_| Stopped)?;
         self.carry_out(decided, &Sight::default()).await?;
         self.removing.clear();
+        self.sent.clear();
         let all = self.state.read(|fleet| fleet.objects().map(|o| o.uid).collect::<Vec<_>>());
         self.dirty.mark(all.await?);
         Ok(())
@@ -231,11 +245,8 @@ impl Driver {
         let (mut words, mut happened) = (Vec::new(), Vec::new());
         for (lane, effect) in decided.effects {
             match effect {
-                Effect::Dispatch(dispatch) => dispatches.push(dispatch),
-                Effect::Cancel(attempt) => {
-                    let host = self.host.clone();
-                    actix_rt::spawn(async move { host.cancel(attempt).await });
-                }
+                Effect::Dispatch(dispatch) => dispatches.push((lane, dispatch)),
+                Effect::Cancel(attempt) => self.cancel(attempt).await?,
                 Effect::OpenIntent(intent) => opened.push(intent),
                 Effect::CloseIntent(attempt) => closed.push(attempt),
                 Effect::Publish(uid, status) => {
@@ -246,7 +257,8 @@ impl Driver {
                     log(&happening);
                     happened.push(happening);
                 }
-                Effect::Look(uid) => self.host.look(uid),
+                Effect::Look(uid) => self.ask_for_a_look(uid).await?,
+                Effect::Presume(uid, values) => words.push((uid, values)),
                 Effect::Propose(command) => self.propose(*command),
             }
         }
@@ -257,10 +269,11 @@ impl Driver {
             self.close_intents(closed);
         }
         if !opened.is_empty() {
+            let opened = self.choose_hosts(opened).await?;
             self.open_intents(opened);
         }
         if !dispatches.is_empty() {
-            self.dispatch(dispatches, sight);
+            self.dispatch(dispatches, sight).await?;
         }
         Ok(())
     }
@@ -274,52 +287,12 @@ impl Driver {
         }
     }
 
-    /// Hands attempts to their modules; how that went comes back as answers.
-    fn dispatch(&self, dispatches: Vec<Dispatch>, sight: &Sight) {
-        let (host, answers) = (self.host.clone(), self.answers.clone());
-        let starts: Vec<Start> =
-            dispatches.into_iter().filter_map(|dispatch| self.start(dispatch, sight)).collect();
-        actix_rt::spawn(async move {
-            let asked: Vec<(AttemptId, Name)> = starts
-                .iter()
-                .map(|start| (start.attempt.clone(), start.mutation.module.clone()))
-                .collect();
-            let admitted = host.mutate_all(starts).await;
-            let told = asked.into_iter().zip(admitted).map(|((attempt, module), admission)| {
-                let what = match admission {
-                    Admission::Accepted => Attempted::Acknowledged,
-                    Admission::Busy => Attempted::Busy,
-                    Admission::NoModule => {
-                        Attempted::NoService(format!("module {module} does not run here"))
-                    }
-                };
-                (attempt, what)
-            });
-            // Fails only when the node stops.
-            answers.send(told.collect()).await.ok();
-        });
-    }
-
-    /// An attempt as its module is asked for it.
-    fn start(&self, dispatch: Dispatch, sight: &Sight) -> Option<Start> {
-        let known = sight.known(dispatch.uid)?;
-        let lookers = known.lookers(&self.node, self.term.is_some(), &sight.catalog);
-        let mutation = dispatch.instance.mutation;
-        Some(Start {
-            attempt: dispatch.attempt,
-            mutation: mutation.id.clone(),
-            bindings: dispatch.instance.bindings,
-            object: known.view(&sight.catalog, lookers),
-            timeout: dispatch.timeout,
-            cancellable: mutation.cancellable,
-        })
-    }
-
     /// Has intents committed, many in one proposal.
     fn open_intents(&self, intents: Vec<Intent>) {
         let (Some(quorum), Some(term)) = (self.quorum.clone(), self.term) else { return };
-        let host = |intent| Intent { host: self.node.clone(), ..intent };
-        let intents: Vec<Intent> = intents.into_iter().map(host).collect();
+        if intents.is_empty() {
+            return;
+        }
         let attempts: Vec<AttemptId> = intents.iter().map(|i| i.attempt.clone()).collect();
         let answers = self.answers.clone();
         let proposal = self.proposal(Command::OpenIntents { term, intents });
@@ -361,7 +334,8 @@ impl Driver {
     }
 
     /// Closes intents whose time is over: their leader or their attempt is gone.
-    async fn sweep(&self) -> Result<(), Stopped> {
+    async fn sweep(&mut self) -> Result<(), Stopped> {
+        self.sent.sweep(self.clock.wall());
         let Some(quorum) = self.quorum.as_deref() else { return Ok(()) };
         let now = self.clock.wall();
         let over = read(quorum, crate::quorum::Consistency::Stale, |store| {

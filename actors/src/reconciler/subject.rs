@@ -25,9 +25,9 @@ use crate::module::{Looker, ObjectView};
 
 /// An object as the node knows it now.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
-    pub(super) object: Arc<Object>,
-    pub(super) dsc: Arc<Dsc>,
+pub(crate) struct Known {
+    pub(crate) object: Arc<Object>,
+    pub(crate) dsc: Arc<Dsc>,
     related: RelatedValues,
 }
 
@@ -40,14 +40,14 @@ pub(super) struct Sight {
 
 impl Sight {
     /// Reads objects.
-    pub(super) fn read(fleet: &Fleet, uids: BTreeSet<Uid>) -> Self {
+    pub(crate) fn read(fleet: &Fleet, uids: BTreeSet<Uid>) -> Self {
         let read = |uid| (uid, Known::read(fleet, uid));
         let objects = uids.into_iter().map(read).collect();
         Self { objects, catalog: fleet.catalog().clone() }
     }
 
     /// One of them, where it is there.
-    pub(super) fn known(&self, uid: Uid) -> Option<&Known> {
+    pub(crate) fn known(&self, uid: Uid) -> Option<&Known> {
         let place = self.objects.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
         self.objects.get(place)?.1.as_ref()
     }
@@ -64,6 +64,11 @@ impl Related for RelatedValues {
 }
 
 impl Known {
+    /// An object as an order shows it; what predicates name elsewhere was judged already.
+    pub(crate) fn of(object: Arc<Object>, dsc: Dsc) -> Self {
+        Self { object, dsc: Arc::new(dsc), related: RelatedValues::default() }
+    }
+
     /// Reads an object; `None`: gone.
     fn read(fleet: &Fleet, uid: Uid) -> Option<Self> {
         let object = fleet.object(uid)?.clone();
@@ -71,7 +76,7 @@ impl Known {
         Some(Self { dsc: fleet.dsc(uid), related, object })
     }
 
-    pub(super) fn subject<'a>(&'a self, catalog: &'a Catalog, not_before: Millis) -> Subject<'a> {
+    pub(crate) fn subject<'a>(&'a self, catalog: &'a Catalog, not_before: Millis) -> Subject<'a> {
         Subject {
             object: &self.object,
             dsc: &self.dsc,
@@ -82,12 +87,12 @@ impl Known {
     }
 
     /// Whether a node hosts the object: each hosts itself.
-    pub(super) fn is_hosted_by(&self, node: &Name) -> bool {
+    pub(crate) fn is_hosted_by(&self, node: &Name) -> bool {
         self.object.key.kind.as_str() == NODE_KIND && self.object.key.name == *node
     }
 
     /// Whether the quorum's lane has, or had, something to decide for the object.
-    pub(super) fn concerns_quorum(&self, catalog: &Catalog) -> bool {
+    pub(crate) fn concerns_quorum(&self, catalog: &Catalog) -> bool {
         let Some(kind) = catalog.kind(&self.object.key.kind) else { return false };
         let changed_by_quorum = |path: &Path| {
             let rule = kind.schema.rule(path);
@@ -98,7 +103,7 @@ impl Known {
     }
 
     /// For whom a node looks at the object.
-    pub(super) fn lookers(&self, node: &Name, leads: bool, catalog: &Catalog) -> &'static [Looker] {
+    pub(crate) fn lookers(&self, node: &Name, leads: bool, catalog: &Catalog) -> &'static [Looker] {
         match (self.is_hosted_by(node), leads && self.concerns_quorum(catalog)) {
             (true, true) => &[Looker::Host, Looker::Leader],
             (true, false) => &[Looker::Host],
@@ -108,7 +113,7 @@ impl Known {
     }
 
     /// The object as modules see it.
-    pub(super) fn view(&self, catalog: &Catalog, lookers: &'static [Looker]) -> Arc<ObjectView> {
+    pub(crate) fn view(&self, catalog: &Catalog, lookers: &'static [Looker]) -> Arc<ObjectView> {
         let kind = catalog.kind(&self.object.key.kind);
         let shown = |path: &Path| {
             kind.and_then(|kind| kraken_engine::view::seen(kind, &self.dsc, path)).cloned()

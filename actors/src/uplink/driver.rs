@@ -7,11 +7,13 @@ use actix::Addr;
 use kraken_engine::{
     id::Uid,
     path::Path,
-    sync::{BATCH_MS, EVENTS_FRAME_MAX, HEARTBEAT_MS, child::Effect, frame::Frame},
+    sync::{
+        ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, HEARTBEAT_MS, child::Effect, frame::Frame,
+    },
 };
 use tokio::{
     net::TcpStream,
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until, timeout},
 };
 
@@ -21,6 +23,7 @@ use super::{
 };
 use crate::{
     dirty::Dirty,
+    orders::{self, Up},
     state::Stopped,
     wire::{self, FrameReader, FrameWriter},
 };
@@ -36,7 +39,8 @@ const REDIAL_MAX: Duration = Duration::from_secs(5);
 pub(super) async fn spawn(address: Addr<Uplink>, options: UplinkOptions) {
     let dirty = options.state.watch_paths().await;
     let arrivals = options.state.arrivals();
-    let driver = Driver { address, dirty, arrivals, taken: 0, dialled: 0, options };
+    let up = options.orders.ways().parent(options.toward.clone());
+    let driver = Driver { address, dirty, arrivals, up, taken: 0, dialled: 0, options };
     actix_rt::spawn(driver.run());
 }
 
@@ -44,6 +48,7 @@ struct Driver {
     address: Addr<Uplink>,
     dirty: Dirty<(Uid, Path)>,
     arrivals: watch::Receiver<u64>,
+    up: mpsc::Receiver<Up>,
     /// The number of the last event taken.
     taken: u64,
     /// Dials so far; chooses the next address.
@@ -156,10 +161,31 @@ impl Driver {
                     changed.map_err(|_| Over::Stopped)?;
                     self.happened().await?
                 }
+                Some(up) = self.up.recv() => self.hand_up(up).await?,
                 _ = tick.tick() => self.input(Input::Tick).await?,
             };
             self.carry_out(effects, writer).await?;
         }
+    }
+
+    /// Takes what goes up, answers as many at once as wait.
+    async fn hand_up(&mut self, up: Up) -> Result<Vec<Effect>, Over> {
+        let mut answers = match up {
+            Up::Holds(holds) => return self.input(Input::Holds(holds)).await,
+            Up::Answers(answers) => answers,
+        };
+        while answers.len() < ANSWERS_FRAME_MAX {
+            match self.up.try_recv() {
+                Ok(Up::Answers(more)) => answers.extend(more),
+                Ok(Up::Holds(holds)) => {
+                    let mut effects = self.input(Input::Answers(answers)).await?;
+                    effects.extend(self.input(Input::Holds(holds)).await?);
+                    return Ok(effects);
+                }
+                Err(_) => break,
+            }
+        }
+        self.input(Input::Answers(answers)).await
     }
 
     async fn seen(&mut self, paths: BTreeSet<(Uid, Path)>) -> Result<Vec<Effect>, Over> {
@@ -205,8 +231,15 @@ impl Driver {
                         }
                     }
                 }
-                Effect::Carry(order, _) => tracing::debug!(attempt = %order.attempt, "an order"),
-                Effect::Recall(_) | Effect::LookAt(_) => {}
+                Effect::Carry(order, start_by) => {
+                    self.options.orders.tell(orders::Input::Carry(order, start_by)).await;
+                }
+                Effect::Recall(recall) => {
+                    self.options.orders.tell(orders::Input::Recall(recall, None)).await;
+                }
+                Effect::LookAt(look) => {
+                    self.options.orders.tell(orders::Input::Look(look, None)).await;
+                }
                 Effect::SetCfg(objects) => self.options.state.set_objects(objects).await,
                 Effect::DropCfg(uids) => self.options.state.remove_objects(uids).await,
                 Effect::Gone => {

@@ -6,6 +6,7 @@ use kraken_engine::{
     dsc::Sighting,
     event::Event,
     id::{Revision, Uid},
+    order::{Answer, Holds},
     sync::{child::Effect, frame::Frame},
 };
 use serde::Serialize;
@@ -24,6 +25,10 @@ pub(super) enum Input {
     Seen(Vec<(Uid, Vec<Sighting>)>),
     /// Events of this node.
     Happened(Vec<Event>),
+    /// What became of attempts.
+    Answers(Vec<Answer>),
+    /// What a node below has in hand.
+    Holds(Holds),
     /// Time has passed.
     Tick,
 }

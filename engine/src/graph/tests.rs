@@ -154,3 +154,63 @@ fn a_large_graph_is_cut_and_says_so() {
     let to_do = graph.edges.iter().filter(|edge| edge.mark == Mark::ToDo).count();
     assert_eq!(to_do, plan.steps.len(), "the plan is never cut");
 }
+
+#[test]
+fn a_picture_has_these_bytes() {
+    let world =
+        World::new(&[node_manifest()]).seen("/physState", "POWER_OFF").asks("/runState", "SYNC");
+    let plan = world.plan().unwrap();
+    let first = &plan.steps[0].instance;
+    let progress = Progress { done: &[], in_flight: Some(first), to_do: &plan.steps };
+    insta::assert_snapshot!("svg", object(&world, &progress).to_svg());
+}
+
+/// All boxes of a layout, those through which lines pass aside.
+fn boxes(layout: &layout::Layout) -> Vec<layout::Placed> {
+    let shown = |held: &&layout::Placed| !matches!(held.shows, layout::Shows::Passing(_));
+    layout.boxes.iter().filter(shown).copied().collect()
+}
+
+fn overlap(one: &layout::Placed, other: &layout::Placed) -> bool {
+    (one.x - other.x).abs() < f64::midpoint(one.width, other.width)
+        && (one.y - other.y).abs() < f64::midpoint(one.height, other.height)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_name_lies_on_another_or_on_a_state(
+        ends in proptest::collection::vec((0..12_usize, 0..12_usize, 0..3_usize), 1..40),
+        current in 0..12_usize,
+    ) {
+        let node = |index: usize| Node {
+            id: format!("s{index}"),
+            group: "g".to_owned(),
+            label: format!("/power = {}\n/other = {index}", "X".repeat(index)),
+            current: index == current,
+            wanted: false,
+        };
+        let edge = |(index, (from, to, mark)): (usize, &(usize, usize, usize))| Edge {
+            from: format!("s{from}"),
+            to: format!("s{to}"),
+            mutation: format!("module/Mutation{index}"),
+            context: Context::Itself,
+            cost_ms: 1,
+            disruptive: false,
+            mark: [Mark::Possible, Mark::Failure, Mark::ToDo][*mark],
+        };
+        let nodes: Vec<Node> = (0..12).map(node).collect();
+        let edges: Vec<Edge> = ends.iter().enumerate().map(edge).collect();
+        let layout = layout::lay_out(&nodes, &edges.iter().collect::<Vec<_>>());
+        let boxes = boxes(&layout);
+        for (place, one) in boxes.iter().enumerate() {
+            for other in &boxes[..place] {
+                proptest::prop_assert!(!overlap(one, other), "{one:?} {other:?}");
+            }
+            proptest::prop_assert!(one.x + one.width / 2.0 <= layout.width + 0.01);
+            proptest::prop_assert!(one.y + one.height / 2.0 <= layout.height + 0.01);
+        }
+        let again = layout::lay_out(&nodes, &edges.iter().collect::<Vec<_>>());
+        proptest::prop_assert_eq!(format!("{layout:?}"), format!("{again:?}"));
+    }
+}

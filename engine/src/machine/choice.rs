@@ -23,6 +23,11 @@ impl Machine {
     /// Where none can, rests in the phase that most needs help, until the first could go.
     pub(super) fn choose(&mut self, plan: &Plan, subject: Subject<'_>, scope: &mut Scope<'_>) {
         let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return };
+        if let Some(reason) = self.brake.pulled(|path| value_of(subject, path).cloned()) {
+            let step = plan.steps.first().map(|step| step.instance.to_string());
+            let step = step.unwrap_or_default();
+            return self.rest(Phase::Quarantined { step, reason }, Millis::NEVER);
+        }
         let mut obstacles: Vec<(Phase, Millis)> = Vec::new();
         let mut before = Footprint::default();
         for step in &plan.steps {
@@ -109,7 +114,11 @@ impl Machine {
                 let seen = value_of(subject, path);
                 count.is_news(path, seen) && !instance.may_show(path, seen)
             };
-            if !instance.changes().any(|(path, _)| news(&path)) {
+            let is_news = instance.changes().any(|(path, _)| news(&path));
+            if is_news && count.is_fresh(scope.now) {
+                self.counts.widen(&step, marks(instance, subject));
+            }
+            if !is_news || count.is_fresh(scope.now) {
                 let reason = count.reason(&step);
                 return Some((Phase::Quarantined { step, reason }, Millis::NEVER));
             }
@@ -173,6 +182,10 @@ impl Machine {
 
     fn go(&mut self, step: &Step, subject: Subject<'_>, scope: &mut Scope<'_>) {
         self.declined = None;
+        for (path, _) in step.instance.changes() {
+            let seen = value_of(subject, &path);
+            self.brake.follow(path, seen, scope.now);
+        }
         let flight = Flight::new(scope.ids.next(), step, subject, &self.presumed, scope.now);
         if step.instance.mutation.disruptive {
             scope.effects.push(super::Effect::OpenIntent(flight.intent(self.uid)));

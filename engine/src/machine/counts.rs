@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::STUCK_LOOK_MS;
+use super::{CLOSE_MS, STUCK_LOOK_MS};
 use crate::{
     id::Uid,
     manifest::Retry,
@@ -31,6 +31,7 @@ pub(super) struct Count {
     pub(super) failures: u32,
     pub(super) error: String,
     pub(super) retry_at: Millis,
+    failed_at: Millis,
     /// Trying again cannot help.
     permanent: bool,
     /// What was seen round the last failure: what is seen later and is not among it is news.
@@ -120,6 +121,7 @@ impl Counts {
             retry.backoff_initial_ms.saturating_mul(1 << doublings).min(retry.backoff_max_ms);
         let seed = format!("{uid} {step} {}", count.failures);
         let jitter = xxh3_64(seed.as_bytes()) % (wait / 2).saturating_add(1);
+        count.failed_at = *now;
         count.retry_at = now.after_ms(wait - jitter);
         count.clone()
     }
@@ -127,6 +129,17 @@ impl Counts {
     /// Trying the step again cannot help, says its module.
     pub(super) fn give_up(&mut self, step: &str) {
         self.0.entry(step.to_owned()).or_default().permanent = true;
+    }
+
+    /// Notes more of what was seen round a failure.
+    pub(super) fn widen(&mut self, step: &str, more: Marks) {
+        let marks = &mut self.0.entry(step.to_owned()).or_default().marks;
+        for (path, values) in more {
+            match marks.iter_mut().find(|(marked, _)| *marked == path) {
+                Some((_, held)) => held.extend(values),
+                None => marks.push((path, values)),
+            }
+        }
     }
 
     /// Notes what was seen round a failure, in place of what was noted before.
@@ -148,6 +161,11 @@ impl Count {
         } else {
             format!("{step} failed {} times: {}", self.failures, self.error)
         }
+    }
+
+    /// Whether what is seen now may still come of the attempt that failed.
+    pub(super) fn is_fresh(&self, now: Millis) -> bool {
+        self.failures > 0 && now < self.failed_at.after_ms(CLOSE_MS)
     }
 
     /// Whether something was noted round the last failure.

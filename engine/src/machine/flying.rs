@@ -118,7 +118,7 @@ impl Machine {
                 self.phase = Phase::InFlight(flight);
             }
             Attempted::Progressed(text) => {
-                self.progressed(&mut flight, text, scope.now);
+                progressed(&mut flight, text, scope.now);
                 self.phase = Phase::InFlight(flight);
             }
             // Said again, or of a second copy: what ended, ended.
@@ -147,14 +147,6 @@ impl Machine {
             Attempted::IntentOpened | Attempted::IntentRefused(_) => {
                 self.phase = Phase::InFlight(flight);
             }
-        }
-    }
-
-    /// The module says how far it is. Who says a lot is heard now and then.
-    fn progressed(&self, flight: &mut Flight, text: String, now: Millis) {
-        let told = flight.said.as_ref().map(|(_, at)| at.after_ms(PROGRESS_MS));
-        if told.is_none_or(|next| now >= next) {
-            flight.said = Some((cut(text), now));
         }
     }
 
@@ -291,6 +283,14 @@ impl Machine {
             self.presumed.remove(path);
         }
         self.counts.succeed(&flight.step(), scope.now);
+        if self.brake.walk() {
+            let (done, planned) = self.brake.steps();
+            let module = &flight.instance.mutation.id.module;
+            self.brake.pull(format!(
+                "{done} steps were done of a plan of {planned}, and it has not converged; the last \
+                 was of module {module}"
+            ));
+        }
         let took = in_words(scope.now.since(flight.started));
         let text = format!("{} done in {took}", flight.step());
         self.close(flight, EventKind::StepDone, text, scope);
@@ -396,6 +396,14 @@ fn planned(
     scope: &mut Scope<'_>,
 ) -> Option<std::sync::Arc<crate::planner::Plan>> {
     plan(View::new(subject, presumed)?, subject, scope.planner).ok()
+}
+
+/// The module says how far it is. Who says a lot is heard now and then.
+fn progressed(flight: &mut Flight, text: String, now: Millis) {
+    let told = flight.said.as_ref().map(|(_, at)| at.after_ms(PROGRESS_MS));
+    if told.is_none_or(|next| now >= next) {
+        flight.said = Some((cut(text), now));
+    }
 }
 
 /// Progress of a length that a status can hold.

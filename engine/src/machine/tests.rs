@@ -1,5 +1,6 @@
 //! The transition table, row by row.
 
+mod braked;
 mod chosen;
 mod disruptive;
 mod failing;

@@ -4,6 +4,7 @@ use super::{Effect, Machine, Phase, Scope, Waiting};
 use crate::{
     event::{EventKind, Happening},
     id::AttemptId,
+    presumed,
     status::{PhaseName, Status},
     time::Millis,
     view::Subject,
@@ -29,6 +30,11 @@ impl Machine {
     /// Says what has changed about the status, if anything has, and says it again where a word of
     /// an earlier decider came later and won.
     pub(super) fn publish(&mut self, subject: Subject<'_>, scope: &mut Scope<'_>) {
+        if self.presumed != self.presumed_said {
+            let values = presumed::changes(&self.presumed_said, &self.presumed, scope.lane);
+            self.presumed_said.clone_from(&self.presumed);
+            scope.effects.push(Effect::Presume(self.uid, values));
+        }
         let moved = self.published.as_ref().is_none_or(|before| {
             let (step, _, waits_for) = self.words();
             before.phase != self.name() || before.step != step || before.waits_for != waits_for

@@ -110,6 +110,7 @@ impl PathSpec {
             known_while: Vec::new(),
             absent: None,
             digest_of: Vec::new(),
+            flaps_max: None,
         }
     }
 
@@ -162,6 +163,12 @@ impl PathSpec {
     /// Says which value means "not there".
     pub fn absent(mut self, value: impl Into<Value>) -> Self {
         self.absent = Some(value.into());
+        self
+    }
+
+    /// Says how often it may come back to a value within ten minutes.
+    pub fn flaps_max(mut self, most: u32) -> Self {
+        self.flaps_max = Some(most);
         self
     }
 

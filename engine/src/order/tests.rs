@@ -19,6 +19,9 @@ use crate::{
     view::{Related, Subject, Unrelated},
 };
 
+/// An observation: path, value (empty: unknown) and when.
+type Sight = (&'static str, &'static str, u64);
+
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
@@ -59,7 +62,7 @@ fn object(revision: u64) -> Arc<Object> {
 }
 
 /// Observations: path, value (empty: unknown) and when.
-fn dsc(seen: &[(&str, &str, u64)]) -> Dsc {
+fn dsc(seen: &[Sight]) -> Dsc {
     let mut dsc = Dsc::new();
     for (at, value, ms) in seen {
         let value = (!value.is_empty()).then(|| Value::from(*value));
@@ -78,7 +81,7 @@ impl Related for Rack {
     }
 }
 
-const DECIDED: [(&str, &str, u64); 2] = [("/pumps/a/state", "OFF", 10), ("/power", "ON", 10)];
+const DECIDED: [Sight; 2] = [("/pumps/a/state", "OFF", 10), ("/power", "ON", 10)];
 
 /// An order to start pump `a`, decided at revision 5 from [`DECIDED`].
 fn order(catalog: &Catalog) -> Order {
@@ -102,7 +105,7 @@ fn order(catalog: &Catalog) -> Order {
     Order::new(&dispatch, name("n1"), Term::new(3), subject)
 }
 
-fn checked(held: Option<Arc<Object>>, seen: &[(&str, &str, u64)]) -> Result<Ready, Said> {
+fn checked(held: Option<Arc<Object>>, seen: &[Sight]) -> Result<Ready, Said> {
     let (catalog, dsc) = (catalog(), dsc(seen));
     let held = Held { object: held.as_ref(), dsc: &dsc, catalog: &catalog, related: None };
     recheck(&order(&catalog), held)
@@ -155,7 +158,7 @@ fn a_frozen_object_has_moved() {
 
 #[test]
 fn what_moved_since_the_decision_is_judged_anew() {
-    let table: [(&[(&str, &str, u64)], Option<&str>); 9] = [
+    let table: [(&[Sight], Option<&str>); 9] = [
         (&[("/pumps/a/state", "ON", 11)], Some("/pumps/a/state is ON by now")),
         (&[("/pumps/a/state", "", 11)], Some("/pumps/a/state is unknown by now")),
         (&[("/pumps/a/state", "ON", 9)], None),

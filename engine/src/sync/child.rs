@@ -159,6 +159,12 @@ impl Child {
         self.tell_answers(now)
     }
 
+    /// Passes on what a node below has in hand; where nobody is attached to, it says so again later.
+    pub fn pass_on(&self, holds: Holds) -> Vec<Effect> {
+        let open = self.is_attached() && self.answers;
+        open.then_some(Effect::Send(Frame::Holds(holds))).into_iter().collect()
+    }
+
     /// A connection stands: say Hello. `now` is wall time, so that epochs grow over restarts.
     pub fn connected(&mut self, now: Millis) -> Vec<Effect> {
         self.epoch = SessionEpoch::new((self.epoch.get() + 1).max(now.get()));

@@ -13,9 +13,11 @@ use crate::{
     id::{AttemptId, Term, Uid},
     invariants::What,
     machine::{Attempted, Dispatch, Effect, START_WITHIN_MS},
+    path::Path,
     planner::Planner,
     status::Status,
     time::Millis,
+    value::Value,
 };
 
 /// How often modules look, in milliseconds.
@@ -94,6 +96,14 @@ impl World {
         }
     }
 
+    /// A decider says something of an object, as Dsc.
+    fn say(&mut self, place: Place, uid: Uid, values: Vec<(Path, Option<Value>)>) {
+        let now = self.now;
+        let site = &mut self.sites[place];
+        let stamp = site.stamp(now);
+        site.see(uid, &stamp, values, now);
+    }
+
     pub(super) fn carry_out(&mut self, place: Place, effect: Effect) {
         match effect {
             Effect::Dispatch(dispatch) => self.dispatch(place, dispatch),
@@ -112,12 +122,10 @@ impl World {
                 self.propose_as(place, command, None);
             }
             Effect::Publish(uid, status) => {
-                let now = self.now;
-                let site = &mut self.sites[place];
-                let stamp = site.stamp(now);
-                let values = status.to_values(site.lane);
-                site.see(uid, &stamp, values, now);
+                let values = status.to_values(self.sites[place].lane);
+                self.say(place, uid, values);
             }
+            Effect::Presume(uid, values) => self.say(place, uid, values),
             Effect::Happened(happening) => self.happened(place, happening),
             Effect::Look(uid) => self.report(place, uid),
             Effect::Propose(command) => self.propose_as(place, *command, None),

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     dry_run::DryRun,
     reply::Written,
-    routes::ObjectPlan,
+    routes::{Checked, ObjectPlan},
     view::{EventView, List, ObjectView, WhyView},
 };
 
@@ -332,7 +332,7 @@ impl Client {
         self.raw_post("/v1/retry", &targets.body()).await?.json()
     }
 
-    /// A mutation graph as `json`, `dot` or `mermaid`, of a node or of a kind.
+    /// A mutation graph as `json`, `dot`, `mermaid` or `svg`, of a node or of a kind.
     pub async fn graph(
         &self,
         kind: Option<&str>,
@@ -351,6 +351,25 @@ impl Client {
     /// The modules that are declared, each in a few words.
     pub async fn get_modules(&self) -> Result<List<Json>, Error> {
         self.raw_get("/v1/modules").await?.json()
+    }
+
+    /// Declares modules, YAML or JSON.
+    pub async fn add_modules(&self, declarations: impl Into<Bytes>) -> Result<Written, Error> {
+        let call = Call::new(Method::POST, "/v1/modules").body(YAML, declarations);
+        self.send(call).await?.json()
+    }
+
+    /// Withdraws what a module declares; by force also what a release brought.
+    pub async fn withdraw_module(&self, name: &str, force: bool) -> Result<Written, Error> {
+        let force = force.then(|| "true".to_owned());
+        let path = format!("/v1/modules/{}{}", encode(name), query(&[("force", force)]));
+        self.send(Call::new(Method::DELETE, path)).await?.json()
+    }
+
+    /// What is found in declarations together with what is declared.
+    pub async fn check(&self, declarations: impl Into<Bytes>) -> Result<Checked, Error> {
+        let call = Call::new(Method::POST, "/v1/graph/check").body(YAML, declarations);
+        self.send(call).await?.json()
     }
 
     /// How the quorum is.

@@ -11,19 +11,19 @@ use super::{DOCUMENTS_MAX, Place};
 use crate::{json, problem::Fault};
 
 /// Most nodes of the tree of one body: keys, values, lists and mappings.
-pub(super) const NODES_MAX: usize = 2_000_000;
+pub(crate) const NODES_MAX: usize = 2_000_000;
 /// Deepest nesting of one body.
-pub(super) const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// A node of a body.
 #[derive(Debug, Clone)]
-pub(super) struct Tree {
-    pub(super) node: Node,
-    pub(super) place: Place,
+pub(crate) struct Tree {
+    pub(crate) node: Node,
+    pub(crate) place: Place,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Node {
+pub(crate) enum Node {
     Null,
     Scalar(Value),
     List(Vec<Tree>),
@@ -32,14 +32,14 @@ pub(super) enum Node {
 
 /// A key of a mapping.
 #[derive(Debug, Clone)]
-pub(super) struct Key {
-    pub(super) text: String,
-    pub(super) place: Place,
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) place: Place,
 }
 
 impl Tree {
     /// The text of a scalar, whatever it looks like.
-    pub(super) fn text(&self) -> Option<String> {
+    pub(crate) fn text(&self) -> Option<String> {
         match &self.node {
             Node::Scalar(Value::List(_)) | Node::Null | Node::List(_) | Node::Map(_) => None,
             Node::Scalar(value) => Some(value.to_string()),
@@ -49,7 +49,7 @@ impl Tree {
 
 impl Node {
     /// The value that a scalar or a list of scalars is.
-    pub(super) fn value(self) -> Result<Value, String> {
+    pub(crate) fn value(self) -> Result<Value, String> {
         match self {
             Self::Scalar(value) => Ok(value),
             Self::List(items) if items.len() > LIST_ITEMS_MAX => {
@@ -63,7 +63,7 @@ impl Node {
 }
 
 /// Reads a body that is one JSON document; nothing where it is not.
-pub(super) fn from_json(text: &str) -> Option<Tree> {
+pub(crate) fn from_json(text: &str) -> Option<Tree> {
     if !text.trim_start().starts_with(['{', '[']) {
         return None;
     }
@@ -83,7 +83,7 @@ fn of_json(json: Json) -> Option<Tree> {
 }
 
 /// Reads a body of any number of YAML documents, of which JSON is one form.
-pub(super) fn from_yaml(text: &str) -> Result<Vec<Tree>, Fault> {
+pub(crate) fn from_yaml(text: &str) -> Result<Vec<Tree>, Fault> {
     let read: Result<Vec<Spanned<Raw>>, _> =
         serde_saphyr::from_multiple_with_options(text, options());
     match read {

@@ -1,5 +1,5 @@
 //! Apply: manifests of any kinds, many documents, created or updated in one transaction or not at
-//! all.
+//! all. Declarations of modules among them are committed first, once everything is known to fit.
 
 use std::sync::Arc;
 
@@ -8,11 +8,16 @@ use kraken_actors::quorum::Consistency;
 use kraken_engine::{catalog::Catalog, command::Txn, store::Store};
 use warp::{Filter, http::StatusCode, reply::Response};
 
-use super::{Routes, answered, objects::puts, write::Wish};
+use super::{
+    Routes, answered,
+    modules::{declare, vet},
+    objects::puts,
+    write::{Wish, written},
+};
 use crate::{
     api::Shared,
     aside::aside,
-    call::{Call, call_with_body},
+    call::{Call, REQUEST_HEADER, call_with_body},
     document::{self, Defaults, Document},
     problem::{FAULTS_MAX, Fault, Problem},
 };
@@ -29,9 +34,34 @@ async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     let wish = Wish::take(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     let defaults = Defaults::default();
-    let documents = read(&body, &defaults).await?;
-    check(&call, &body, &documents, &defaults).await?;
-    let txn = Txn { preconditions: Vec::new(), ops: puts(&documents)?, note: None };
+    let whole = {
+        let body = body.clone();
+        aside(move || document::read_all(&body, &Defaults::default())).await??
+    };
+    let (sources, documents) = (whole.sources, whole.documents);
+    if sources.is_empty() {
+        check(&call, &body, &documents, &defaults).await?;
+        let txn = Txn { preconditions: Vec::new(), ops: puts(&documents)?, note: None };
+        return wish.write(&call, txn, StatusCode::OK).await;
+    }
+    if !wish.is_plain() {
+        let why = "declarations of modules are not planned and expect nothing: check them with \
+                   POST /v1/graph/check, apply them, and plan the rest";
+        return Err(Problem::query("dryRun", why));
+    }
+    let catalog = vet(&call, &sources).await?;
+    let faults = faults(&catalog, &documents);
+    if !faults.is_empty() {
+        return Err(Problem::Invalid(faults));
+    }
+    let ops = puts(&documents)?;
+    let declared = declare(&call, &sources).await?;
+    if ops.is_empty() {
+        return written(declared, StatusCode::OK);
+    }
+    // The same request may not be carried out twice: the second write has no id of its own.
+    call.headers.remove(REQUEST_HEADER);
+    let txn = Txn { preconditions: Vec::new(), ops, note: None };
     wish.write(&call, txn, StatusCode::OK).await
 }
 

@@ -1,9 +1,12 @@
-//! Mutation graphs: what may become of a kind's paths, or of one object.
+//! Mutation graphs: what may become of a kind's paths, or of one object; and what can be proved of
+//! them.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use kraken_actors::quorum::Consistency;
 use kraken_engine::{
+    check::Finding,
     explain::{self, Scene},
     fleet::Fleet,
     graph::{Graph, of_kind},
@@ -12,23 +15,48 @@ use kraken_engine::{
     planner::Planner,
     store::Store,
 };
+use serde::{Deserialize, Serialize};
 use warp::{Filter, reply::Response};
 
-use super::{Routes, answered, family::Family};
+use super::{Routes, answered, family::Family, modules::Declared};
 use crate::{
     api::Shared,
     aside::aside,
-    call::{Call, call},
+    call::{Call, call, call_with_body},
     problem::Problem,
     reply::{json, typed, with_revision},
 };
 
 pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
-    warp::path!("v1" / "graph")
+    let graph_route = warp::path!("v1" / "graph")
         .and(warp::get())
         .and(call(shared))
-        .then(|call| answered("graph", graph(call)))
-        .boxed()
+        .then(|call| answered("graph", graph(call)));
+    let check_route = warp::path!("v1" / "graph" / "check")
+        .and(warp::post())
+        .and(call_with_body(shared))
+        .then(|call, body| answered("graph.check", checked(call, body)));
+    graph_route.or(check_route).unify().boxed()
+}
+
+/// What was found in declarations.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// The revision of what is declared.
+    pub revision: u64,
+    /// Errors first, then warnings.
+    pub findings: Vec<Finding>,
+}
+
+/// Checks declarations together with what is declared; without a body, what is declared.
+async fn checked(mut call: Call, body: Bytes) -> Result<Response, Problem> {
+    std::mem::take(&mut call.query).done()?;
+    let sources = super::modules::sources(&body)?;
+    let held = |store: &Store| (store.revision(), Declared::of(store));
+    let (revision, declared) = call.read(Consistency::Linearizable, held).await?;
+    let findings = aside(move || declared.with(sources)).await?;
+    Ok(with_revision(json(&Checked { revision: revision.get(), findings })?, revision))
 }
 
 /// How a graph is written.
@@ -38,10 +66,16 @@ enum Format {
     Json,
     Dot,
     Mermaid,
+    Svg,
 }
 
 async fn graph(mut call: Call) -> Result<Response, Problem> {
-    let words = [("json", Format::Json), ("dot", Format::Dot), ("mermaid", Format::Mermaid)];
+    let words = [
+        ("json", Format::Json),
+        ("dot", Format::Dot),
+        ("mermaid", Format::Mermaid),
+        ("svg", Format::Svg),
+    ];
     let format = call.query.one_of("format", &words)?.unwrap_or_default();
     let kind = call.query.parse::<Name>("kind")?;
     let node = call.query.take("node");
@@ -59,6 +93,7 @@ async fn graph(mut call: Call) -> Result<Response, Problem> {
     let response = match format {
         Format::Json => json(&graph)?,
         Format::Dot => typed(graph.to_dot().into_bytes(), "text/vnd.graphviz; charset=utf-8"),
+        Format::Svg => typed(graph.to_svg().into_bytes(), "image/svg+xml; charset=utf-8"),
         Format::Mermaid => typed(graph.to_mermaid().into_bytes(), "text/plain; charset=utf-8"),
     };
     Ok(with_revision(response, revision))

@@ -259,7 +259,14 @@ pub(super) fn puts(documents: &[Document]) -> Result<Vec<Op>, Problem> {
         owner: document.owner.clone(),
         cfg: document.cfg.clone(),
     };
-    let of = |document| Document::keys(document).map(move |key| put(document, key));
+    let own = |document: &Document, object| {
+        let (owner, on_delete) = (document.owner.clone()?, document.on_delete?);
+        Some(Op::Own { object, owner: Some(owner), on_delete })
+    };
+    let of = |document| {
+        let ops = move |key: ObjectRef| [Some(put(document, key.clone())), own(document, key)];
+        Document::keys(document).flat_map(ops).flatten()
+    };
     Ok(documents.iter().flat_map(of).collect())
 }
 

@@ -49,6 +49,11 @@ impl Wish {
         self.note.as_deref()
     }
 
+    /// Whether it neither only plans nor expects anything.
+    pub(super) fn is_plain(&self) -> bool {
+        !self.dry && self.expect.is_none()
+    }
+
     /// Carries out a transaction, or plans it.
     pub(super) async fn write(
         self,

@@ -108,6 +108,19 @@ pub(super) fn uid(fixture: &Fixture, name: &str) -> Uid {
     fixture.quorum.look(|store| store.find(&key).map(|object| object.uid)).unwrap()
 }
 
+/// Has values be seen of an object of any kind.
+pub(super) async fn see_object(
+    fixture: &Fixture,
+    (kind, namespace, of): (&str, Option<&str>, &str),
+    values: &[(&str, Value)],
+) {
+    let name = |text: &str| Name::new(text).unwrap();
+    let key = ObjectRef { kind: name(kind), namespace: namespace.map(name), name: name(of) };
+    let uid = fixture.quorum.look(|store| store.find(&key).map(|object| object.uid)).unwrap();
+    let values = values.iter().map(|(path, value)| (Path::new(path).unwrap(), Some(value.clone())));
+    fixture.state.say_all(vec![(uid, values.collect())], Vec::new()).await;
+}
+
 /// Has values be seen of a node.
 pub(super) async fn see(fixture: &Fixture, name: &str, values: &[(&str, Value)]) {
     let values = values.iter().map(|(path, value)| (Path::new(path).unwrap(), Some(value.clone())));

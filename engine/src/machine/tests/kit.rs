@@ -271,6 +271,10 @@ impl Bench {
             match effect {
                 Effect::Dispatch(Dispatch { attempt, .. }) => self.attempt = Some(attempt.clone()),
                 Effect::OpenIntent(intent) => self.attempt = Some(intent.attempt.clone()),
+                Effect::Presume(uid, values) => {
+                    let stamp = self.clock.stamp(Millis::new(self.now));
+                    self.fleet.see(*uid, &stamp, values.clone(), Millis::new(self.now));
+                }
                 Effect::Publish(_, status) => self.status = Some((**status).clone()),
                 Effect::Cancel(_)
                 | Effect::CloseIntent(_)
@@ -385,6 +389,7 @@ pub(super) fn dispatched(effects: &[Effect]) -> Vec<String> {
         | Effect::CloseIntent(_)
         | Effect::Publish(..)
         | Effect::Propose(_)
+        | Effect::Presume(..)
         | Effect::Happened(_)
         | Effect::Look(_) => None,
     });
@@ -413,6 +418,7 @@ pub(super) fn told(effects: &[Effect], kind: EventKind) -> Vec<String> {
         | Effect::OpenIntent(_)
         | Effect::CloseIntent(_)
         | Effect::Propose(_)
+        | Effect::Presume(..)
         | Effect::Publish(..)
         | Effect::Look(_) => None,
     });

@@ -199,6 +199,10 @@ impl Life {
                     }
                 }
                 Effect::Publish(_, status) => self.status = Some(*status),
+                Effect::Presume(_, values) => {
+                    let stamp = self.clock.stamp(now);
+                    self.fleet.see(self.uid, &stamp, values, now);
+                }
                 Effect::OpenIntent(intent) => {
                     answers.push((intent.attempt, Attempted::IntentOpened));
                 }

@@ -271,6 +271,7 @@ impl Yard {
                 let stamp = self.clock.stamp(now);
                 self.fleet.see(uid, &stamp, status.to_values(Lane::Quorum), now);
             }
+            Effect::Presume(uid, values) => self.saw(uid, values),
             Effect::Propose(command) => {
                 // One that is refused has been overtaken.
                 self.write(*command).ok();

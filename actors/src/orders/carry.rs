@@ -1,0 +1,180 @@
+//! The part of the desk that has orders carried out by this node's own modules.
+//!
+//! | an order for this node | answer |
+//! |---|---|
+//! | its attempt is in hand | Acknowledged, again |
+//! | its attempt has ended, or was refused | the same as then: no id starts twice |
+//! | its term is older than one that was seen | Declined |
+//! | another attempt on its object is in hand | Busy; one of an older term is cancelled |
+//! | what it was decided from has moved | Moved |
+//! | its time to start is over | Declined |
+//! | its module is full or does not run | Busy, Declined |
+//! | else | Acknowledged, Started |
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use kraken_engine::{
+    fleet::Fleet,
+    id::{AttemptId, Name, Term, Uid},
+    order::{Answer, Held, Order, Ready, Said, recheck},
+    time::Millis,
+};
+
+use super::{Input, desk::Desk};
+use crate::{
+    host::{Admission, HostHandle, Start},
+    reconciler::subject::Known,
+};
+
+/// Orders of which the last answer is remembered; an older one would be carried out again if it
+/// came again, but its time to start is long over.
+const DONE_MAX: usize = 4_096;
+/// How long past its time an attempt is believed to be in hand, whatever its module does.
+const GRACE_MS: u64 = 10_000;
+
+/// What this node has in hand for the quorum's lane, and what has come of the rest.
+#[derive(Default)]
+pub(super) struct Hands {
+    held: BTreeMap<AttemptId, Carried>,
+    done: BTreeMap<AttemptId, Said>,
+    /// Of the done, oldest first.
+    order: VecDeque<AttemptId>,
+}
+
+struct Carried {
+    uid: Uid,
+    term: Term,
+    until: Millis,
+}
+
+impl Hands {
+    /// The object of an attempt that is in hand.
+    pub(super) fn object_of(&self, attempt: &AttemptId) -> Option<Uid> {
+        self.held.get(attempt).map(|carried| carried.uid)
+    }
+
+    /// What was answered last to an order that came before.
+    fn answered(&self, attempt: &AttemptId) -> Option<Said> {
+        let held = self.held.contains_key(attempt).then_some(Said::Acknowledged);
+        held.or_else(|| self.done.get(attempt).cloned())
+    }
+
+    /// Another attempt on the same object.
+    fn rival(&mut self, order: &Order, now: Millis) -> Option<(AttemptId, Term)> {
+        self.held.retain(|_, carried| now < carried.until);
+        let mut held = self.held.iter();
+        let rival = held.find(|(_, carried)| carried.uid == order.object.uid);
+        rival.map(|(attempt, carried)| (attempt.clone(), carried.term))
+    }
+
+    fn take(&mut self, order: &Order, now: Millis) {
+        let until = now.after_ms(order.timeout_ms).after_ms(GRACE_MS);
+        let carried = Carried { uid: order.object.uid, term: order.term, until };
+        self.held.insert(order.attempt.clone(), carried);
+    }
+
+    /// Nothing more comes of an attempt. Tells whether it was in hand.
+    pub(super) fn close(&mut self, attempt: &AttemptId, said: Said) -> bool {
+        let held = self.held.remove(attempt).is_some();
+        if self.done.insert(attempt.clone(), said).is_none() {
+            self.order.push_back(attempt.clone());
+        }
+        if self.order.len() > DONE_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.done.remove(&oldest);
+        }
+        held
+    }
+}
+
+impl Desk {
+    /// Has an order carried out here, if that may be.
+    pub(super) async fn carry_out(&mut self, order: Order, start_by: Millis) {
+        let attempt = order.attempt.clone();
+        let node = self.options.node.clone();
+        if let Some(said) = self.hands.answered(&attempt) {
+            return self.answer(Answer { node, attempt, said }).await;
+        }
+        match self.prepare(&order).await {
+            Err(said) => {
+                self.hands.close(&attempt, said.clone());
+                self.answer(Answer { node, attempt, said }).await;
+            }
+            Ok(None) => {}
+            Ok(Some(start)) => {
+                self.hands.take(&order, self.now());
+                let (host, orders) = (self.options.host.clone(), self.orders.clone());
+                let start = Start { start_by, ..start };
+                actix_rt::spawn(async move {
+                    let answers = begin(&host, start, node).await;
+                    orders.tell(Input::Answers(answers)).await;
+                });
+            }
+        }
+    }
+
+    /// What the host is to be asked, or what to answer; `Ok(None)`: the node stops.
+    async fn prepare(&mut self, order: &Order) -> Result<Option<Start>, Said> {
+        if let Some(said) = self.stale(order.term) {
+            return Err(said);
+        }
+        if let Some((rival, term)) = self.hands.rival(order, self.now()) {
+            if term < order.term {
+                let host = self.options.host.clone();
+                let older = rival.clone();
+                actix_rt::spawn(async move { host.cancel(older).await });
+            }
+            return Err(Said::Busy(format!("attempt {rival} on it is in hand")));
+        }
+        let (asked, node) = (order.clone(), self.options.node.clone());
+        // A leaf knows nobody but itself.
+        let knows_others = self.options.quorum.is_some();
+        let look = move |fleet: &Fleet| ready(&asked, fleet, &node, knows_others);
+        match self.options.state.read(look).await {
+            Ok(looked) => looked.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Looks at an order once more, from what this node knows.
+fn ready(order: &Order, fleet: &Fleet, node: &Name, knows_others: bool) -> Result<Start, Said> {
+    let uid = order.object.uid;
+    let (dsc, catalog) = (fleet.dsc(uid), fleet.catalog().clone());
+    let related = knows_others.then_some(fleet as &dyn kraken_engine::view::Related);
+    let held = Held { object: fleet.object(uid), dsc: &dsc, catalog: &catalog, related };
+    let Ready { instance, object, dsc } = recheck(order, held)?;
+    let known = Known::of(object, dsc);
+    let lookers = known.lookers(node, knows_others, &catalog);
+    Ok(Start {
+        attempt: order.attempt.clone(),
+        mutation: instance.mutation.id.clone(),
+        cancellable: instance.mutation.cancellable,
+        bindings: instance.bindings,
+        object: known.view(&catalog, lookers),
+        timeout: Duration::from_millis(order.timeout_ms),
+        start_by: Millis::ZERO,
+    })
+}
+
+/// Has the host begin; says what to answer. Nothing, where the host does not answer: then the
+/// order is asked for again, or its time runs out.
+async fn begin(host: &HostHandle, start: Start, node: Name) -> Vec<Answer> {
+    let attempt = start.attempt.clone();
+    let module = start.mutation.module.clone();
+    let said = match host.mutate(start).await {
+        None => return Vec::new(),
+        Some(Admission::Accepted) => vec![Said::Acknowledged, Said::Started],
+        Some(Admission::Busy) => vec![Said::Busy(format!("module {module} has no room"))],
+        Some(Admission::Late) => vec![Said::Declined("its time to start is over".to_owned())],
+        Some(Admission::NoModule) => {
+            vec![Said::Declined(format!("module {module} does not run on {node}"))]
+        }
+    };
+    let answer = |said| Answer { node: node.clone(), attempt: attempt.clone(), said };
+    said.into_iter().map(answer).collect()
+}

@@ -1,0 +1,230 @@
+//! The desk: one task that hands orders on, has those for this node carried out, and takes answers
+//! to whoever leads.
+
+use std::sync::Arc;
+
+use kraken_engine::{
+    event::{EventKind, Happening},
+    id::{AttemptId, Name, Term},
+    order::{Answer, Holds, LookAt, Order, Recall, Said},
+    time::Millis,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Input, Orders, Told,
+    carry::Hands,
+    ways::{Blocked, Down, Up},
+};
+use crate::{
+    clock::Clock,
+    host::{AttemptEnded, Fault, HostHandle},
+    quorum::Quorum,
+    state::StateHandle,
+};
+
+/// What a desk is made of.
+pub(crate) struct DeskOptions {
+    pub(crate) node: Name,
+    pub(crate) state: StateHandle,
+    pub(crate) host: HostHandle,
+    /// On a member.
+    pub(crate) quorum: Option<Arc<dyn Quorum>>,
+    pub(crate) clock: Clock,
+    /// Ends of attempts that this node decided itself.
+    pub(crate) ends: mpsc::Sender<AttemptEnded>,
+    /// News for the reconciler.
+    pub(crate) told: mpsc::Sender<Told>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// Starts the desk of a handle on the present arbiter.
+pub(crate) fn start(
+    orders: Orders,
+    mut inputs: mpsc::Receiver<Input>,
+    mut ends: mpsc::Receiver<AttemptEnded>,
+    options: DeskOptions,
+) {
+    let stop = options.stop.clone();
+    let mut desk = Desk { orders, options, hands: Hands::default(), fence: Term::default() };
+    actix_rt::spawn(async move {
+        loop {
+            let input = tokio::select! {
+                () = stop.cancelled() => return,
+                Some(ended) = ends.recv() => Input::Ended(ended),
+                Some(input) = inputs.recv() => input,
+            };
+            desk.take(input).await;
+        }
+    });
+}
+
+pub(super) struct Desk {
+    pub(super) orders: Orders,
+    pub(super) options: DeskOptions,
+    /// What this node carries out for the quorum's lane.
+    pub(super) hands: Hands,
+    /// The latest term of which an order was seen: none of an earlier one is carried out.
+    pub(super) fence: Term,
+}
+
+impl Desk {
+    async fn take(&mut self, input: Input) {
+        match input {
+            Input::Give(order, None) => {
+                let start_by = self.options.clock.wall().after_ms(order.wait_ms);
+                self.carry_out(*order, start_by).await;
+            }
+            Input::Give(order, Some(first)) => self.hand_on(order, &first).await,
+            Input::Carry(order, start_by) if order.to == self.options.node => {
+                self.carry_out(*order, start_by).await;
+            }
+            Input::Carry(order, _) => {
+                let to = order.to.clone();
+                self.hand_on(order, &to).await;
+            }
+            Input::Recall(recall, first) => self.recall(recall, first),
+            Input::Look(look, first) => self.look(look, first).await,
+            Input::Answers(answers) => {
+                for answer in answers {
+                    if answer.node == self.options.node && answer.said.is_last() {
+                        self.hands.close(&answer.attempt, answer.said.clone());
+                    }
+                    self.answer(answer).await;
+                }
+            }
+            Input::Holds(holds) => self.holds(holds).await,
+            Input::Ended(ended) => self.ended(ended).await,
+            Input::Progress(attempt, text) => self.progress(attempt, text).await,
+        }
+    }
+
+    /// Hands an order to a child, unless a leader of a later term is known here.
+    async fn hand_on(&mut self, order: Box<Order>, first: &Name) {
+        if let Err(said) = self.pass_down(&order, first) {
+            let Order { attempt, to: node, .. } = *order;
+            self.answer(Answer { node, attempt, said }).await;
+        }
+    }
+
+    fn pass_down(&mut self, order: &Order, first: &Name) -> Result<(), Said> {
+        if let Some(said) = self.stale(order.term) {
+            return Err(said);
+        }
+        let sent = self.orders.ways().down(first, Down::Order(Box::new(order.clone())));
+        sent.map_err(|blocked| match blocked {
+            Blocked::Gone => Said::Declined(format!("{first} is not attached")),
+            Blocked::Full => Said::Busy(format!("too much waits for {first}")),
+        })
+    }
+
+    /// What to answer to an order of a term, if it comes from one who leads no more.
+    pub(super) fn stale(&mut self, term: Term) -> Option<Said> {
+        let quorum = self.options.quorum.as_ref();
+        let known = quorum.map(|quorum| quorum.leadership().borrow().term).unwrap_or_default();
+        self.fence = self.fence.max(known).max(term);
+        (term < self.fence)
+            .then(|| Said::Declined(format!("it is of term {term}, and {} began", self.fence)))
+    }
+
+    fn recall(&self, recall: Recall, first: Option<Name>) {
+        if recall.to == self.options.node {
+            let host = self.options.host.clone();
+            actix_rt::spawn(async move { host.cancel(recall.attempt).await });
+            return;
+        }
+        let first = first.unwrap_or_else(|| recall.to.clone());
+        // What cannot be recalled ends by itself.
+        self.orders.ways().down(&first, Down::Recall(recall)).ok();
+    }
+
+    async fn look(&mut self, look: LookAt, first: Option<Name>) {
+        if look.to == self.options.node {
+            self.options.state.renew(look.uid).await;
+            self.options.host.look(look.uid);
+            return;
+        }
+        let first = first.unwrap_or_else(|| look.to.clone());
+        // Who waits for the look asks again.
+        self.orders.ways().down(&first, Down::Look(look)).ok();
+    }
+
+    /// Takes an answer to whoever leads: only that one may still wait for it.
+    pub(super) async fn answer(&self, answer: Answer) {
+        let attempt = answer.attempt.clone();
+        let taken = match self.leader() {
+            Leader::Me => self.options.told.send(Told::Answer(answer)).await.is_ok(),
+            Leader::At(node) => self.orders.ways().up(node.as_ref(), Up::Answers(vec![answer])),
+            Leader::Nobody => false,
+        };
+        if !taken {
+            tracing::debug!(%attempt, "an answer that nobody takes");
+        }
+    }
+
+    async fn holds(&self, holds: Holds) {
+        match self.leader() {
+            Leader::Me => {
+                // Fails only when the node stops.
+                self.options.told.send(Told::Holds(holds)).await.ok();
+            }
+            Leader::At(node) => {
+                self.orders.ways().up(node.as_ref(), Up::Holds(holds));
+            }
+            Leader::Nobody => {}
+        }
+    }
+
+    fn leader(&self) -> Leader {
+        let Some(quorum) = &self.options.quorum else { return Leader::At(None) };
+        if quorum.leadership().borrow().is_me {
+            return Leader::Me;
+        }
+        let status = quorum.status();
+        let leader = status.members.into_iter().find(|member| Some(member.id) == status.leader);
+        leader.map_or(Leader::Nobody, |leader| Leader::At(Some(leader.name)))
+    }
+
+    async fn ended(&mut self, ended: AttemptEnded) {
+        if self.hands.object_of(&ended.attempt).is_none() {
+            // Fails only when the node stops.
+            self.options.ends.send(ended).await.ok();
+            return;
+        }
+        let said = match ended.outcome {
+            Ok(()) => Said::Succeeded,
+            Err(error) if error.fault == Fault::Cancelled => Said::Abandoned,
+            Err(error) => Said::Failed { error: error.text, permanent: error.permanent },
+        };
+        let node = self.options.node.clone();
+        self.hands.close(&ended.attempt, said.clone());
+        self.answer(Answer { node, attempt: ended.attempt, said }).await;
+    }
+
+    async fn progress(&mut self, attempt: AttemptId, text: String) {
+        let Some(uid) = self.hands.object_of(&attempt) else {
+            // Fails only when the node stops.
+            self.options.told.send(Told::Progress(attempt, text)).await.ok();
+            return;
+        };
+        let (kind, of) = (EventKind::AttemptProgressed, Some(attempt.clone()));
+        let happening =
+            Happening { kind, uid: Some(uid), revision: None, attempt: of, text: text.clone() };
+        self.options.state.record(happening).await;
+        let node = self.options.node.clone();
+        self.answer(Answer { node, attempt, said: Said::Progress(text) }).await;
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        self.options.clock.wall()
+    }
+}
+
+/// Who leads, seen from here.
+enum Leader {
+    Me,
+    /// The way up that leads to it.
+    At(Option<Name>),
+    Nobody,
+}

@@ -1,0 +1,127 @@
+//! The ways to the children and parents that are attached now: bounded queues that their sessions
+//! take from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use kraken_engine::{
+    id::Name,
+    order::{Answer, Holds, LookAt, Order, Recall},
+    sync::frame::Role,
+};
+use tokio::sync::mpsc;
+
+use super::WAY_QUEUE_MAX;
+
+/// What goes down to a child.
+#[derive(Debug)]
+pub(crate) enum Down {
+    Order(Box<Order>),
+    Recall(Recall),
+    Look(LookAt),
+}
+
+/// What goes up to a parent.
+#[derive(Debug)]
+pub(crate) enum Up {
+    Answers(Vec<Answer>),
+    Holds(Holds),
+}
+
+/// The ways that are open. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ways(Arc<Mutex<Open>>);
+
+#[derive(Debug, Default)]
+struct Open {
+    children: BTreeMap<Name, Child>,
+    /// Counts the sessions that were opened.
+    opened: u64,
+    /// By the member at the other end; a leaf's only one by no name.
+    parents: BTreeMap<Option<Name>, mpsc::Sender<Up>>,
+}
+
+#[derive(Debug)]
+struct Child {
+    opened: u64,
+    role: Role,
+    sender: mpsc::Sender<Down>,
+}
+
+/// The queue of one session of a child.
+#[derive(Debug)]
+pub(crate) struct ChildWay {
+    opened: u64,
+    /// What goes down to the child.
+    pub(crate) taken: mpsc::Receiver<Down>,
+}
+
+impl Ways {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A child is attached; its newest session takes the place of an older one.
+    pub(crate) fn child(&self, node: &Name, role: Role) -> ChildWay {
+        let (sender, taken) = mpsc::channel(WAY_QUEUE_MAX);
+        let mut open = self.open();
+        open.opened += 1;
+        let opened = open.opened;
+        open.children.insert(node.clone(), Child { opened, role, sender });
+        ChildWay { opened, taken }
+    }
+
+    /// A session of a child is over. Nothing is changed where a newer one has taken its place.
+    pub(crate) fn child_gone(&self, node: &Name, way: &ChildWay) {
+        let mut open = self.open();
+        if open.children.get(node).is_some_and(|child| child.opened == way.opened) {
+            open.children.remove(node);
+        }
+    }
+
+    /// Whether a child is attached.
+    pub(crate) fn has_child(&self, node: &Name) -> bool {
+        self.open().children.contains_key(node)
+    }
+
+    /// The members that are attached.
+    pub(crate) fn members(&self) -> BTreeSet<Name> {
+        let open = self.open();
+        let members = open.children.iter().filter(|(_, child)| child.role == Role::Member);
+        members.map(|(node, _)| node.clone()).collect()
+    }
+
+    /// Sends something down; says why where that cannot be.
+    pub(crate) fn down(&self, node: &Name, what: Down) -> Result<(), Blocked> {
+        let sender = self.open().children.get(node).map(|child| child.sender.clone());
+        let sender = sender.ok_or(Blocked::Gone)?;
+        sender.try_send(what).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Blocked::Full,
+            mpsc::error::TrySendError::Closed(_) => Blocked::Gone,
+        })
+    }
+
+    /// An uplink begins.
+    pub(crate) fn parent(&self, toward: Option<Name>) -> mpsc::Receiver<Up> {
+        let (sender, taken) = mpsc::channel(WAY_QUEUE_MAX);
+        self.open().parents.insert(toward, sender);
+        taken
+    }
+
+    /// Sends something up; tells whether the way took it.
+    pub(crate) fn up(&self, toward: Option<&Name>, what: Up) -> bool {
+        let sender = self.open().parents.get(&toward.cloned()).cloned();
+        sender.is_some_and(|sender| sender.try_send(what).is_ok())
+    }
+}
+
+/// Why something cannot be sent down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// The child is not attached here.
+    Gone,
+    /// Too much waits for it.
+    Full,
+}

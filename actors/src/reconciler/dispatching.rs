@@ -1,0 +1,335 @@
+//! The part of the driver that has attempts carried out: those of the node's own lane here, those
+//! of the quorum's lane wherever they belong.
+
+use std::collections::BTreeMap;
+
+use kraken_engine::{
+    catalog::Catalog,
+    command::Intent,
+    fleet::Fleet,
+    id::{AttemptId, Name, Uid},
+    machine::{Attempted, CLOSE_MS, Dispatch, START_WITHIN_MS},
+    mutation::{Context, Lane, MutationId},
+    object::Object,
+    order::{Answer, Holds, LookAt, Order, Recall, Said},
+    route::{NoRoute, Route, Seen, first_to, route},
+    time::Millis,
+};
+
+use super::{driver::Driver, messages::Answers, subject::Sight};
+use crate::{
+    host::{Admission, Start},
+    orders::{Input, Told},
+    state::Stopped,
+};
+
+/// Where the attempts of the quorum's lane were sent, while this member leads.
+#[derive(Default)]
+pub(super) struct Sent(BTreeMap<AttemptId, Carrier>);
+
+/// The node that carries out an attempt.
+struct Carrier {
+    node: Name,
+    /// Whether it has said so.
+    acknowledged: bool,
+    /// When nothing more is heard of it.
+    until: Millis,
+}
+
+impl Sent {
+    /// Forgets what nothing more is heard of.
+    pub(super) fn sweep(&mut self, now: Millis) {
+        self.0.retain(|_, carrier| now < carrier.until);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn put(&mut self, attempt: &AttemptId, node: &Name, until: Millis) {
+        let new = || Carrier { node: node.clone(), acknowledged: false, until };
+        self.0.entry(attempt.clone()).or_insert_with(new).until = until;
+    }
+
+    fn node_of(&self, attempt: &AttemptId) -> Option<Name> {
+        self.0.get(attempt).map(|carrier| carrier.node.clone())
+    }
+
+    /// The attempts that a node has taken and does not hold any more.
+    fn missing(&mut self, holds: &Holds) -> Vec<AttemptId> {
+        let gone = |attempt: &AttemptId, carrier: &mut Carrier| {
+            let theirs = carrier.node == holds.node && carrier.acknowledged;
+            theirs && !holds.attempts.contains(attempt)
+        };
+        self.0.extract_if(.., gone).map(|(attempt, _)| attempt).collect()
+    }
+
+    /// What an answer means to the decider, if it is about something that its node was sent.
+    fn heard(&mut self, answer: Answer) -> Option<(AttemptId, Attempted)> {
+        let Answer { node, attempt, said } = answer;
+        let carrier = self.0.get_mut(&attempt).filter(|carrier| carrier.node == node)?;
+        carrier.acknowledged = true;
+        if said.is_last() && said != Said::Lost {
+            self.0.remove(&attempt);
+        }
+        let what = match said {
+            Said::Acknowledged | Said::Started => Attempted::Acknowledged,
+            Said::Progress(text) => Attempted::Progressed(text),
+            Said::Succeeded => Attempted::Succeeded,
+            Said::Failed { error, permanent } => Attempted::Failed { error, permanent },
+            Said::Abandoned => Attempted::Abandoned,
+            Said::Moved(why) => Attempted::Moved(why),
+            Said::Busy(why) | Said::Declined(why) => {
+                Attempted::NoService(format!("{why} (on {node})"))
+            }
+            Said::Lost => Attempted::Lost,
+        };
+        Some((attempt, what))
+    }
+}
+
+/// What a route depends on.
+struct Asked {
+    context: Context,
+    module: Name,
+    object: std::sync::Arc<Object>,
+    /// The node to which it was sent before.
+    pinned: Option<Name>,
+}
+
+impl Driver {
+    /// Hands attempts to whoever carries them out; how that went comes back as answers.
+    pub(super) async fn dispatch(
+        &mut self,
+        dispatches: Vec<(Lane, Dispatch)>,
+        sight: &Sight,
+    ) -> Result<(), Stopped> {
+        let (mut here, mut led) = (Vec::new(), Vec::new());
+        for (lane, dispatch) in dispatches {
+            match lane {
+                Lane::Itself => here.push(dispatch),
+                Lane::Quorum => led.push(dispatch),
+            }
+        }
+        let mut answers = Vec::new();
+        for (dispatch, found) in self.routes(led, sight).await? {
+            match found {
+                Ok(Route { first: None, .. }) => {
+                    let node = self.node.clone();
+                    self.note(&dispatch, &node);
+                    here.push(dispatch);
+                }
+                Ok(route) => answers.extend(self.give(&dispatch, route, sight)),
+                // What was sent already may still run, and its way may come back.
+                Err(_) if self.sent.node_of(&dispatch.attempt).is_some() => {}
+                Err(why) => {
+                    answers.push((dispatch.attempt, Attempted::NoService(why.to_string())));
+                }
+            }
+        }
+        self.later(answers);
+        if !here.is_empty() {
+            self.dispatch_here(here, sight);
+        }
+        Ok(())
+    }
+
+    /// Finds who carries out what.
+    async fn routes(
+        &self,
+        dispatches: Vec<Dispatch>,
+        sight: &Sight,
+    ) -> Result<Vec<(Dispatch, Result<Route, NoRoute>)>, Stopped> {
+        if dispatches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = |dispatch: Dispatch| {
+            let object = sight.known(dispatch.uid)?.object.clone();
+            let mutation = &dispatch.instance.mutation;
+            let pinned = self.sent.node_of(&dispatch.attempt);
+            let (context, module) = (mutation.context, mutation.id.module.clone());
+            Some((dispatch, Asked { context, module, object, pinned }))
+        };
+        let (dispatches, asked): (Vec<_>, Vec<_>) =
+            dispatches.into_iter().filter_map(known).unzip();
+        let members = self.orders.ways().members();
+        let find = move |fleet: &Fleet| {
+            let standing = Seen::new(fleet, &members);
+            let find = |asked: Asked| match asked.pinned {
+                // It goes where it went before, under the same id, by whatever way there is.
+                Some(node) => first_to(&node, &standing).map(|first| Route { to: node, first }),
+                None => route(asked.context, &asked.module, &asked.object, &standing),
+            };
+            asked.into_iter().map(find).collect::<Vec<_>>()
+        };
+        let found = self.state.read(find).await?;
+        Ok(dispatches.into_iter().zip(found).collect())
+    }
+
+    fn note(&mut self, dispatch: &Dispatch, node: &Name) {
+        let until = self.clock.wall().after(dispatch.timeout).after_ms(2 * CLOSE_MS);
+        self.sent.put(&dispatch.attempt, node, until);
+    }
+
+    /// Gives an order to the desk; says what to tell the decider.
+    fn give(&mut self, dispatch: &Dispatch, route: Route, sight: &Sight) -> Answers {
+        let (Some(term), Some(known)) = (self.term, sight.known(dispatch.uid)) else {
+            return Vec::new();
+        };
+        self.note(dispatch, &route.to);
+        let subject = known.subject(&sight.catalog, Millis::ZERO);
+        let order = Order::new(dispatch, route.to.clone(), term, subject);
+        let mut answers = vec![(dispatch.attempt.clone(), Attempted::Handed(route.to))];
+        if !self.orders.try_tell(Input::Give(Box::new(order), route.first)) {
+            answers.push((dispatch.attempt.clone(), Attempted::Busy));
+        }
+        answers
+    }
+
+    /// Hands attempts to the modules of this node.
+    fn dispatch_here(&self, dispatches: Vec<Dispatch>, sight: &Sight) {
+        let (host, answers) = (self.host.clone(), self.answers.clone());
+        let starts: Vec<Start> =
+            dispatches.into_iter().filter_map(|dispatch| self.start(dispatch, sight)).collect();
+        actix_rt::spawn(async move {
+            let asked: Vec<(AttemptId, Name)> = starts
+                .iter()
+                .map(|start| (start.attempt.clone(), start.mutation.module.clone()))
+                .collect();
+            // Without an answer they are asked for again under the same ids.
+            let Some(admitted) = host.mutate_all(starts).await else { return };
+            let told = asked.into_iter().zip(admitted).map(|((attempt, module), admission)| {
+                let what = match admission {
+                    Admission::Accepted => Attempted::Acknowledged,
+                    Admission::Busy | Admission::Late => Attempted::Busy,
+                    Admission::NoModule => {
+                        Attempted::NoService(format!("module {module} does not run here"))
+                    }
+                };
+                (attempt, what)
+            });
+            // Fails only when the node stops.
+            answers.send(told.collect()).await.ok();
+        });
+    }
+
+    /// An attempt as its module is asked for it.
+    fn start(&self, dispatch: Dispatch, sight: &Sight) -> Option<Start> {
+        let known = sight.known(dispatch.uid)?;
+        let lookers = known.lookers(&self.node, self.term.is_some(), &sight.catalog);
+        let mutation = dispatch.instance.mutation;
+        Some(Start {
+            attempt: dispatch.attempt,
+            mutation: mutation.id.clone(),
+            bindings: dispatch.instance.bindings,
+            object: known.view(&sight.catalog, lookers),
+            timeout: dispatch.timeout,
+            cancellable: mutation.cancellable,
+            start_by: self.clock.wall().after_ms(START_WITHIN_MS),
+        })
+    }
+
+    /// Tells the decider something once it has carried out what it is at.
+    fn later(&self, told: Answers) {
+        if !told.is_empty() {
+            let answers = self.answers.clone();
+            // Fails only when the node stops.
+            actix_rt::spawn(async move { answers.send(told).await.ok() });
+        }
+    }
+
+    /// Has an attempt given up, wherever it is.
+    pub(super) async fn cancel(&self, attempt: AttemptId) -> Result<(), Stopped> {
+        let to = self.sent.node_of(&attempt).filter(|node| *node != self.node);
+        let Some(to) = to else {
+            let host = self.host.clone();
+            actix_rt::spawn(async move { host.cancel(attempt).await });
+            return Ok(());
+        };
+        let (members, node) = (self.orders.ways().members(), to.clone());
+        let find = move |fleet: &Fleet| first_to(&node, &Seen::new(fleet, &members)).ok().flatten();
+        let first = self.state.read(find).await?;
+        // What cannot be recalled ends by itself.
+        self.orders.try_tell(Input::Recall(Recall { to, attempt }, first));
+        Ok(())
+    }
+
+    /// Has an object looked at: here, and on its own node, which sees what nobody else does.
+    pub(super) async fn ask_for_a_look(&self, uid: Uid) -> Result<(), Stopped> {
+        self.host.look(uid);
+        if self.term.is_none() {
+            return Ok(());
+        }
+        let members = self.orders.ways().members();
+        let find = move |fleet: &Fleet| {
+            let name = fleet.object(uid)?.key.name.clone();
+            let first = first_to(&name, &Seen::new(fleet, &members)).ok()??;
+            Some((name, first))
+        };
+        if let Some((to, first)) = self.state.read(find).await? {
+            self.orders.try_tell(Input::Look(LookAt { to, uid }, Some(first)));
+        }
+        Ok(())
+    }
+
+    /// Chooses who carries out disruptive attempts, so that their intents name the nodes.
+    pub(super) async fn choose_hosts(
+        &mut self,
+        intents: Vec<Intent>,
+    ) -> Result<Vec<Intent>, Stopped> {
+        let members = self.orders.ways().members();
+        let choose = move |fleet: &Fleet| {
+            let standing = Seen::new(fleet, &members);
+            let choose = |intent: Intent| {
+                let object = fleet.object(intent.uid);
+                let found = object.and_then(|object| {
+                    let context = context_of(&intent.mutation, &object.key.kind, fleet.catalog())?;
+                    Some(route(context, &intent.host, object, &standing))
+                });
+                (intent, found)
+            };
+            intents.into_iter().map(choose).collect::<Vec<_>>()
+        };
+        let (mut chosen, mut answers) = (Vec::new(), Vec::new());
+        for (intent, found) in self.state.read(choose).await? {
+            let attempt = intent.attempt.clone();
+            let what = match found {
+                Some(Ok(Route { to, .. })) => {
+                    let until = intent.ends_by.after_ms(2 * CLOSE_MS);
+                    self.sent.put(&attempt, &to, until);
+                    chosen.push(Intent { host: to.clone(), ..intent });
+                    Attempted::Handed(to)
+                }
+                Some(Err(why)) => Attempted::IntentRefused(why.to_string()),
+                None => Attempted::IntentRefused("it is not declared any more".to_owned()),
+            };
+            answers.push((attempt, what));
+        }
+        self.later(answers);
+        Ok(chosen)
+    }
+
+    /// News of attempts that others carry out.
+    pub(super) async fn told(&mut self, told: Vec<Told>) -> Result<(), Stopped> {
+        let mut answers = Vec::new();
+        for told in told {
+            match told {
+                Told::Answer(answer) => answers.extend(self.sent.heard(answer)),
+                Told::Progress(attempt, text) => {
+                    answers.push((attempt, Attempted::Progressed(text)));
+                }
+                Told::Holds(holds) => {
+                    let gone = self.sent.missing(&holds);
+                    answers.extend(gone.into_iter().map(|id| (id, Attempted::Abandoned)));
+                }
+            }
+        }
+        self.attempted(answers).await
+    }
+}
+
+fn context_of(mutation: &str, kind: &Name, catalog: &Catalog) -> Option<Context> {
+    let id = mutation.split('(').next()?.to_owned();
+    let id: MutationId = id.try_into().ok()?;
+    Some(catalog.kind(kind)?.mutation(&id)?.context)
+}

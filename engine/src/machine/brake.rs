@@ -1,0 +1,178 @@
+//! The flap brake: an object that goes back and forth, or never comes to an end, is left alone
+//! until somebody has looked.
+//!
+//! | what is seen | ends in quarantine |
+//! |---|---|
+//! | a path that steps change came back more than 6 times within 10 min to a value it had had | yes |
+//! | three times as many steps were done as the longest plan had, and it has not converged | yes |
+//!
+//! Only paths that steps of this machine have changed are followed, so that an object for which
+//! nothing is done costs nothing. A path that merely passes through many values is not flapping.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::counts::Marks;
+use crate::{path::Path, time::Millis, value::Value};
+
+/// How often a path may come back to a value within [`FLAP_SPAN_MS`], unless it says otherwise.
+pub const FLAPS_MAX: u32 = 6;
+/// Over what span of time flaps are counted, in milliseconds.
+pub const FLAP_SPAN_MS: u64 = 600_000;
+/// So many times as many steps as the longest plan had may be done before the object converges.
+pub const WALKED_MAX: usize = 3;
+/// Most changes of one path that are remembered.
+const CHANGES_MAX: usize = 64;
+
+/// What an object did since its Cfg changed last.
+#[derive(Debug, Default)]
+pub(super) struct Brake {
+    tracks: BTreeMap<Path, Track>,
+    /// Steps done since it converged last, and steps of the longest plan since.
+    walked: usize,
+    longest: usize,
+    /// Why it is to be left alone, and at which values that stands.
+    pulled: Option<(String, Marks)>,
+}
+
+/// The values of one path, with when it changed to each, and whether that was a return.
+#[derive(Debug, Default)]
+struct Track(VecDeque<(Millis, Value, bool)>);
+
+impl Brake {
+    /// Forgets everything: Cfg has changed, or somebody asked for a retry.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A step begins that changes a path, which shows a value now.
+    pub(super) fn follow(&mut self, path: Path, seen: Option<&Value>, now: Millis) {
+        let track = self.tracks.entry(path).or_default();
+        if let Some(value) = seen.filter(|_| track.0.is_empty()) {
+            track.0.push_back((now, value.clone(), false));
+        }
+    }
+
+    /// The paths that are followed.
+    pub(super) fn followed(&self) -> impl Iterator<Item = &Path> {
+        self.tracks.keys()
+    }
+
+    /// A followed path shows a value. True where it came back once too often.
+    pub(super) fn note(&mut self, path: &Path, value: &Value, most: u32, now: Millis) -> bool {
+        let Some(Track(changes)) = self.tracks.get_mut(path) else { return false };
+        if changes.back().is_some_and(|(_, last, _)| last == value) {
+            return false;
+        }
+        let over = |at: Millis| at.after_ms(FLAP_SPAN_MS) <= now;
+        while changes.len() > 1 && changes.front().is_some_and(|(at, ..)| over(*at))
+            || changes.len() >= CHANGES_MAX
+        {
+            changes.pop_front();
+        }
+        let returned = changes.iter().any(|(_, had, _)| had == value);
+        changes.push_back((now, value.clone(), returned));
+        let returns = changes.iter().filter(|(_, _, returned)| *returned).count();
+        returned && returns > most as usize
+    }
+
+    /// A plan of so many steps is to be walked.
+    pub(super) fn plan(&mut self, steps: usize) {
+        self.longest = self.longest.max(steps);
+    }
+
+    /// It has converged.
+    pub(super) fn converged(&mut self) {
+        if self.is_walked_out() {
+            self.pulled = None;
+        }
+        (self.walked, self.longest) = (0, 0);
+    }
+
+    fn is_walked_out(&self) -> bool {
+        self.longest > 0 && self.walked > WALKED_MAX * self.longest
+    }
+
+    /// A step is done. True where so many were that it cannot be on its way.
+    pub(super) fn walk(&mut self) -> bool {
+        self.walked += 1;
+        self.is_walked_out()
+    }
+
+    /// Steps done, and those that the longest plan had.
+    pub(super) fn steps(&self) -> (usize, usize) {
+        (self.walked, self.longest)
+    }
+
+    /// Leaves the object alone. The values that followed paths went through are no news.
+    pub(super) fn pull(&mut self, reason: String) {
+        let marks = self.tracks.iter().map(|(path, track)| {
+            let values = track.0.iter().map(|(_, value, _)| Some(value.clone()));
+            (path.clone(), values.chain([None]).collect())
+        });
+        self.pulled = Some((reason, marks.collect()));
+    }
+
+    /// Why the object is left alone, if it is. News of a path that was followed ends that.
+    pub(super) fn pulled(&mut self, seen: impl Fn(&Path) -> Option<Value>) -> Option<String> {
+        let (reason, marks) = self.pulled.as_ref()?;
+        let news = marks.iter().any(|(path, values)| !values.contains(&seen(path)));
+        if !news {
+            return Some(reason.clone());
+        }
+        self.clear();
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path() -> Path {
+        Path::new("/power").unwrap()
+    }
+
+    /// At which of these values, one a minute, the brake is pulled.
+    fn pulled_at(values: &[&str], every_ms: u64) -> Option<usize> {
+        let mut brake = Brake::default();
+        brake.follow(path(), Some(&"A".into()), Millis::ZERO);
+        (0..values.len()).find(|place| {
+            let now = Millis::new((*place as u64 + 1) * every_ms);
+            brake.note(&path(), &values[*place].into(), FLAPS_MAX, now)
+        })
+    }
+
+    #[test]
+    fn a_path_that_goes_back_and_forth_is_stopped_and_one_that_goes_on_is_not() {
+        let flapping = ["B", "A", "B", "A", "B", "A", "B", "A", "B"];
+        assert_eq!(pulled_at(&flapping, 10_000), Some(7), "the seventh return");
+        assert_eq!(pulled_at(&flapping, 200_000), None, "too slow to be flapping");
+        let going_on: Vec<String> = (0..40).map(|number| format!("v{number}")).collect();
+        let going_on: Vec<&str> = going_on.iter().map(String::as_str).collect();
+        assert_eq!(pulled_at(&going_on, 1_000), None);
+        assert_eq!(pulled_at(&["B"; 20], 1_000), None, "the same seen again is no change");
+    }
+
+    #[test]
+    fn more_steps_than_three_times_the_longest_plan_are_too_many() {
+        let mut brake = Brake::default();
+        brake.plan(2);
+        assert_eq!((0..7).map(|_| brake.walk()).position(|pulled| pulled), Some(6));
+        brake.converged();
+        brake.plan(1);
+        assert!(!brake.walk());
+    }
+
+    #[test]
+    fn a_pulled_brake_is_released_by_a_value_that_was_not_seen_while_flapping() {
+        let mut brake = Brake::default();
+        brake.follow(path(), Some(&"A".into()), Millis::ZERO);
+        brake.note(&path(), &"B".into(), 0, Millis::new(1));
+        brake.pull("why".to_owned());
+        for (seen, held) in [(Some("A"), true), (Some("B"), true), (None, true), (Some("C"), false)]
+        {
+            let why = brake.pulled(|_| seen.map(Value::from));
+            assert_eq!(why.is_some(), held, "{seen:?}");
+        }
+    }
+}
