@@ -14,6 +14,7 @@ use kraken_http::client::{WatchKind, WatchQuery};
 use kraken_testkit::{
     cluster::{Shape, TestCluster},
     edge::Edge,
+    torture::Torture,
     wait_until,
     writer::{Writers, registers, written},
 };
@@ -116,4 +117,22 @@ async fn watch(edge: Edge, told: Arc<AtomicU64>) -> Result<()> {
             WatchKind::Connected | WatchKind::Delete | WatchKind::Bookmark => {}
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_under_attack_is_explained_by_one_order() -> Result<()> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let torture = Torture {
+        program: KRAKEN.to_owned(),
+        members: 3,
+        clients: 8,
+        keys: 4,
+        seed: now.as_secs(),
+        lasts: Duration::from_secs(20),
+    };
+    let outcome = torture.run(|done| println!("{done}")).await?;
+    println!("seed {}: {outcome:?}", torture.seed);
+    let checked = outcome.checked;
+    assert!(checked.writes > 100 && checked.reads > 100 && checked.told > 100, "{checked:?}");
+    Ok(())
 }

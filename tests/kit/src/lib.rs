@@ -15,6 +15,8 @@ pub mod lock;
 mod needs;
 pub mod ports;
 pub mod process;
+pub mod serial;
+pub mod torture;
 mod wait;
 pub mod worlds;
 pub mod writer;
