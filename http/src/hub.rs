@@ -91,9 +91,13 @@ impl Hub {
         look(&locked(&self.ring))
     }
 
-    /// The position after all commits that were kept so far.
-    pub(crate) fn now(&self) -> Position {
-        self.ring(|ring| Position(ring.end()))
+    /// Where a watch starts that is to tell what comes after `now`, a revision that was read a
+    /// moment ago, and the revision that it starts after: `now`, or what is gone since.
+    pub(crate) fn start_at(&self, now: Revision) -> (Position, Revision) {
+        self.ring(|ring| {
+            let start = now.max(ring.floor);
+            (ring.position(start), start)
+        })
     }
 
     /// The position of the first commit after a revision.
@@ -102,8 +106,7 @@ impl Hub {
             if revision < ring.floor {
                 return Err(TooOld { oldest: ring.floor });
             }
-            let passed = ring.commits.iter().filter(|commit| commit.revision <= revision).count();
-            Ok(Position(ring.first + u64::try_from(passed).unwrap_or(u64::MAX)))
+            Ok(ring.position(revision))
         })
     }
 
@@ -135,6 +138,11 @@ impl Hub {
 }
 
 impl Ring {
+    fn position(&self, after: Revision) -> Position {
+        let passed = self.commits.iter().filter(|commit| commit.revision <= after).count();
+        Position(self.first + u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+
     fn end(&self) -> u64 {
         self.first + u64::try_from(self.commits.len()).unwrap_or(u64::MAX)
     }
@@ -237,7 +245,7 @@ mod tests {
     #[test]
     fn watchers_go_on_where_they_are_and_lag_past_the_end() {
         let hub = hub(3);
-        let start = hub.now();
+        let (start, _) = hub.start_at(Revision::new(10));
         for revision in [12, 15, 16] {
             push(&hub, commit(revision, false));
         }
@@ -265,14 +273,32 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_while_a_watch_starts_is_told() {
+        let hub = hub(2);
+        let now = Revision::new(12);
+        for revision in [12, 15, 16] {
+            push(&hub, commit(revision, false));
+        }
+        let (position, start) = hub.start_at(now);
+        assert_eq!((revisions(hub.since(position, 9)).unwrap().0, start), (vec![15, 16], now));
+        push(&hub, commit(20, false));
+        let (position, start) = hub.start_at(now);
+        assert_eq!(revisions(hub.since(position, 9)).unwrap().0, [16, 20]);
+        assert_eq!(start, Revision::new(15), "what is gone is not said to be told");
+    }
+
+    #[test]
     fn after_a_reset_everybody_has_missed_something() {
         let hub = hub(8);
-        let start = hub.now();
+        let (start, _) = hub.start_at(Revision::new(10));
         push(&hub, commit(12, false));
         push(&hub, commit(30, true));
         assert!(revisions(hub.since(start, 9)).is_none());
         assert!(revisions(hub.since(Position(1), 9)).is_none());
         assert_eq!(hub.after(Revision::new(29)), Err(TooOld { oldest: Revision::new(30) }));
-        assert_eq!(revisions(hub.since(hub.now(), 9)).unwrap().0, [0_u64; 0]);
+        assert_eq!(
+            revisions(hub.since(hub.start_at(Revision::new(30)).0, 9)).unwrap().0,
+            [0_u64; 0]
+        );
     }
 }

@@ -187,11 +187,34 @@ pub struct Watch {
     lines: Option<Lines>,
     /// Whether the connection has not said anything yet.
     is_fresh: bool,
+    told: Told,
+}
+
+/// What was told of the newest write: a connection may end in the middle of it.
+#[derive(Default)]
+struct Told {
+    revision: u64,
+    uids: BTreeSet<String>,
+}
+
+impl Told {
+    /// Takes a line; `None` where the same was told before. Else where to resume from after it.
+    fn take(&mut self, line: &WatchLine) -> Option<u64> {
+        let object = line.object.as_ref().filter(|_| line.state.as_deref() == Some("cfg"));
+        let Some(object) = object else { return Some(line.revision) };
+        if line.revision > self.revision {
+            self.revision = line.revision;
+            self.uids.clear();
+        }
+        let is_new = line.revision == self.revision && self.uids.insert(object.uid.clone());
+        // Whether it is the last of its write is not known before something else comes.
+        is_new.then(|| line.revision.saturating_sub(1))
+    }
 }
 
 impl Watch {
     pub(super) fn new(client: Client, wanted: WatchQuery) -> Self {
-        Self { client, wanted, lines: None, is_fresh: true }
+        Self { client, wanted, lines: None, is_fresh: true, told: Told::default() }
     }
 
     /// The next line; waits for it as long as it takes. The first line of every connection is
@@ -207,7 +230,8 @@ impl Watch {
                 self.lines = None;
                 continue;
             };
-            self.wanted.from = Some(line.revision);
+            let Some(resume) = self.told.take(&line) else { continue };
+            self.wanted.from = Some(resume);
             if line.r#type == WatchKind::Lagged {
                 self.wanted.from = None;
                 self.lines = None;
@@ -228,5 +252,38 @@ impl Watch {
         self.lines = Some(opened?);
         self.is_fresh = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(r#type: WatchKind, state: &str, revision: u64, uid: &str) -> WatchLine {
+        let object = serde_json::from_value(serde_json::json!({
+            "kind": "node", "name": "n", "uid": uid, "revision": revision, "created": "",
+        }));
+        let object = object.ok().filter(|_| !uid.is_empty());
+        WatchLine { r#type, state: Some(state.to_owned()), revision, object }
+    }
+
+    #[test]
+    fn a_write_of_many_objects_is_resumed_whole_and_told_once() {
+        let mut told = Told::default();
+        for (r#type, state, revision, uid, resume) in [
+            (WatchKind::Bookmark, "", 4, "", Some(4)),
+            (WatchKind::Put, "cfg", 5, "a", Some(4)),
+            (WatchKind::Put, "cfg", 5, "b", Some(4)),
+            // A new connection that was resumed from 4.
+            (WatchKind::Put, "cfg", 5, "a", None),
+            (WatchKind::Put, "cfg", 5, "b", None),
+            (WatchKind::Delete, "cfg", 5, "c", Some(4)),
+            (WatchKind::Put, "dsc", 5, "a", Some(5)),
+            (WatchKind::Put, "cfg", 9, "a", Some(8)),
+            (WatchKind::Put, "cfg", 5, "d", None),
+        ] {
+            let line = line(r#type, state, revision, uid);
+            assert_eq!(told.take(&line), resume, "{line:?}");
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::{Routes, answered};
 use crate::{
     api::Shared,
     call::{Call, call},
-    hub::{Next, Position},
+    hub::{Next, Position, TooOld},
     problem::Problem,
     query::Which,
     stream::{Gone, Lines, open},
@@ -119,13 +119,13 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     let hub = &call.shared.hub;
     let now = call.shared.api.quorum.status().revision;
     hub.reached(from.map_or(now, |from| from.min(now))).await;
-    let position = match from {
-        None => hub.now(),
-        Some(from) => hub
-            .after(from)
-            .map_err(|too_old| Problem::Gone { from: from.get(), oldest: too_old.oldest.get() })?,
+    let gone = |from: Revision| {
+        move |too_old: TooOld| Problem::Gone { from: from.get(), oldest: too_old.oldest.get() }
     };
-    let revision = from.unwrap_or(now);
+    let (position, revision) = match from {
+        None => hub.start_at(now),
+        Some(from) => (hub.after(from).map_err(gone(from))?, from),
+    };
     let (lines, response) = open(&call.shared, &call.headers)?;
     let shared = call.shared.clone();
     let shutdown = shared.shutdown.clone();
@@ -198,9 +198,19 @@ impl Watcher {
         state: Option<&'static str>,
         object: Option<&ObjectView>,
     ) -> Result<(), Gone> {
+        self.write_at(self.revision, r#type, state, object).await
+    }
+
+    /// Writes a line after which the stream may be resumed from `resume`.
+    async fn write_at(
+        &mut self,
+        resume: Revision,
+        r#type: Type,
+        state: Option<&'static str>,
+        object: Option<&ObjectView>,
+    ) -> Result<(), Gone> {
         let line = Line { r#type, state, revision: self.revision, object };
-        let position = self.revision.to_string();
-        self.lines.write(Some(&position), &line).await
+        self.lines.write(Some(&resume.to_string()), &line).await
     }
 
     /// Writes all commits that have come. A watcher that fell behind is told so and ends.
@@ -228,7 +238,7 @@ impl Watcher {
         if commit.revision <= self.revision {
             return Ok(());
         }
-        self.revision = commit.revision;
+        let before = std::mem::replace(&mut self.revision, commit.revision);
         if !self.wanted.cfg {
             return Ok(());
         }
@@ -241,7 +251,8 @@ impl Watcher {
         let nothing = (Catalog::default(), Dsc::new());
         let now = self.shared.api.clock.wall();
         let setting = Setting { catalog: &nothing.0, shown: Shown::Cfg, now };
-        for change in changes {
+        let last = changes.len() - 1;
+        for (index, change) in changes.into_iter().enumerate() {
             let object = change.object();
             let owner = object.owner.and_then(|owner| owners.get(&owner));
             let view = ObjectView::of(object, owner, &nothing.1, setting);
@@ -249,7 +260,8 @@ impl Watcher {
                 Change::Put { .. } => Type::Put,
                 Change::Removed(_) => Type::Delete,
             };
-            self.write(r#type, Some("cfg"), Some(&view)).await?;
+            let resume = if index == last { commit.revision } else { before };
+            self.write_at(resume, r#type, Some("cfg"), Some(&view)).await?;
         }
         Ok(())
     }
