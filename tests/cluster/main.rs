@@ -11,6 +11,7 @@ mod healing;
 mod input;
 mod leaf;
 mod manifests;
+mod policies;
 mod rollout;
 mod terminal;
 mod three_nodes;

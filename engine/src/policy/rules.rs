@@ -121,6 +121,11 @@ impl Rules {
         before.is_none_or(|before| before.limits != limits)
     }
 
+    /// Takes a policy as a forecast has it.
+    pub(super) fn take_policy(&mut self, policy: Policy) {
+        self.policies.insert(policy.uid, policy);
+    }
+
     /// Forgets an object; true where it was a policy.
     pub(crate) fn remove(&mut self, uid: Uid) -> bool {
         self.ledger.remove(uid);

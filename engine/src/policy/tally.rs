@@ -10,7 +10,7 @@ use super::{
     rules::{Candidate, Rules},
 };
 use crate::{
-    id::{Name, Uid},
+    id::{Name, Revision, Uid},
     time::Millis,
 };
 
@@ -91,6 +91,36 @@ impl Tally {
                 used.ailing += 1;
             }
         }
+    }
+
+    /// An object gives its place back, healthy.
+    pub(super) fn release(&mut self, rules: &Rules, module: &Name, under: &[Cover]) {
+        for cover in under {
+            let Some(policy) = rules.policy(cover.policy) else { continue };
+            let used = self.used.entry(cover.policy).or_default();
+            let places = used.in_flight.entry(bucket(policy, cover, module)).or_default();
+            *places = places.saturating_sub(1);
+            used.ailing = used.ailing.saturating_sub(1);
+        }
+    }
+
+    /// Forgets what began more than a minute before `now`.
+    pub(super) fn expire(&mut self, now: Millis) {
+        for used in self.used.values_mut() {
+            for opened in used.opened.values_mut() {
+                let over = opened.partition_point(|at| at.after_ms(RATE_SPAN_MS) <= now);
+                opened.drain(..over);
+            }
+        }
+    }
+
+    /// How many objects a rollout has begun with, or is let to.
+    pub(super) fn begun(&self, rules: &Rules, policy: Uid, base: Revision) -> u32 {
+        let ledger = rules.ledger();
+        let more = self.used.get(&policy).map_or(0, |used| {
+            used.begun.iter().filter(|uid| !ledger.has_begun(policy, base, **uid)).count()
+        });
+        u32::try_from(ledger.begun(policy, base) + more).unwrap_or(u32::MAX)
     }
 
     /// Whether every policy lets a candidate through; else what holds it.

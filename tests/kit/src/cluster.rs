@@ -40,12 +40,14 @@ pub struct Shape {
     pub leaves: usize,
     /// Data folders that are elsewhere, by node.
     pub data: BTreeMap<String, PathBuf>,
+    /// More of the members' configuration, as it stands in the file.
+    pub more: String,
 }
 
 impl Shape {
     /// So many members and leaves.
     pub fn of(members: usize, leaves: usize) -> Self {
-        Self { members, leaves, data: BTreeMap::new() }
+        Self { members, leaves, ..Self::default() }
     }
 }
 
@@ -105,7 +107,7 @@ impl TestCluster {
         };
         for (index, member) in addresses.iter().enumerate() {
             let founder = addresses.first().filter(|_| index > 0);
-            let config = member_config(*member, founder);
+            let config = member_config(*member, founder) + &shape.more;
             cluster.add(&format!("m{}", index + 1), "server", &config, shape)?;
         }
         for leaf in 1..=shape.leaves {

@@ -1,0 +1,90 @@
+//! Forecasts against what then happens.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::kit::{SWITCH_MS, Yard, name};
+use crate::{
+    policy::forecast::{Forecast, Job, forecast},
+    time::Millis,
+    value::Value,
+};
+
+/// What is expected of switching all nodes, of which nothing has been asked yet.
+fn expected(yard: &Yard) -> Forecast {
+    let rules = yard.store.rules();
+    let job =
+        |object: &Arc<crate::object::Object>| Job::new(rules, object, name("image"), SWITCH_MS);
+    let jobs = yard.store.of_kind("node").map(job).collect();
+    forecast(rules, jobs, Millis::new(yard.now))
+}
+
+fn waves(forecast: &Forecast) -> Vec<(u64, usize)> {
+    forecast.waves.iter().map(|wave| (wave.begins_after_ms / 1_000, wave.objects)).collect()
+}
+
+#[test]
+fn waves_follow_places_rates_stages_and_windows() {
+    for (limits, expect, ends, pauses) in [
+        (vec![], vec![(0, 10)], 10, 0),
+        (vec![("/maxInFlight", Value::Int(4))], vec![(0, 4), (10, 4), (20, 2)], 30, 0),
+        (vec![("/ratePerMinute", Value::Int(6))], vec![(0, 6), (60, 4)], 70, 0),
+        (vec![("/canary", "1 5m, 50%".into())], vec![(0, 1), (310, 4), (320, 5)], 330, 0),
+        (vec![("/canary", "2 pause".into())], vec![(0, 2), (10, 8)], 20, 1),
+        (vec![("/windows", "Thu 01:00-01:01 UTC".into())], vec![(2_600, 10)], 2_610, 0),
+        (
+            vec![("/minHealthy", "80%".into())],
+            vec![(0, 2), (10, 2), (20, 2), (30, 2), (40, 2)],
+            50,
+            0,
+        ),
+    ] {
+        let mut yard = Yard::new(10);
+        if !limits.is_empty() {
+            yard.policy("p", &limits).unwrap();
+        }
+        let found = expected(&yard);
+        assert_eq!(waves(&found), expect, "{limits:?}");
+        assert_eq!(found.ends_after_ms / 1_000, ends, "{limits:?}");
+        assert_eq!(found.pauses.values().sum::<usize>(), pauses);
+        assert!(found.held.is_empty() && !found.cut);
+        assert_eq!(found.wave_of.len(), 10);
+    }
+}
+
+#[test]
+fn what_never_gets_through_says_why() {
+    let mut yard = Yard::new(4);
+    yard.policy("p", &[("/maxInFlight", Value::Int(0))]).unwrap();
+    let found = expected(&yard);
+    assert_eq!((found.waves.len(), found.held.len()), (0, 4));
+    let hold = found.held.values().next().unwrap();
+    assert_eq!(hold.waits_for(), "policy p: maxInFlight");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Where all goes well, what is foreseen comes to pass: in the same time, in the same order.
+    #[test]
+    fn what_is_foreseen_comes_to_pass(
+        nodes in 1_usize..20,
+        most in 1_i64..6,
+        rate in 1_i64..12,
+        canary in prop_oneof![Just(""), Just("1, 50%"), Just("10% 1m, 50% 30s")],
+    ) {
+        let mut yard = Yard::new(nodes);
+        let mut limits = vec![("/maxInFlight", Value::Int(most)), ("/ratePerMinute", rate.into())];
+        if !canary.is_empty() {
+            limits.push(("/canary", canary.into()));
+        }
+        yard.policy("p", &limits).unwrap();
+        let ends = expected(&yard).ends_after_ms;
+        yard.ask("b");
+        yard.run(ends.saturating_sub(1));
+        prop_assert!(yard.with("b") < nodes, "done before {}", ends);
+        yard.run(1);
+        prop_assert_eq!(yard.with("b"), nodes);
+    }
+}
