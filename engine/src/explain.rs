@@ -5,6 +5,7 @@
 //! every member answers alike; what deciders presume stands in Dsc.
 
 mod act;
+pub mod change;
 mod scene;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use crate::{
     mutation::Lane,
     object::{Frozen, ObjectRef},
     path::Path,
-    planner::{NoPlan, Plan, Planner, Question, Step, StepChange},
+    planner::{Answer, NoPlan, Plan, Planner, Question, Step, StepChange},
     presumed,
     status::{PhaseName, Status},
     time::Millis,
@@ -163,10 +164,7 @@ pub fn plan(subject: Subject<'_>, planner: &mut Planner) -> PlanView {
     let goal = view.goal();
     let cfg = &subject.object.cfg;
     let question = Question { kind: view.kind(), goal: &goal, cfg, facts: &view };
-    match planner.plan(&question) {
-        Ok(plan) => PlanView::of(&plan),
-        Err(reason) => PlanView { blocked: vec![Blocked::of(&reason)], ..PlanView::default() },
-    }
+    PlanView::of_answer(&planner.plan(&question))
 }
 
 /// The states that an object can come to from where it is, with what is to be done marked.
@@ -199,6 +197,14 @@ pub fn differences(subject: Subject<'_>, now: Millis) -> Vec<Difference> {
 }
 
 impl PlanView {
+    /// A planner's answer for people.
+    pub fn of_answer(answer: &Answer) -> Self {
+        match answer {
+            Ok(plan) => Self::of(plan),
+            Err(reason) => Self { blocked: vec![Blocked::of(reason)], ..Self::default() },
+        }
+    }
+
     /// A plan for people.
     pub fn of(plan: &Plan) -> Self {
         Self {

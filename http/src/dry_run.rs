@@ -1,24 +1,27 @@
 //! What a write would do: carried out on a copy of the store, then every object that it changes is
-//! planned for. Nothing is written.
+//! planned for. Nothing is written. To a client that takes lines the answer is a stream, with word
+//! of how far it is.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use kraken_actors::quorum::Consistency;
 use kraken_engine::{
-    command::{Command, Outcome, Proposal, Txn},
-    dsc::Dsc,
-    explain::{self, Scene},
+    command::Txn,
+    explain::change::{ChangePlan, ObjectChange, Proposed, plan_change},
     fleet::Fleet,
-    id::{Revision, Term, Uid},
+    id::Revision,
     object::Object,
     path::Path,
-    planner::Planner,
-    store::{Change, Store},
-    time::Millis,
+    policy::forecast::Forecast,
+    store::Store,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use warp::reply::Response;
+use warp::{http::header, reply::Response};
 
 use crate::{
     aside::aside,
@@ -27,8 +30,14 @@ use crate::{
     problem::Problem,
     reply::{json, with_revision},
     routes::check_base,
+    stream::{self, Gone, Lines},
     view::{ChangeView, PlanView, reference},
 };
+
+/// Most waves that an answer names one by one.
+pub const WAVES_SHOWN_MAX: usize = 1_000;
+/// How often a stream says how far planning is.
+const PROGRESS: Duration = Duration::from_millis(200);
 
 /// What a write would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +47,43 @@ pub struct DryRun {
     pub revision: u64,
     /// Every object that would change, in order of name.
     pub objects: Vec<Planned>,
+    /// When what would be done, as far as that can be foreseen.
+    #[serde(default)]
+    pub outlook: Outlook,
+}
+
+/// When a whole change would be done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Outlook {
+    /// How many objects would change and have nothing done for them.
+    pub still: usize,
+    /// How many objects the change does not touch.
+    pub untouched: usize,
+    /// When all would be done, in milliseconds from now, pauses aside.
+    pub ends_after_ms: u64,
+    /// How many waves of disruptive steps the policies make of it.
+    pub wave_count: usize,
+    /// The first of the waves, at most 1,000.
+    pub waves: Vec<WaveView>,
+    /// How often a rollout would pause for a person, by policy.
+    pub pauses: BTreeMap<String, usize>,
+    /// How many objects would not be let through as things are.
+    pub held: usize,
+    /// Whether there was too much to ask, so that the last are not foreseen.
+    pub cut: bool,
+}
+
+/// Objects that would be disrupted together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WaveView {
+    /// How many.
+    pub objects: usize,
+    /// When they would begin, in milliseconds from now.
+    pub begins_after_ms: u64,
+    /// When the last of them would be done, in milliseconds from now.
+    pub ends_after_ms: u64,
 }
 
 /// What a write would do to one object.
@@ -52,6 +98,12 @@ pub struct Planned {
     pub cfg: Vec<ChangeView>,
     /// What would then be done; nothing for an object that is removed at once.
     pub plan: PlanView,
+    /// In which wave of disruptive steps, from 1; absent where nothing of it is disruptive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wave: Option<usize>,
+    /// What would hold it as things are: a policy, or a freeze.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
 }
 
 /// What would become of an object.
@@ -66,6 +118,34 @@ pub enum Kind {
     Delete,
 }
 
+/// A line of an answer that is streamed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum Line {
+    /// So many objects are planned, of so many.
+    Progress {
+        /// How many are planned.
+        done: usize,
+        /// How many are to be.
+        of: usize,
+    },
+    /// What would be done to one object.
+    Object(Box<Planned>),
+    /// The last line: the rest of the answer.
+    #[serde(rename_all = "camelCase")]
+    End {
+        /// The revision from which it was planned.
+        revision: u64,
+        /// When what would be done.
+        outlook: Box<Outlook>,
+    },
+    /// The last line where it could not be planned: a problem.
+    Problem {
+        /// The problem, as its own answer would hold it.
+        problem: Json,
+    },
+}
+
 /// Answers what a transaction would do.
 pub(crate) async fn answer(
     call: &Call,
@@ -77,52 +157,117 @@ pub(crate) async fn answer(
         check_base(&store, expected)?;
     }
     let revision = store.revision();
-    let api = &call.shared.api;
-    let dsc = api.state.read(Fleet::all_dsc).await?;
-    let now = api.clock.wall();
-    let objects = aside(move || dry_run(&store, dsc, txn, now)).await??;
-    Ok(with_revision(json(&DryRun { revision: revision.get(), objects })?, revision))
+    let dsc = call.shared.api.state.read(Fleet::all_dsc).await?;
+    let at = call.shared.api.clock.wall();
+    let far = Arc::new(Mutex::new((0, 0)));
+    let told = far.clone();
+    let work = move || {
+        let proposed = Proposed { store: &store, dsc, txn, at };
+        plan_change(proposed, |done, of| {
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = (done, of);
+        })
+    };
+    let accept = call.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accept.is_some_and(|accept| accept.contains("application/x-ndjson")) {
+        let (lines, response) = stream::open(&call.shared, &call.headers)?;
+        let work = tokio::task::spawn_blocking(work);
+        tokio::spawn(async move {
+            // A client that has gone has no need of the rest.
+            tell(lines, work, &far, revision).await.ok();
+        });
+        return Ok(with_revision(response, revision));
+    }
+    let plan = aside(work).await??;
+    let view = move || {
+        let outlook = Outlook::of(&plan);
+        let objects = plan.objects.iter().map(|one| Planned::of(one, &plan.forecast)).collect();
+        DryRun { revision: revision.get(), objects, outlook }
+    };
+    Ok(with_revision(json(&aside(view).await?)?, revision))
 }
 
-fn dry_run(
-    before: &Store,
-    dsc: BTreeMap<Uid, Arc<Dsc>>,
-    txn: Txn,
-    at: Millis,
-) -> Result<Vec<Planned>, Problem> {
-    let mut store = before.clone();
-    let next = Revision::new(store.revision().get().saturating_add(1));
-    let command = Command::Txn(txn);
-    let proposal = Proposal { request: None, author: String::new(), at, command };
-    let applied = store.apply(next, Term::default(), &proposal);
-    if let Outcome::Refused(refusal) = applied.outcome {
-        return Err(refusal.into());
-    }
-    let scene = Scene::new(store, dsc);
-    let mut planner = Planner::new();
-    let mut changes = applied.changes;
-    changes.sort_by(|a, b| a.object().key.cmp(&b.object().key));
-    let planned = |change: &Change| {
-        let object = change.object();
-        let held = before.object(object.uid);
-        let is_removed = matches!(change, Change::Removed(_));
-        let plan = if is_removed {
-            explain::PlanView::default()
-        } else {
-            explain::plan(scene.subject(object), &mut planner)
-        };
-        Planned {
-            object: reference(&object.key),
-            change: match held {
-                None => Kind::Create,
-                Some(held) if is_removed || held.deleting != object.deleting => Kind::Delete,
-                Some(_) => Kind::Update,
-            },
-            cfg: cfg_changes(held, Some(object).filter(|_| !is_removed)),
-            plan: PlanView::of(&plan),
+/// Writes the lines of an answer: how far planning is, then the plan.
+async fn tell(
+    mut lines: Lines,
+    mut work: tokio::task::JoinHandle<Result<ChangePlan, kraken_engine::command::Refusal>>,
+    far: &Mutex<(usize, usize)>,
+    revision: Revision,
+) -> Result<(), Gone> {
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            () = tokio::time::sleep(PROGRESS) => {
+                let (done, of) = *far.lock().unwrap_or_else(PoisonError::into_inner);
+                lines.write(None, &Line::Progress { done, of }).await?;
+                lines.flush().await?;
+            }
         }
     };
-    Ok(changes.iter().map(planned).collect())
+    let plan = match done {
+        Ok(Ok(plan)) => plan,
+        Ok(Err(refusal)) => return lines.fail(refusal.into()).await,
+        Err(error) => {
+            return lines.fail(Problem::Internal(format!("planning ended early: {error}"))).await;
+        }
+    };
+    for object in &plan.objects {
+        lines.write(None, &Line::Object(Box::new(Planned::of(object, &plan.forecast)))).await?;
+    }
+    let outlook = Box::new(Outlook::of(&plan));
+    lines.write(None, &Line::End { revision: revision.get(), outlook }).await?;
+    lines.flush().await
+}
+
+impl Lines {
+    async fn fail(&mut self, problem: Problem) -> Result<(), Gone> {
+        let problem = problem.body_json();
+        self.write(None, &Line::Problem { problem }).await?;
+        self.flush().await
+    }
+}
+
+impl Outlook {
+    fn of(plan: &ChangePlan) -> Self {
+        let Forecast { waves, ends_after_ms, pauses, held, cut, .. } = &plan.forecast;
+        let shown = waves.iter().take(WAVES_SHOWN_MAX).map(|wave| WaveView {
+            objects: wave.objects,
+            begins_after_ms: wave.begins_after_ms,
+            ends_after_ms: wave.ends_after_ms,
+        });
+        let frozen = plan.objects.iter().filter(|one| one.object.frozen.is_some());
+        Self {
+            still: plan.still,
+            untouched: plan.untouched,
+            ends_after_ms: *ends_after_ms,
+            wave_count: waves.len(),
+            waves: shown.collect(),
+            pauses: pauses.clone(),
+            held: held.len() + frozen.count(),
+            cut: *cut,
+        }
+    }
+}
+
+impl Planned {
+    fn of(change: &ObjectChange, forecast: &Forecast) -> Self {
+        let ObjectChange { before, object, removed, .. } = change;
+        let hold = forecast.held.get(&object.uid);
+        let hold = hold.map(|hold| format!("{}: {}", hold.waits_for(), hold.reason()));
+        let frozen = object.frozen.as_ref().filter(|_| !removed);
+        let frozen = frozen.map(|frozen| format!("frozen by {} ({})", frozen.by, frozen.scope));
+        Self {
+            object: reference(&object.key),
+            change: match before {
+                None => Kind::Create,
+                Some(held) if *removed || held.deleting != object.deleting => Kind::Delete,
+                Some(_) => Kind::Update,
+            },
+            cfg: cfg_changes(before.as_ref(), Some(object).filter(|_| !removed)),
+            plan: PlanView::of(&change.plan()),
+            wave: forecast.wave_of.get(&object.uid).map(|wave| wave + 1),
+            held: frozen.or(hold),
+        }
+    }
 }
 
 /// What a Cfg loses and gains, in order of path.

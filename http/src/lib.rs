@@ -30,7 +30,7 @@ pub mod view;
 
 pub use self::{
     api::Api,
-    dry_run::{DryRun, Kind, Planned},
+    dry_run::{DryRun, Kind, Line, Outlook, Planned, WAVES_SHOWN_MAX, WaveView},
     reply::Written,
     routes::{Checked, ObjectPlan},
     server::{

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use kraken_engine::{id::Name, manifest::NODE_KIND};
 use kraken_http::{
-    DryRun, Kind, ObjectPlan,
+    DryRun, Kind, ObjectPlan, Outlook,
     client::Client,
     view::{PlanView, StepView},
 };
@@ -43,7 +43,14 @@ impl Args {
             });
         }
         let source = Source { file: self.file.unwrap_or_default(), expect: None };
-        let planned = client.plan(source.read()?).await.map_err(|error| source.named(error))?;
+        let mut progress = None;
+        let told = |done, of| {
+            let progress = progress.get_or_insert_with(|| console.progress());
+            progress.set("objects are planned", done, of);
+        };
+        let planned = client.plan_with(source.read()?, told).await;
+        drop(progress);
+        let planned = planned.map_err(|error| source.named(error))?;
         show(&planned, self.output, "kraken apply -f FILE", console)
     }
 }
@@ -77,7 +84,10 @@ fn dry_run(planned: &DryRun) -> String {
             format!("  {}: {from} -> {to}", change.path)
         }));
         text.extend(steps(&object.plan));
+        text.extend(object.wave.map(|wave| format!("  disrupted in wave {wave}")));
+        text.extend(object.held.as_ref().map(|held| format!("  held: {held}")));
     }
+    text.extend(waves(&planned.outlook));
     let changed = match planned.objects.len() {
         0 => "nothing would change".to_owned(),
         1 => "1 object would change".to_owned(),
@@ -85,6 +95,31 @@ fn dry_run(planned: &DryRun) -> String {
     };
     text.push(format!("{changed}; Cfg is at revision {}", planned.revision));
     lines(text)
+}
+
+/// In how many waves policies let disruptive steps run, and what holds some; nothing, where the
+/// change disrupts nothing.
+fn waves(outlook: &Outlook) -> Option<String> {
+    let mut parts = Vec::new();
+    if outlook.wave_count > 0 {
+        let ends = age::span(Duration::from_millis(outlook.ends_after_ms.max(1_000)));
+        let waves = if outlook.wave_count == 1 { "wave" } else { "waves" };
+        parts.push(format!("{} {waves} of disruption, done in about {ends}", outlook.wave_count));
+    }
+    for (policy, times) in &outlook.pauses {
+        let times = if *times == 1 { "once".to_owned() } else { format!("{times} times") };
+        parts.push(format!("policy {policy} pauses {times} for a person"));
+    }
+    if outlook.held > 0 {
+        parts.push(format!("{} held as things are", outlook.held));
+    }
+    if outlook.cut {
+        parts.push("the last are not foreseen".to_owned());
+    }
+    (!parts.is_empty()).then(|| {
+        parts.push(format!("{} objects are not touched", outlook.untouched));
+        parts.join("; ")
+    })
 }
 
 fn object_plan(plan: &ObjectPlan) -> String {

@@ -1,19 +1,26 @@
-//! `kraken set`: changes paths of Cfg on many nodes at once, all or nothing.
+//! `kraken set`: changes paths of Cfg on many nodes at once, all or nothing; or on one object of
+//! another kind.
 
-use kraken_engine::{path::Path, value::Value};
+use kraken_engine::{id::Name, path::Path, value::Value};
 use kraken_http::{
     Written,
     client::{Client, WriteQuery},
 };
 use serde_json::{Map, Value as Json};
 
-use crate::{console::Console, exit::Failure, nodes::Nodes, output::Output};
+use crate::{
+    console::Console,
+    exit::Failure,
+    fleet,
+    nodes::{Nodes, NotNodes},
+    output::Output,
+};
 
-/// Sets paths of Cfg on nodes, all or nothing
+/// Sets paths of Cfg on nodes, all or nothing, or on one object of another kind
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which: n1, n[1-64,70] or @rack=r1
-    nodes: Nodes,
+    /// Which: n1, n[1-64,70] or @rack=r1; or an object of another kind, as policy/web
+    which: Which,
     /// What: path=value, or path- to ask nothing of it any more
     #[arg(required = true, value_name = "PATH=VALUE")]
     changes: Vec<Change>,
@@ -23,6 +30,28 @@ pub(crate) struct Args {
     /// Shows what would be done, and does nothing
     #[arg(long)]
     plan: bool,
+}
+
+/// What is changed.
+#[derive(Debug, Clone, PartialEq)]
+enum Which {
+    Nodes(Nodes),
+    Object { kind: Name, name: Name },
+}
+
+impl std::str::FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let name = |text: &str| Name::new(text).map_err(|error| error.to_string());
+        match text.split_once('/') {
+            // The value of a label may hold a slash.
+            Some((kind, of)) if !text.starts_with('@') => {
+                Ok(Self::Object { kind: name(kind)?, name: name(of)? })
+            }
+            _ => text.parse().map(Self::Nodes).map_err(|error: NotNodes| error.to_string()),
+        }
+    }
 }
 
 /// One path and what becomes of it.
@@ -61,7 +90,19 @@ impl Args {
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let patch = merge_patch(&self.changes)?;
         let how = WriteQuery { expect: self.expect, ..WriteQuery::default() };
-        let targets = self.nodes.targets();
+        let nodes = match self.which {
+            Which::Nodes(nodes) => nodes,
+            Which::Object { .. } if self.plan => {
+                let other = "--plan is for nodes; for others there is kraken plan -f FILE";
+                return Err(Failure::usage(other));
+            }
+            Which::Object { kind, name } => {
+                let kind = fleet::kind(kind.as_str());
+                let written = client.patch(kind, name.as_str(), &patch, &how).await?;
+                return console.print(report(&written));
+            }
+        };
+        let targets = nodes.targets();
         if self.plan {
             let planned = client.plan_patch_nodes(&targets, &patch, &how).await?;
             return super::plan::show(
@@ -155,6 +196,18 @@ mod tests {
             ),
         ] {
             assert_eq!(patch(&changes).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn nodes_and_other_objects_are_told_apart() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let policy = Which::Object { kind: name("policy"), name: name("web") };
+        assert_eq!("policy/web".parse(), Ok(policy));
+        assert!(matches!("n[1-3]".parse(), Ok(Which::Nodes(_))));
+        assert!(matches!("@path=a/b".parse(), Ok(Which::Nodes(_))));
+        for wrong in ["policy/", "/web", "a/b/c"] {
+            assert!(wrong.parse::<Which>().is_err(), "{wrong}");
         }
     }
 

@@ -54,8 +54,7 @@ async fn rollout_whose_leader_is_killed_goes_on_and_disrupts_each_machine_once()
          {ms}\nlatency_max_ms = {ms}\n",
         world.path().display()
     );
-    let mut cluster =
-        TestCluster::start(KRAKEN, &Shape { more: sim, ..Shape::of(3, 0) }).await?;
+    let mut cluster = TestCluster::start(KRAKEN, &Shape { more: sim, ..Shape::of(3, 0) }).await?;
     let names: Vec<String> = (1..=MACHINES).map(|number| format!("s{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let nodes =

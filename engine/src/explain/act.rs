@@ -45,6 +45,10 @@ fn of_phase(status: &Status, plan: &PlanView) -> String {
         PhaseName::InFlight => format!("module {module}: it carries out {step}"),
         PhaseName::BackingOff => format!("nobody yet: {step} failed and is tried again"),
         PhaseName::Waiting => match &status.waits_for {
+            // What a policy asks for stands in its reason, with who may give it.
+            Some(what) if what.starts_with("policy ") || what.starts_with("a guard of") => {
+                format!("{what}: {}", status.reason.as_deref().unwrap_or("it is about to say why"))
+            }
             Some(what) => format!("what it waits for: {what}"),
             None => "nobody yet: its decider is about to look".to_owned(),
         },

@@ -181,6 +181,16 @@ fn somebody_must_act() {
             "what it waits for: module m",
         ),
         (
+            with(
+                "Waiting",
+                &[
+                    ("n1", "/engine/self/waitsFor", "policy p: resume"),
+                    ("n1", "/engine/self/reason", "an operator lets it go on"),
+                ],
+            ),
+            "policy p: resume: an operator lets it go on",
+        ),
+        (
             with("Quarantined", &[]),
             "an operator: mend what makes m/Start fail, then ask for a retry, or ask for \
              something else",

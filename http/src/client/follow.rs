@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{Method, body::Incoming};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use super::{Call, Client, Error, EventsQuery, WatchQuery, error::Broken, url::Base};
+use super::{Call, Client, Error, EventsQuery, WatchQuery, error::Broken, typed::YAML, url::Base};
+use crate::dry_run::{DryRun, Line};
 use crate::view::{EventView, ObjectView};
 
 /// Longest line of a stream in bytes.
@@ -81,6 +82,38 @@ impl Lines {
 
     fn wrong(&self, why: String) -> Error {
         Error::BadAnswer { server: self.server.clone(), why }
+    }
+}
+
+impl Client {
+    /// What applying manifests would do; `told` hears how many objects are planned, of how many.
+    pub async fn plan_with(
+        &self,
+        manifests: impl Into<Bytes>,
+        mut told: impl FnMut(usize, usize),
+    ) -> Result<DryRun, Error> {
+        let call = Call::new(Method::POST, "/v1/apply?dryRun=plan").body(YAML, manifests);
+        let call = call.header("accept", "application/x-ndjson");
+        let mut lines = self.persist(&call, Self::try_lines).await?;
+        let mut objects = Vec::new();
+        while let Some(line) = lines.next::<Line>().await? {
+            match line {
+                Line::Progress { done, of } => told(done, of),
+                Line::Object(planned) => objects.push(*planned),
+                Line::End { revision, outlook } => {
+                    return Ok(DryRun { revision, objects, outlook: *outlook });
+                }
+                Line::Problem { problem } => {
+                    let read = serde_json::from_value(problem);
+                    let problem = read.map_err(|error| lines.wrong(error.to_string()))?;
+                    return Err(Error::Problem {
+                        server: lines.server,
+                        problem: Box::new(problem),
+                    });
+                }
+            }
+        }
+        Err(lines.wrong("it ended before the plan did".to_owned()))
     }
 }
 

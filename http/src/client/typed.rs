@@ -412,7 +412,7 @@ impl Client {
 /// A change of membership waits until the new member has caught up.
 const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(90);
 
-const YAML: &str = "application/yaml";
+pub(super) const YAML: &str = "application/yaml";
 
 fn member(answer: &Answer) -> Result<u64, Error> {
     #[derive(Deserialize)]

@@ -1,0 +1,144 @@
+//! Plans of a whole change: what a write would do to every object that it touches, and when the
+//! policies would let each be disrupted. Made on a copy, so that nothing is written.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{PlanView, Scene};
+use crate::{
+    command::{Command, Outcome, Proposal, Refusal, Txn},
+    dsc::Dsc,
+    id::{Revision, Term, Uid},
+    object::Object,
+    planner::{Answer, Planner, Question},
+    policy::forecast::{Forecast, Job, forecast},
+    presumed,
+    store::{Change, Store},
+    time::Millis,
+    view::View,
+};
+
+/// A change that is only thought of.
+pub struct Proposed<'a> {
+    /// Cfg as it is.
+    pub store: &'a Store,
+    /// What was seen, by object.
+    pub dsc: BTreeMap<Uid, Arc<Dsc>>,
+    /// What would be written.
+    pub txn: Txn,
+    /// Now.
+    pub at: Millis,
+}
+
+/// What a change would do.
+#[derive(Debug, Default)]
+pub struct ChangePlan {
+    /// Every object that would change, in order of kind and name.
+    pub objects: Vec<ObjectChange>,
+    /// When each of them would be disrupted, and when all would be done.
+    pub forecast: Forecast,
+    /// How many objects would change and have nothing done for them.
+    pub still: usize,
+    /// How many objects the change does not touch.
+    pub untouched: usize,
+}
+
+/// What a change would do to one object.
+#[derive(Debug)]
+pub struct ObjectChange {
+    /// The object as it is; absent where it would be created.
+    pub before: Option<Arc<Object>>,
+    /// The object as it would be, or was last where it would be removed.
+    pub object: Arc<Object>,
+    /// Whether it would be removed at once.
+    pub removed: bool,
+    /// The plan; absent for what is removed, and for a kind that nobody declares. Like objects
+    /// share theirs.
+    pub answer: Option<Answer>,
+}
+
+impl ObjectChange {
+    /// The plan for people.
+    pub fn plan(&self) -> PlanView {
+        match &self.answer {
+            None => PlanView::default(),
+            Some(answer) => PlanView::of_answer(answer),
+        }
+    }
+
+    /// How long it would take, in milliseconds.
+    fn cost_ms(&self) -> u64 {
+        self.answer.as_ref().and_then(|answer| answer.as_ref().ok()).map_or(0, |plan| plan.cost_ms)
+    }
+}
+
+/// Plans a change; `told` hears how many objects are planned, of how many.
+pub fn plan_change(
+    proposed: Proposed<'_>,
+    mut told: impl FnMut(usize, usize),
+) -> Result<ChangePlan, Refusal> {
+    let Proposed { store: before, dsc, txn, at } = proposed;
+    let mut store = before.clone();
+    let next = Revision::new(store.revision().get().saturating_add(1));
+    let command = Command::Txn(txn);
+    let proposal = Proposal { request: None, author: String::new(), at, command };
+    let applied = store.apply(next, Term::default(), &proposal);
+    if let Outcome::Refused(refusal) = applied.outcome {
+        return Err(refusal);
+    }
+    let mut changes = applied.changes;
+    changes.sort_by(|a, b| a.object().key.cmp(&b.object().key));
+    let scene = Scene::new(store, dsc);
+    let (mut planner, mut objects) = (Planner::new(), Vec::with_capacity(changes.len()));
+    let of = changes.len();
+    for change in changes {
+        objects.push(planned(before, &scene, &change, &mut planner));
+        told(objects.len(), of);
+    }
+    Ok(ChangePlan {
+        forecast: foresee(&scene, &objects, at),
+        still: objects.iter().filter(|object| object.cost_ms() == 0).count(),
+        untouched: before
+            .objects()
+            .count()
+            .saturating_sub(objects.iter().filter(|object| object.before.is_some()).count()),
+        objects,
+    })
+}
+
+fn planned(before: &Store, scene: &Scene, change: &Change, planner: &mut Planner) -> ObjectChange {
+    let object = change.object().clone();
+    let removed = matches!(change, Change::Removed(_));
+    let answer = if removed { None } else { answer(scene, &object, planner) };
+    ObjectChange { before: before.object(object.uid).cloned(), object, removed, answer }
+}
+
+fn answer(scene: &Scene, object: &Object, planner: &mut Planner) -> Option<Answer> {
+    let subject = scene.subject(object);
+    let presumed = presumed::of(subject.dsc);
+    let view = View::new(subject, &presumed)?;
+    let goal = view.goal();
+    let question = Question { kind: view.kind(), goal: &goal, cfg: &object.cfg, facts: &view };
+    Some(planner.plan(&question))
+}
+
+/// When the policies, as they would be, let each object be disrupted. What is frozen waits for a
+/// person, and what nothing disrupts does not wait.
+fn foresee(scene: &Scene, objects: &[ObjectChange], at: Millis) -> Forecast {
+    let rules = scene.store.rules();
+    let mut jobs = Vec::new();
+    let mut others_ms = 0;
+    for change in objects.iter().filter(|change| change.object.frozen.is_none()) {
+        let Some(Ok(plan)) = &change.answer else { continue };
+        let disruptive = plan.steps.iter().find(|step| step.instance.mutation.disruptive);
+        match disruptive {
+            Some(step) => {
+                let module = step.instance.mutation.id.module.clone();
+                jobs.push(Job::new(rules, &change.object, module, plan.cost_ms));
+            }
+            None => others_ms = others_ms.max(plan.cost_ms),
+        }
+    }
+    let mut forecast = forecast(rules, jobs, at);
+    forecast.ends_after_ms = forecast.ends_after_ms.max(others_ms);
+    forecast
+}
