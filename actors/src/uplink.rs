@@ -98,10 +98,7 @@ impl Uplink {
                 Vec::new()
             }
             Input::Frame(frame) => self.child.receive(*frame, now),
-            Input::Seen(changes) => {
-                let offer = |(uid, sightings)| self.child.offer(uid, sightings, now);
-                changes.into_iter().flat_map(offer).collect()
-            }
+            Input::Seen(changes) => self.child.offer_all(changes, now),
             Input::Happened(events) => self.child.record(events, now),
             Input::Answers(answers) => self.child.answer(answers, now),
             Input::Holds(holds) => self.child.pass_on(holds),

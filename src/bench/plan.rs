@@ -25,9 +25,6 @@ use crate::{console::Console, exit::Failure};
 
 /// Runs of each measurement.
 const RUNS: usize = 7;
-/// Answers of one run where one alone is too short to be timed.
-const QUICK_ANSWERS: usize = 100_000;
-const COLD_ANSWERS: usize = 200;
 /// Two-valued paths of the case that is too large to be searched.
 const DENSE_PATHS: usize = 18;
 
@@ -38,9 +35,26 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "100000")]
     #[arg(value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     objects: u32,
+    /// Answers each question once: shows that it works, and measures nothing
+    #[arg(long)]
+    quick: bool,
     /// Prints one JSON object a line
     #[arg(long)]
     json: bool,
+}
+
+/// How often is measured.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    runs: usize,
+    /// Answers of one run where one alone is too short to be timed.
+    remembered: usize,
+    cold: usize,
+}
+
+impl Effort {
+    const WHOLE: Self = Self { runs: RUNS, remembered: 100_000, cold: 200 };
+    const QUICK: Self = Self { runs: 1, remembered: 2, cold: 1 };
 }
 
 impl Args {
@@ -49,8 +63,13 @@ impl Args {
         let mut figures = Vec::new();
         let mut progress = console.progress();
         let objects = usize::try_from(self.objects).unwrap_or(usize::MAX);
-        let parts: [&dyn Fn() -> Result<Vec<Figure>, Failure>; 4] =
-            [&single, &too_large, &|| growth_in_paths(), &|| whole_fleet(objects)];
+        let effort = if self.quick { Effort::QUICK } else { Effort::WHOLE };
+        let parts: [&dyn Fn() -> Result<Vec<Figure>, Failure>; 4] = [
+            &|| single(effort),
+            &|| too_large(effort),
+            &|| growth_in_paths(effort),
+            &|| whole_fleet(objects, effort),
+        ];
         for (done, part) in parts.iter().enumerate() {
             progress.set("parts are measured", done, parts.len());
             figures.extend(part()?);
@@ -113,8 +132,8 @@ impl Case {
     }
 
     /// The time of an answer in microseconds, so many times from nothing.
-    fn cold(&self, steps: usize) -> Result<Vec<f64>, Failure> {
-        runs(COLD_ANSWERS, || {
+    fn cold(&self, steps: usize, effort: Effort) -> Result<Vec<f64>, Failure> {
+        runs(effort.runs, effort.cold, || {
             let plan = self.plan(&mut Planner::new())?;
             match plan {
                 Ok(plan) if plan.steps.len() == steps => Ok(()),
@@ -124,9 +143,9 @@ impl Case {
     }
 
     /// The same where the answer is remembered.
-    fn remembered(&self) -> Result<Vec<f64>, Failure> {
+    fn remembered(&self, effort: Effort) -> Result<Vec<f64>, Failure> {
         let mut planner = Planner::new();
-        let times = runs(QUICK_ANSWERS, || self.plan(&mut planner).map(drop))?;
+        let times = runs(effort.runs, effort.remembered, || self.plan(&mut planner).map(drop))?;
         match planner.stats().searches {
             1 => Ok(times),
             searches => Err(Failure::failed(format!("{searches} searches where one was due"))),
@@ -136,11 +155,12 @@ impl Case {
 
 /// Times of some runs of so many answers each, in microseconds an answer.
 fn runs(
+    count_of_runs: usize,
     answers: usize,
     mut answer: impl FnMut() -> Result<(), Failure>,
 ) -> Result<Vec<f64>, Failure> {
     let mut times = Vec::new();
-    for _ in 0..RUNS {
+    for _ in 0..count_of_runs {
         let begun = Instant::now();
         for _ in 0..answers {
             answer()?;
@@ -174,25 +194,25 @@ fn ladders(paths: usize, is_chained: bool) -> Result<Case, Failure> {
     Case::new(kinds::ladders(paths, is_chained), seen, asked)
 }
 
-fn single() -> Result<Vec<Figure>, Failure> {
+fn single(effort: Effort) -> Result<Vec<Figure>, Failure> {
     let boot = booted()?;
     let mut figures = vec![
-        Figure::of("plan.memo.boot", "us", Some(1.0), boot.remembered()?),
-        Figure::of("plan.cold.boot", "us", Some(100.0), boot.cold(9)?),
+        Figure::of("plan.memo.boot", "us", Some(1.0), boot.remembered(effort)?),
+        Figure::of("plan.cold.boot", "us", Some(100.0), boot.cold(9, effort)?),
     ];
     for (name, paths, is_chained, target) in [
         ("chain8", 8, true, 1_000.0),
         ("indep8", 8, false, 1_000.0),
         ("chain12", 12, true, 20_000.0),
     ] {
-        let times = ladders(paths, is_chained)?.cold(2 * paths)?;
+        let times = ladders(paths, is_chained)?.cold(2 * paths, effort)?;
         figures.push(Figure::of(format!("plan.cold.{name}"), "us", Some(target), times));
     }
     Ok(figures)
 }
 
 /// A case past the limit of a search, to its typed error.
-fn too_large() -> Result<Vec<Figure>, Failure> {
+fn too_large(effort: Effort) -> Result<Vec<Figure>, Failure> {
     let at = |last: &'static str| {
         (0..DENSE_PATHS).map(move |number| {
             let value = if number + 1 == DENSE_PATHS { last } else { "A" };
@@ -200,7 +220,7 @@ fn too_large() -> Result<Vec<Figure>, Failure> {
         })
     };
     let case = Case::new(kinds::dense(DENSE_PATHS), at("A"), at("B"))?;
-    let times = runs(1, || match case.plan(&mut Planner::new())? {
+    let times = runs(effort.runs, 1, || match case.plan(&mut Planner::new())? {
         Err(reason) if matches!(*reason, NoPlan::TooLarge { .. }) => Ok(()),
         other => Err(Failure::failed(format!("not too large: {other:?}"))),
     })?;
@@ -209,9 +229,9 @@ fn too_large() -> Result<Vec<Figure>, Failure> {
 }
 
 /// A plan from nothing as the product of all values grows: 3^4 to 3^32 states.
-fn growth_in_paths() -> Result<Vec<Figure>, Failure> {
+fn growth_in_paths(effort: Effort) -> Result<Vec<Figure>, Failure> {
     let measured = |(name, is_chained, paths): (&str, bool, usize)| {
-        let times = ladders(paths, is_chained)?.cold(2 * paths)?;
+        let times = ladders(paths, is_chained)?.cold(2 * paths, effort)?;
         Ok(Figure::of(format!("plan.grow.{name}{paths}"), "us", None, times))
     };
     let sizes = [4, 8, 16, 32];
@@ -222,7 +242,7 @@ fn growth_in_paths() -> Result<Vec<Figure>, Failure> {
 }
 
 /// A whole fleet, and a tenth and three tenths of it.
-fn whole_fleet(objects: usize) -> Result<Vec<Figure>, Failure> {
+fn whole_fleet(objects: usize, effort: Effort) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
     for part in [objects / 10, objects * 3 / 10, objects] {
         let fleet = Fleet::new(part)?;
@@ -235,10 +255,10 @@ fn whole_fleet(objects: usize) -> Result<Vec<Figure>, Failure> {
         // Memory first, while nothing lies around that could be used again.
         let (_, held) = fleet.decide()?;
         let mut decided = Vec::new();
-        for _ in 0..RUNS {
+        for _ in 0..effort.runs {
             decided.push(fleet.decide()?.0);
         }
-        let planned = (0..RUNS).map(|_| fleet.plan());
+        let planned = (0..effort.runs).map(|_| fleet.plan());
         let planned = planned.map(|(secs, steps)| if steps > 0 { secs } else { f64::NAN });
         let of_target = |target: f64| Some(target).filter(|_| is_whole);
         figures.push(Figure::of(&name, "s", of_target(1.0), planned));

@@ -4,6 +4,7 @@
 //! One cluster runs at a time. What a test measures it tells as `measured: ..`; what it cannot do
 //! on this machine as `skipped: ..`, unless `KRAKEN_REQUIRE=all` forbids that.
 
+mod bench;
 mod disk;
 mod failover;
 mod first_run;

@@ -11,6 +11,7 @@
     reason = "texts are short, and a pattern that does not compile should fail the test"
 )]
 
+mod bench;
 mod fleet;
 mod offline;
 mod quorum;

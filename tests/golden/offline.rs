@@ -49,6 +49,9 @@ async fn help() -> Result<()> {
     for verb in ["list", "add", "remove"] {
         book.ends(&cli, "help", &format!("module {verb} --help"), 0).await?;
     }
+    for what in ["plan", "converge"] {
+        book.ends(&cli, "help", &format!("bench {what} --help"), 0).await?;
+    }
     book.close()
 }
 

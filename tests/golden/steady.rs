@@ -33,6 +33,8 @@ const RULES: &[(&str, &str)] = &[
     (r"(?m)in [0-9]+ ms$", "in <time>"),
     (r"within [0-9.]+m?s", "within <time>"),
     (r"attached to m[0-9]", "attached to <member>"),
+    (r#""(value|ratio)":[0-9.e-]+"#, "\"$1\":<$1>"),
+    (r"after [0-9]+\.[0-9]{3} s", "after <time>"),
 ];
 /// Keys of JSON and YAML whose numbers and texts differ from run to run.
 const KEYS: &str = "revision|cluster|term|applied|lastLog|matched|pid|dscAgeMs|sinceMs|id|member|\

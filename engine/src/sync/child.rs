@@ -213,6 +213,18 @@ impl Child {
         self.flush(now)
     }
 
+    /// The same of many objects, which then go together.
+    pub fn offer_all(
+        &mut self,
+        changes: impl IntoIterator<Item = (Uid, Vec<Sighting>)>,
+        now: Millis,
+    ) -> Vec<Effect> {
+        for (uid, sightings) in changes {
+            self.outbox.offer(uid, sightings);
+        }
+        self.flush(now)
+    }
+
     /// Events to be sent.
     pub fn record(&mut self, events: Vec<Event>, now: Millis) -> Vec<Effect> {
         self.outbox.record(events);
