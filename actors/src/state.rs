@@ -237,7 +237,8 @@ impl StateHandle {
         dirty
     }
 
-    /// A set in which every path is marked whose observation changes from now on.
+    /// A set in which every path is marked whose observation changes from now on, where this node
+    /// speaks for it.
     pub async fn watch_paths(&self) -> Dirty<(Uid, Path)> {
         let dirty = Dirty::new();
         let watching = dirty.clone();
@@ -266,7 +267,7 @@ impl State {
         let now = self.clock.wall();
         let mut touched = Touched::default();
         for (uid, stamp, values) in words {
-            touched.paths.extend(self.fleet.see(uid, &stamp, values, now).paths);
+            touched.paths.extend(self.fleet.say(uid, &stamp, values, now).paths);
         }
         self.touched(touched, true);
         self.record(happened);
@@ -278,7 +279,8 @@ impl State {
         for (uid, sightings) in changes {
             touched.paths.extend(self.fleet.merge(uid, sightings, now).paths);
         }
-        self.touched(touched, false);
+        self.mark_spoken(&touched);
+        self.mark_touched(&touched, false);
     }
 
     fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link) {
@@ -342,15 +344,31 @@ impl State {
     }
 
     fn touched(&mut self, touched: Touched, are_own_words: bool) {
-        if touched.paths.is_empty() {
-            return;
-        }
-        let uids: BTreeSet<Uid> = touched.paths.iter().map(|(uid, _)| *uid).collect();
         self.by_path.retain(Dirty::is_shared);
         for dirty in &self.by_path {
             dirty.mark(touched.paths.iter().cloned());
         }
-        self.mark(uids, are_own_words);
+        self.mark_touched(&touched, are_own_words);
+    }
+
+    /// Marks the paths that others have seen where this node speaks for those.
+    fn mark_spoken(&mut self, touched: &Touched) {
+        self.by_path.retain(Dirty::is_shared);
+        if self.by_path.is_empty() {
+            return;
+        }
+        let is_spoken = |(uid, path): &&(Uid, Path)| self.fleet.speaks_of(*uid, path);
+        let spoken: Vec<(Uid, Path)> = touched.paths.iter().filter(is_spoken).cloned().collect();
+        for dirty in &self.by_path {
+            dirty.mark(spoken.iter().cloned());
+        }
+    }
+
+    fn mark_touched(&mut self, touched: &Touched, are_own_words: bool) {
+        if !touched.paths.is_empty() {
+            let uids: BTreeSet<Uid> = touched.paths.iter().map(|(uid, _)| *uid).collect();
+            self.mark(uids, are_own_words);
+        }
     }
 
     fn mark(&mut self, uids: impl IntoIterator<Item = Uid> + Clone, are_own_words: bool) {

@@ -252,6 +252,22 @@ impl Fleet {
         touched
     }
 
+    /// This node says something about an object: as [`see`](Self::see), but that nothing is said of
+    /// a path of which nothing was ever said needs no words.
+    pub fn say(
+        &mut self,
+        uid: Uid,
+        stamp: &Stamp,
+        mut values: Vec<(Path, Option<Value>)>,
+        now: Millis,
+    ) -> Touched {
+        let held = self.dsc.get(&uid);
+        values.retain(|(path, value)| {
+            value.is_some() || held.is_some_and(|dsc| dsc.get(path.as_str()).is_some())
+        });
+        self.see(uid, stamp, values, now)
+    }
+
     /// Others saw something; what wins over what is held is taken. Of an object that is not known
     /// yet it is kept until it is.
     pub fn merge(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Touched {
@@ -376,6 +392,12 @@ impl Fleet {
     pub fn speaks_for(&self, observed: &Observed) -> bool {
         let writer = &observed.stamp.writer;
         *writer == self.me || self.attached.contains(writer)
+    }
+
+    /// The same of what is held at a path.
+    pub fn speaks_of(&self, uid: Uid, path: &Path) -> bool {
+        let held = self.dsc.get(&uid).and_then(|dsc| dsc.get(path.as_str()));
+        held.is_some_and(|held| self.speaks_for(held))
     }
 
     /// All observations for which this node speaks.

@@ -30,6 +30,9 @@ pub struct Schema {
     rules: BTreeMap<String, Vec<PathRule>>,
     /// Where the rule of a path is found without trying each.
     tree: Tree,
+    /// The first segments of all paths on which others depend: of other paths nothing has to be
+    /// looked up when they change.
+    causes: BTreeSet<String>,
 }
 
 /// The segments of patterns, each with what may follow it.
@@ -102,6 +105,8 @@ impl Schema {
             };
         }
         tree.rule = Some(rules.len());
+        let causes = rule.known_while.iter().map(|c| head(c.pattern.as_str()).to_owned());
+        self.causes.extend(causes);
         rules.push(rule);
     }
 
@@ -206,6 +211,9 @@ impl Schema {
     /// value makes false, and in turn those that depend on them. `path` itself is not among them.
     pub fn forgotten_by(&self, dsc: &Dsc, path: &Path, value: Option<&Value>) -> BTreeSet<Path> {
         let mut forgotten = BTreeSet::new();
+        if !self.causes.contains(head(path.as_str())) {
+            return forgotten;
+        }
         let mut frontier = vec![(path.clone(), value.cloned())];
         while let Some((cause, value)) = frontier.pop() {
             for dependent in self.made_unknown(dsc, &cause, value.as_ref()) {

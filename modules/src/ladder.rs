@@ -114,7 +114,11 @@ impl Handler<Poll> for Ladder {
     fn handle(&mut self, poll: Poll, _: &mut Self::Context) -> Self::Result {
         let machines = self.machines.clone();
         Box::pin(async move {
-            for object in poll.objects.iter().filter(|object| object.cfg(LADDER).is_some()) {
+            // What was seen of a machine stands: whoever takes it a step says so.
+            let is_new = |object: &&Arc<ObjectView>| {
+                object.cfg(LADDER).is_some() && !object.dsc.contains_key(LADDER)
+            };
+            for object in poll.objects.iter().filter(is_new) {
                 machines.climb(object, None).await;
             }
         })
@@ -169,6 +173,8 @@ mod tests {
             let mut again = Harness::start(Ladder::factory(), json!({})).await.unwrap();
             let seen = fake::seen(&node(), LADDER, "S7");
             again.poll(std::slice::from_ref(&seen)).await;
+            assert_eq!(again.seen(&seen, LADDER), None);
+            again.mutate("Look", &[], &seen).await.unwrap();
             assert_eq!(again.seen(&seen, LADDER), Some(&"S7".into()));
         });
     }

@@ -46,6 +46,7 @@ use kraken_actors::module::{
     ConfigureError, Kit, Module, Mutate, MutateError, ObjectView, Poll, Reporter,
 };
 use kraken_engine::{
+    id::Name,
     manifest::{Context as Lane, Extension, From, Manifest, MutationSpec, PathSpec, SeenBy, Type},
     path::Path as StatePath,
     value::Value,
@@ -160,13 +161,24 @@ impl Simulation {
             () = ask.cancel.cancelled() => Err(MutateError::Cancelled),
             outcome = self.carry_out(ask, change) => outcome,
         };
-        self.report(&ask.object).await;
-        outcome
+        match outcome {
+            Ok(machine) => {
+                let look = self.reporter.look();
+                look.saw(ask.object.uid, values(&machine)).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.report(&ask.object).await;
+                Err(error)
+            }
+        }
     }
 
-    async fn carry_out(&self, ask: &Mutate, change: Change) -> Result<(), MutateError> {
+    /// Carries a mutation out, and tells how the machine is then.
+    async fn carry_out(&self, ask: &Mutate, change: Change) -> Result<Machine, MutateError> {
         let name = &ask.object.key.name;
-        let count = self.world.count(name).map_err(MutateError::transient)?;
+        let machine = self.world.count(name).map_err(MutateError::transient)?;
+        let count = machine.attempts();
         let (latency, fate) = self.config.draw(name.as_str(), ask.mutation.as_str(), count);
         self.record(ask);
         if latency >= LONG {
@@ -174,27 +186,30 @@ impl Simulation {
             ask.reporter.progress(&ask.attempt, text).await;
         }
         if change == Change::Cycle && fate == Fate::Succeeds {
-            self.world
-                .change(name, |machine| machine.phys = Phys::Cycling)
-                .map_err(MutateError::transient)?;
+            self.change(name, |machine| machine.phys = Phys::Cycling)?;
             self.report(&ask.object).await;
         }
-        if !latency.is_zero() {
-            tokio::time::sleep(latency).await;
+        if latency.is_zero() && change == Change::Nothing && fate == Fate::Succeeds {
+            return Ok(machine);
         }
+        tokio::time::sleep(latency).await;
         match fate {
             Fate::Hangs => std::future::pending().await,
             Fate::Fails => {
-                let failed = self.world.change(name, |machine| change.fail(machine));
-                failed.map_err(MutateError::transient)?;
+                self.change(name, |machine| change.fail(machine))?;
                 Err(MutateError::transient("the simulated machine did not do it"))
             }
-            Fate::Lies => Ok(()),
-            Fate::Succeeds => {
-                let changed = self.world.change(name, |machine| change.apply(machine));
-                changed.map(drop).map_err(MutateError::transient)
-            }
+            Fate::Lies => self.change(name, |_| {}),
+            Fate::Succeeds => self.change(name, |machine| change.apply(machine)),
         }
+    }
+
+    fn change(
+        &self,
+        name: &Name,
+        change: impl FnOnce(&mut Machine),
+    ) -> Result<Machine, MutateError> {
+        self.world.change(name, change).map_err(MutateError::transient)
     }
 
     /// Writes down that an attempt begins, where that is asked for.

@@ -64,12 +64,10 @@ impl Args {
         let mut progress = console.progress();
         let objects = usize::try_from(self.objects).unwrap_or(usize::MAX);
         let effort = if self.quick { Effort::QUICK } else { Effort::WHOLE };
-        let parts: [&dyn Fn() -> Result<Vec<Figure>, Failure>; 4] = [
-            &|| single(effort),
-            &|| too_large(effort),
-            &|| growth_in_paths(effort),
-            &|| whole_fleet(objects, effort),
-        ];
+        let parts: [&dyn Fn() -> Result<Vec<Figure>, Failure>; 4] =
+            [&|| single(effort), &|| too_large(effort), &|| growth_in_paths(effort), &|| {
+                whole_fleet(objects, effort)
+            }];
         for (done, part) in parts.iter().enumerate() {
             progress.set("parts are measured", done, parts.len());
             figures.extend(part()?);

@@ -3,7 +3,11 @@
 //! A loop over wake-ups: objects that changed, timers, ended attempts, answers, and leadership.
 //! None carries a state; each makes the driver read anew.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::Addr;
 use kraken_engine::{
@@ -33,6 +37,7 @@ use crate::{
     clock::Clock,
     dirty::Dirty,
     host::{AttemptEnded, Fault, HostHandle},
+    module::Looker,
     orders::{Orders, Told},
     quorum::{Leadership, Quorum, read},
     state::{StateHandle, Stopped},
@@ -67,6 +72,8 @@ pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions)
         wake_at: Millis::NEVER,
         term: None,
         governed: None,
+        shown: BTreeMap::new(),
+        has_led: false,
         removing: BTreeSet::new(),
     };
     let heard = Heard { ends: options.ends, answered, told: options.told };
@@ -90,6 +97,10 @@ pub(super) struct Driver {
     pub(super) term: Option<Term>,
     /// The policies that the decider has, and the term for which it has them.
     pub(super) governed: Option<(Term, Arc<Rules>)>,
+    /// The objects that were shown to the modules for the leader alone, as of which revision.
+    shown: BTreeMap<Uid, Revision>,
+    /// Whether this member leads, or has led.
+    has_led: bool,
     /// Deleted objects whose removal has been proposed.
     removing: BTreeSet<(Uid, Revision)>,
 }
@@ -165,8 +176,19 @@ impl Driver {
 
     async fn look_at(&mut self, uids: BTreeSet<Uid>) -> Result<(), Stopped> {
         self.govern().await?;
-        let read = move |fleet: &Fleet| Sight::read(fleet, uids);
+        // Who never led looks at its own object alone: nothing of the others is held here.
+        self.has_led |= self.term.is_some();
+        let (node, takes_all) = (self.node.clone(), self.has_led);
+        let read = move |fleet: &Fleet| {
+            let own = fleet.node(&node).map(|object| object.uid);
+            let is_here =
+                |uid: &Uid| takes_all || own == Some(*uid) || fleet.object(*uid).is_none();
+            Sight::read(fleet, uids.into_iter().filter(is_here).collect())
+        };
         let sight = Arc::new(self.state.read(read).await?);
+        if sight.objects.is_empty() {
+            return Ok(());
+        }
         self.show(&sight);
         for known in sight.objects.iter().filter_map(|(_, known)| known.as_ref()) {
             self.finish_deletion(known);
@@ -176,18 +198,32 @@ impl Driver {
         self.carry_out(decided, &sight).await
     }
 
-    /// Shows objects to the modules, those at which this node looks for somebody.
-    fn show(&self, sight: &Sight) {
+    /// Shows objects to the modules, those at which this node looks for somebody. One at which it
+    /// looks only for the leader is shown again when something else is asked of it, and not for all
+    /// that is seen of it: there are many of those.
+    fn show(&mut self, sight: &Sight) {
         let leads = self.term.is_some();
-        let shown = sight.objects.iter().map(|(uid, known)| {
+        let mut shown = Vec::new();
+        for (uid, known) in &sight.objects {
             let known = known.as_ref();
             let lookers = known.map(|known| known.lookers(&self.node, leads, &sight.catalog));
-            let view = match (known, lookers) {
-                (Some(known), Some(lookers @ [_, ..])) => Some(known.view(&sight.catalog, lookers)),
-                _ => None,
-            };
-            (*uid, view)
-        });
+            match (known, lookers) {
+                (Some(known), Some([Looker::Leader])) => {
+                    let revision = known.object.revision;
+                    if self.shown.insert(*uid, revision) != Some(revision) {
+                        shown.push((*uid, Some(known.view(&sight.catalog, &[Looker::Leader]))));
+                    }
+                }
+                (Some(known), Some(lookers @ [_, ..])) => {
+                    self.shown.remove(uid);
+                    shown.push((*uid, Some(known.view(&sight.catalog, lookers))));
+                }
+                _ => {
+                    self.shown.remove(uid);
+                    shown.push((*uid, None));
+                }
+            }
+        }
         self.host.objects_changed(shown);
     }
 

@@ -95,8 +95,8 @@ impl Known {
     pub(crate) fn concerns_quorum(&self, catalog: &Catalog) -> bool {
         let Some(kind) = catalog.kind(&self.object.key.kind) else { return false };
         let changed_by_quorum = |path: &Path| {
-            let rule = kind.schema.rule(path);
-            rule.is_some_and(|(rule, _)| rule.changed_from == Some(Lane::Quorum))
+            let rule = kind.schema.rule_at(path);
+            rule.is_some_and(|rule| rule.changed_from == Some(Lane::Quorum))
         };
         self.object.cfg.iter().any(|(path, _)| changed_by_quorum(path))
             || self.dsc.value("/engine/quorum/phase").is_some()

@@ -117,8 +117,11 @@ impl<'a> Tables<'a> {
     }
 
     fn transitions_of(&mut self, act: &Act) {
+        // What an act needs only of the one path that it changes is no landmark of another path.
+        let elsewhere = |var: usize| act.effects.iter().any(|effect| effect.var != var);
+        let needs = act.needs.iter().filter(|(var, _)| elsewhere(*var));
         let needs: Vec<(usize, usize)> =
-            act.needs.iter().map(|(var, values)| (*var, self.landmark(*var, *values))).collect();
+            needs.map(|(var, values)| (*var, self.landmark(*var, *values))).collect();
         let led = act.effects.iter().filter(|effect| !effect.forgets).count();
         let share = act.weight / u64::try_from(led.max(1)).unwrap_or(u64::MAX);
         for effect in &act.effects {
@@ -182,13 +185,20 @@ impl<'a> Tables<'a> {
 
 /// Shortens distances until none can be shortened.
 fn relax(cost: &mut [u64], transitions: &[Transition]) {
+    let all = u64::MAX.checked_shr(64 - u32::try_from(cost.len()).unwrap_or(64)).unwrap_or(0);
     loop {
         let mut changed = false;
         for transition in transitions {
             let onward = cost[transition.to].saturating_add(transition.share);
-            for (value, cost) in cost.iter_mut().enumerate() {
-                if transition.from >> value & 1 == 1 && onward < *cost {
-                    *cost = onward;
+            if onward == NEVER {
+                continue;
+            }
+            let mut from = transition.from & all;
+            while from != 0 {
+                let value = from.trailing_zeros() as usize;
+                from &= from - 1;
+                if onward < cost[value] {
+                    cost[value] = onward;
                     changed = true;
                 }
             }

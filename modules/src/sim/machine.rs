@@ -105,6 +105,11 @@ impl Machine {
     const NEW: Self =
         Self { version: MACHINE_VERSION, phys: Phys::Off, run: Run::Init, attempts: 0 };
 
+    /// How many attempts have been made on it.
+    pub(super) fn attempts(self) -> u64 {
+        self.attempts
+    }
+
     /// The same machine, just switched on.
     pub(super) fn powered_on(self) -> Self {
         Self { phys: Phys::On, run: Run::Init, ..self }
@@ -189,11 +194,9 @@ impl World {
         Ok(machine)
     }
 
-    /// Counts one more attempt on a machine, and tells which it is.
-    pub(super) fn count(&self, name: &Name) -> Result<u64, Error> {
-        let counted =
-            self.change(name, |machine| machine.attempts = machine.attempts.wrapping_add(1));
-        Ok(counted?.attempts)
+    /// Counts one more attempt on a machine, and tells how it is.
+    pub(super) fn count(&self, name: &Name) -> Result<Machine, Error> {
+        self.change(name, |machine| machine.attempts = machine.attempts.wrapping_add(1))
     }
 
     fn path(&self, name: &Name) -> PathBuf {
@@ -258,7 +261,8 @@ mod tests {
         let (_folder, world) = world();
         let name = Name::new("n1").unwrap();
         let counts: Vec<u64> = std::thread::scope(|scope| {
-            let count = || (0..20).map(|_| world.count(&name).unwrap()).collect::<Vec<_>>();
+            let count =
+                || (0..20).map(|_| world.count(&name).unwrap().attempts).collect::<Vec<_>>();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
         });
