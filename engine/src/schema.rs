@@ -95,6 +95,8 @@ type Inputs<'a> = Vec<(&'a Path, &'a Value)>;
 impl Schema {
     /// Adds a rule. The caller has checked that no other rule matches the same paths.
     pub(crate) fn insert(&mut self, rule: PathRule) {
+        let causes = rule.known_while.iter().map(|c| head(c.pattern.as_str()).to_owned());
+        self.causes.extend(causes);
         let head = head(rule.pattern.as_str()).to_owned();
         let rules = self.rules.entry(head).or_default();
         let mut tree = &mut self.tree;
@@ -105,8 +107,6 @@ impl Schema {
             };
         }
         tree.rule = Some(rules.len());
-        let causes = rule.known_while.iter().map(|c| head(c.pattern.as_str()).to_owned());
-        self.causes.extend(causes);
         rules.push(rule);
     }
 
