@@ -128,6 +128,21 @@ pub struct Event {
     pub text: String,
 }
 
+/// The steps of an object that were done for its Cfg at `revision`, oldest first, as they are called.
+/// The text of such an event begins with the step.
+pub fn steps_done<'a>(
+    events: impl IntoIterator<Item = &'a Event>,
+    uid: Uid,
+    revision: Revision,
+) -> Vec<String> {
+    let done = events.into_iter().filter(|event| {
+        let of = event.uid == Some(uid) && event.revision == Some(revision);
+        of && event.kind == EventKind::StepDone
+    });
+    let step = |event: &Event| Some(event.text.split_once(" done in ")?.0.to_owned());
+    done.filter_map(step).collect()
+}
+
 /// The events that a node holds, in the order in which they arrived here.
 #[derive(Debug, Clone, Default)]
 pub struct EventLog {
@@ -201,6 +216,25 @@ mod tests {
         assert_eq!(texts, ["a", "b"]);
         assert_eq!(log.since(1).count(), 1);
         assert_eq!(log.since(log.last()).count(), 0);
+    }
+
+    #[test]
+    fn steps_are_told_by_the_events_of_an_object_and_a_revision() {
+        let uid = Uid::from_bytes([1; 16]);
+        let of = |sequence, revision, text: &str| Event {
+            kind: EventKind::StepDone,
+            uid: Some(uid),
+            revision: Some(Revision::new(revision)),
+            ..event(sequence, text)
+        };
+        let events = [
+            of(1, 4, "m/Old done in 2 s"),
+            of(2, 5, "m/On(a) done in 500 ms"),
+            Event { kind: EventKind::AttemptStarted, ..of(3, 5, "m/Off(a) done in 1 s") },
+            Event { uid: None, ..of(4, 5, "m/Off(a) done in 1 s") },
+            of(5, 5, "m/Run(a) done in 1 s"),
+        ];
+        assert_eq!(steps_done(&events, uid, Revision::new(5)), ["m/On(a)", "m/Run(a)"]);
     }
 
     #[test]

@@ -9,9 +9,11 @@ pub mod change;
 mod scene;
 #[cfg(test)]
 mod tests;
+mod walked;
 
 use serde::Serialize;
 
+use self::walked::walked;
 pub use self::{act::who_must_act, scene::Scene};
 use crate::{
     fleet::LINK_PATH,
@@ -167,8 +169,9 @@ pub fn plan(subject: Subject<'_>, planner: &mut Planner) -> PlanView {
     PlanView::of_answer(&planner.plan(&question))
 }
 
-/// The states that an object can come to from where it is, with what is to be done marked.
-pub fn graph(subject: Subject<'_>, planner: &mut Planner) -> Graph {
+/// The states that an object can come to from where it is, with what was done, is being done and
+/// is to be done marked. `done` names the steps that were done lately, oldest first, as events do.
+pub fn graph(subject: Subject<'_>, planner: &mut Planner, done: &[String]) -> Graph {
     let presumed = presumed::of(subject.dsc);
     let Some(view) = View::new(subject, &presumed) else { return Graph::default() };
     let goal = view.goal();
@@ -179,7 +182,8 @@ pub fn graph(subject: Subject<'_>, planner: &mut Planner) -> Graph {
     let step = step.and_then(|status| status.step);
     let flying = plan.steps.iter().map(|step| &step.instance);
     let in_flight = flying.into_iter().find(|instance| Some(instance.to_string()) == step);
-    of_object(&question, &Progress { done: &[], in_flight, to_do: &plan.steps })
+    let done = walked(view.kind(), cfg, done);
+    of_object(&question, &Progress { done: &done, in_flight, to_do: &plan.steps })
 }
 
 /// Every path at which what is seen is not what is asked, in order.

@@ -12,6 +12,7 @@ mod healing;
 mod input;
 mod leaf;
 mod manifests;
+mod modules;
 mod policies;
 mod rollout;
 mod terminal;

@@ -1,9 +1,15 @@
 //! What is read as a declaration, and where its faults are said to stand.
 
+use std::time::Duration;
+
 use kraken_engine::{
     check::check,
-    manifest::{Context, Extension, From, MutationSpec, PathSpec, SeenBy, To, Type},
+    manifest::{
+        Context, Extension, From, KindSpec, MutationSpec, PathSpec, Retry, SeenBy, SetBy, To, Type,
+    },
+    value::{Finite, Value},
 };
+use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
@@ -117,4 +123,132 @@ fn findings_stand_at_file_line_and_column() {
         found[0].to_string().starts_with("lamp.yaml:15:7: error[fail_to_kept]: module lamp"),
         "{found:?}"
     );
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -~]{0,12}",
+        prop::sample::select(vec!["any", "unknown", "cfg", "self", "true", "7", "", "~", "null"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-1000_i16..1000).prop_map(|n| Value::Float(Finite::new(f64::from(n) / 8.0).unwrap())),
+        text().prop_map(|text| Value::from(text.as_str())),
+        vec(text().prop_map(|text| Value::from(text.as_str())), 0..3)
+            .prop_map(|items| items.into_iter().collect()),
+    ]
+}
+
+fn value_type() -> impl Strategy<Value = Type> {
+    prop_oneof![
+        Just(Type::Bool),
+        Just(Type::Float),
+        Just(Type::Text),
+        Just(Type::Texts),
+        Just(Type::count()),
+        any::<(i64, i64)>().prop_map(|(min, max)| Type::Int { min, max }),
+        vec(text(), 0..4).prop_map(Type::Enum),
+    ]
+}
+
+fn path_spec() -> impl Strategy<Value = PathSpec> {
+    let who =
+        prop::sample::select(vec![SeenBy::Itself, SeenBy::Parent, SeenBy::Control, SeenBy::Nobody]);
+    let set_by =
+        prop_oneof![Just(SetBy::User), Just(SetBy::Nobody), text().prop_map(SetBy::Module),];
+    let details = (text(), text(), vec(text(), 0..3), any::<Option<u32>>());
+    (text(), value_type(), who, set_by, prop::option::of(value()), details).prop_map(
+        |(path, value_type, who, set_by, absent, (doc, unit, known_while, ttl))| {
+            let mut spec =
+                PathSpec::new(&path, value_type).seen_by(who).set_by(set_by).doc(&doc).unit(&unit);
+            for condition in &known_while {
+                spec = spec.known_while(condition);
+            }
+            if let Some(ttl) = ttl {
+                spec = spec.ttl(Duration::from_millis(ttl.into()));
+            }
+            let inputs: Vec<&str> = known_while.iter().map(String::as_str).collect();
+            let spec = spec.digest_of(&inputs);
+            match absent {
+                Some(absent) => spec.absent(absent),
+                None => spec,
+            }
+        },
+    )
+}
+
+fn from() -> impl Strategy<Value = From> {
+    prop_oneof![Just(From::Any), Just(From::Unknown), vec(value(), 0..3).prop_map(From::In)]
+}
+
+fn mutation() -> impl Strategy<Value = MutationSpec> {
+    let context = prop::sample::select(vec![
+        Context::Itself,
+        Context::Node,
+        Context::Parent,
+        Context::Control,
+    ]);
+    let to = prop_oneof![Just(To::Cfg), value().prop_map(To::Value)];
+    let guards = (vec(text(), 0..3), vec(text(), 0..3));
+    let flags = any::<(bool, bool, u32, u32)>();
+    (text(), context, vec((text(), from(), to), 0..3), guards, value(), flags).prop_map(
+        |(name, context, changes, (requires, excludes), value, flags)| {
+            let (disruptive, cancellable, timeout, cost) = flags;
+            let mut spec = MutationSpec::new(&name)
+                .kind("rack")
+                .context(context)
+                .timeout(Duration::from_millis(timeout.into()))
+                .cost(Duration::from_millis(cost.into()))
+                .fail_to(&name, value.clone())
+                .via(&name, value)
+                .retry(Retry {
+                    attempts_max: timeout,
+                    backoff_initial_ms: cost.into(),
+                    backoff_max_ms: timeout.into(),
+                });
+            for (path, from, to) in changes {
+                spec = spec.changes(&path, from, to);
+            }
+            spec = requires.iter().fold(spec, |spec, text| spec.requires(text));
+            spec = excludes.iter().fold(spec, |spec, text| spec.excludes(text));
+            spec = if disruptive { spec.disruptive() } else { spec };
+            if cancellable { spec.cancellable() } else { spec }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn whatever_the_builder_makes_is_read_back_as_it_was(
+        module in text(),
+        paths in vec(path_spec(), 0..3),
+        mutations in vec(mutation(), 0..3),
+        discovers in vec(text(), 0..3),
+        namespaced in any::<bool>(),
+        cost in any::<u32>(),
+    ) {
+        let extension = paths.into_iter().fold(Extension::new("x").kind("rack"), Extension::path);
+        let kind = KindSpec::new(&module);
+        let kind = if namespaced { kind.namespaced() } else { kind };
+        let mut manifest = Manifest::new(&module)
+            .doc(&module)
+            .extension(extension)
+            .kind(kind.singleton(Duration::from_secs(cost.into())))
+            .cost(&module, Duration::from_millis(cost.into()))
+            .poll(Duration::from_millis(cost.into()));
+        manifest = discovers.iter().fold(manifest, |manifest, text| manifest.discovers(text));
+        manifest = mutations.into_iter().fold(manifest, Manifest::mutation);
+        let json = serde_json::to_string(&manifest).unwrap();
+        let back = read(&json, None).map_err(|faults| TestCaseError::fail(faults[0].to_string()))?;
+        prop_assert_eq!(&back[0].manifest, &manifest);
+        let yaml = serde_saphyr::to_string(&manifest).unwrap();
+        let back = read(&yaml, None).map_err(|faults| TestCaseError::fail(faults[0].to_string()))?;
+        prop_assert_eq!(&back[0].manifest, &manifest);
+    }
 }

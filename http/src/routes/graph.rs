@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kraken_actors::quorum::Consistency;
 use kraken_engine::{
     check::Finding,
+    event::{Event, steps_done},
     explain::{self, Scene},
     fleet::Fleet,
     graph::{Graph, of_kind},
@@ -88,7 +89,11 @@ async fn graph(mut call: Call) -> Result<Response, Problem> {
         Some(_) => call.shared.api.state.read(Fleet::all_dsc).await?,
         None => <_>::default(),
     };
-    let draw = move || draw(Scene::new(store, dsc), kind, node.as_deref());
+    let events = match node {
+        Some(_) => call.shared.api.state.newest_events(usize::MAX).await?,
+        None => Vec::new(),
+    };
+    let draw = move || draw(Scene::new(store, dsc), kind, node.as_deref(), &events);
     let graph = aside(draw).await??;
     let response = match format {
         Format::Json => json(&graph)?,
@@ -99,12 +104,19 @@ async fn graph(mut call: Call) -> Result<Response, Problem> {
     Ok(with_revision(response, revision))
 }
 
-fn draw(scene: Scene, kind: Name, object: Option<&str>) -> Result<Graph, Problem> {
+fn draw(
+    scene: Scene,
+    kind: Name,
+    object: Option<&str>,
+    events: &[(u64, Arc<Event>)],
+) -> Result<Graph, Problem> {
     let Some(text) = object else {
         let found = scene.store.catalog().kind(&kind);
         let catalog = found.ok_or_else(|| Problem::NoSuchThing(format!("kind {kind}")))?;
         return Ok(of_kind(catalog));
     };
     let object = Family { kind, namespace: None }.get(&scene.store, text)?.clone();
-    Ok(explain::graph(scene.subject(&object), &mut Planner::new()))
+    let events = events.iter().map(|(_, event)| event.as_ref());
+    let done = steps_done(events, object.uid, object.revision);
+    Ok(explain::graph(scene.subject(&object), &mut Planner::new(), &done))
 }
