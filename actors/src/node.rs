@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use futures_util::future::BoxFuture;
 use kraken_engine::{
-    catalog::{Catalog, Problem},
+    check::{Finding, sound},
     event::{EventKind, Happening},
     id::Name,
     manifest::Manifest,
@@ -83,7 +83,7 @@ pub enum Role {
 pub enum StartError {
     /// The manifests do not fit together.
     #[error("the modules' manifests do not fit together: {}", list(.0))]
-    Manifests(Vec<Problem>),
+    Manifests(Vec<Finding>),
     /// The modules cannot be hosted.
     #[error("the module host cannot start")]
     Host(#[source] HostError),
@@ -92,7 +92,7 @@ pub enum StartError {
     Listen(#[source] std::io::Error),
 }
 
-fn list(problems: &[Problem]) -> String {
+fn list(problems: &[Finding]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
@@ -123,7 +123,7 @@ impl Node {
         let mut manifests = options.base.clone();
         manifests.push(host::manifest());
         manifests.extend(options.factories.iter().map(|factory| factory.manifest().clone()));
-        let catalog = Arc::new(Catalog::build(&manifests).map_err(StartError::Manifests)?);
+        let catalog = Arc::new(sound(&manifests).map_err(StartError::Manifests)?);
         let (name, clock) = (options.name.clone(), options.clock);
         let stamps = Stamps::new(name.clone(), clock);
         let state = StateHandle::start(name.clone(), catalog, clock, stamps.clone());

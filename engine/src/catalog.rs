@@ -148,8 +148,7 @@ impl Compiler {
                 let (at, index) = (at.to_string(), index.to_string());
                 let place =
                     Place::new(&manifest.module, words, &["extensions", &at, "paths", &index]);
-                let compiled = Name::new(&extension.kind)
-                    .map_err(|error| place.problem(Code::Unreadable, error))
+                let compiled = object_kind(&extension.kind, &place)
                     .and_then(|kind| Ok((kind, path_rule(path, &place)?)));
                 match compiled {
                     Ok((kind, rule)) => self.add_rule(kind, rule, &place),
@@ -312,6 +311,17 @@ impl Compiler {
             }
         }
     }
+}
+
+/// Kinds of documents that declare something, and so no kinds of objects.
+const DECLARING_KINDS: [&str; 2] = ["module", "extension"];
+
+fn object_kind(kind: &str, place: &Place<'_>) -> Result<Name, Problem> {
+    if DECLARING_KINDS.contains(&kind) {
+        let why = format!("{kind} is the kind of a document, and so of no objects");
+        return Err(place.problem(Code::Reserved, why));
+    }
+    Name::new(kind).map_err(|error| place.problem(Code::Unreadable, error))
 }
 
 /// The paths that the engine itself writes, below `/engine`.

@@ -206,6 +206,15 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
     findings
 }
 
+/// Compiles manifests together, unless something of them can be refuted; warnings are passed over.
+pub fn sound(manifests: &[Manifest]) -> Result<Catalog, Vec<Finding>> {
+    let catalog = Catalog::build(manifests)
+        .map_err(|problems| problems.into_iter().map(Finding::of).collect::<Vec<Finding>>())?;
+    let mut found = prove(manifests, &catalog);
+    found.retain(|finding| finding.severity == Severity::Error);
+    if found.is_empty() { Ok(catalog) } else { Err(found) }
+}
+
 /// Proves what can be proved of manifests that were compiled into `catalog`. Errors come first.
 pub fn prove(manifests: &[Manifest], catalog: &Catalog) -> Vec<Finding> {
     let mut findings = Findings { manifests, found: Vec::new() };

@@ -116,11 +116,21 @@ impl Check {
         let is_error = |finding: &&Finding| finding.severity == Severity::Error;
         let errors = findings.iter().filter(is_error).count();
         let warnings = findings.len() - errors;
+        let counted = format!("{}, {}", count(errors, "error"), count(warnings, "warning"));
         if errors == 0 {
-            console.note(format!("no errors, {warnings} warnings"));
+            console.note(counted);
             return Ok(());
         }
-        Err(Failure::failed(format!("{errors} errors, {warnings} warnings")))
+        Err(Failure::failed(counted))
+    }
+}
+
+/// `no errors`, `1 error`, `2 errors`.
+fn count(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        more => format!("{more} {what}s"),
     }
 }
 

@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use kraken_engine::{
-    catalog::Catalog,
+    check::sound as sound_together,
     manifest::{Manifest, To},
     path::{Path, Pattern},
     value::Value,
@@ -214,8 +214,8 @@ fn trials(case: &Case, half: Duration) -> [(Rule, LocalBoxFuture<'_, Verdict>); 
 fn sound(case: &Case) -> Result<(), Violation> {
     let mut manifests = case.beside.clone();
     manifests.push(case.factory.manifest().clone());
-    Catalog::build(&manifests).map(|_| ()).map_err(|problems| {
-        let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    sound_together(&manifests).map(|_| ()).map_err(|found| {
+        let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
         Violation { rule: Rule::SoundManifest, text: texts.join("; ") }
     })
 }

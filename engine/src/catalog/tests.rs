@@ -42,6 +42,10 @@ fn refused_paths() -> Vec<(Manifest, &'static str)> {
              digits, `_`, `.` or `-`, at most 128 bytes",
         ),
         (
+            Manifest::new("m").extension(Extension::new("x").kind("module").path(text())),
+            "extension x, path /x: module is the kind of a document, and so of no objects",
+        ),
+        (
             path(PathSpec::new("x", Type::Text)),
             "extension x, path x: \"x\" is not a path: it must start with `/`",
         ),

@@ -231,3 +231,13 @@ fn findings_stand_at_the_innermost_place_that_is_known() {
     source.spots.insert(keys, Spot { line: 24, column: 7 });
     assert_eq!(check(&[source])[0].line, Some(24));
 }
+
+#[test]
+fn what_is_sound_is_compiled_and_warnings_are_passed_over() {
+    let mut silent = lamp();
+    silent.discovers.clear();
+    assert!(!found(&[silent.clone()]).is_empty());
+    assert!(sound(&[silent]).is_ok());
+    let kick = MutationSpec::new("Kick").changes("/lamp", "OFF", "ON").fail_to("/lamp", "HANG");
+    assert_eq!(sound(&[lamp().mutation(kick)]).unwrap_err()[0].code, Code::FailToKept);
+}

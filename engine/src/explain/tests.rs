@@ -224,14 +224,14 @@ fn an_object_of_an_undeclared_kind_is_explained_all_the_same() {
     object.key.kind = name("boat");
     let why = why(scene.subject(&object), &mut Planner::new(), NOW);
     assert_eq!(why.plan.blocked[0].text, "no extension declares kind boat");
-    assert!(graph(scene.subject(&object), &mut Planner::new()).nodes.is_empty());
+    assert!(graph(scene.subject(&object), &mut Planner::new(), &[]).nodes.is_empty());
 }
 
 #[test]
 fn the_graph_of_an_object_marks_its_plan() {
     let scene = scene(&[("/run", "YES")], &[("n1", "/power", "ON"), ("n1", "/run", "NO")]);
     let object = scene.store.node(&name("n1")).unwrap();
-    let graph = graph(scene.subject(object), &mut Planner::new());
+    let graph = graph(scene.subject(object), &mut Planner::new(), &[]);
     let marked: Vec<&str> = graph
         .edges
         .iter()
