@@ -34,8 +34,8 @@ pub(crate) const WAY_QUEUE_MAX: usize = 4_096;
 /// What the desk is told.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// This node leads and has decided: hand an order to the first node on its way; `None`: here.
-    Give(Box<Order>, Option<Name>),
+    /// This node leads and has decided: hand an order to the first node on its way.
+    Give(Box<Order>, Name),
     /// A parent handed it over; it may be started until this moment.
     Carry(Box<Order>, Millis),
     /// Give an attempt up, by way of this node; `None`: straight.

@@ -179,6 +179,15 @@ impl StateHandle {
         .await;
     }
 
+    /// Who is there has changed: everything is to be looked at again.
+    pub async fn look_again(&self) {
+        self.tell(|state| {
+            let all: Vec<Uid> = state.fleet.objects().map(|object| object.uid).collect();
+            state.mark(all, false);
+        })
+        .await;
+    }
+
     /// What this node sees of an object from now on is told afresh, once.
     pub async fn renew(&self, uid: Uid) {
         let stamp = self.stamps.next();

@@ -8,6 +8,9 @@
 //! | `parent`, else | of the members that run the module, one chosen by rendezvous hashing | the same |
 //! | `control` | the leader, if it runs the module | here |
 //!
+//! What a parent sees of an object is looked at where its `parent` mutations are carried out: by one
+//! node for each module, so that two never tell of the same.
+//!
 //! Rendezvous hashing (Thaler and Ravishankar, 1998): each member has a weight for each object, and
 //! the heaviest carries it out, so that a member that comes or goes moves only its own share.
 
@@ -19,6 +22,7 @@ use std::collections::BTreeSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
+    catalog::KindCatalog,
     fleet::{Fleet, LINK_PATH, Link},
     id::{Name, Uid},
     manifest::NODE_KIND,
@@ -132,6 +136,18 @@ fn on_parent(module: &Name, object: &Object, standing: &impl Standing) -> Result
     let chosen = heaviest(object.uid, able);
     let chosen = chosen.ok_or_else(|| NoRoute::Nowhere { module: module.clone() })?;
     on_node(module, &chosen, standing)
+}
+
+/// The nodes that look at what a parent sees of an object.
+pub fn parent_lookers(
+    kind: &KindCatalog,
+    object: &Object,
+    standing: &impl Standing,
+) -> BTreeSet<Name> {
+    let of_parent = kind.mutations.iter().filter(|m| m.context == Context::Parent);
+    let modules: BTreeSet<&Name> = of_parent.map(|mutation| &mutation.id.module).collect();
+    let routes = modules.into_iter().map(|module| on_parent(module, object, standing));
+    routes.filter_map(|route| Some(route.ok()?.to)).collect()
 }
 
 /// The node with the greatest weight for an object; of equal ones the last by name.

@@ -1,7 +1,7 @@
 //! The module `sim`: machines that do not exist, with power, boot and run states, latencies and
 //! faults. For trying states and plans before hardware, and for tests.
 //!
-//! A node is simulated if its Cfg asks for `/physState` or `/runState`; load this module or one
+//! A node is simulated if its Cfg asks for `/physState`, `/runState` or `/drainState`; load this module or one
 //! that controls real machines, not both.
 //!
 //! # Paths of kind `node`, seen by the parent
@@ -11,10 +11,20 @@
 //! | `/physState` | POWER_OFF, POWER_ON, POWER_CYCLE, PHYS_HANG, PHYS_ERROR | the machine's power |
 //! | `/runState` | INIT, SYNC, ERROR; known while POWER_ON | how far its system is |
 //!
+//! # Paths of kind `node`, seen by the node itself
+//!
+//! | path | values | meaning |
+//! |---|---|---|
+//! | `/drainState` | ACTIVE, DRAINED | whether the node takes work |
+//!
 //! # Mutations, decided by the leader
+//!
+//! The first two are carried out on the node, the others by its parent.
 //!
 //! | mutation | changes | disruptive | when it fails |
 //! |---|---|---|---|
+//! | Drain | drainState: ACTIVE to DRAINED | | |
+//! | Resume | drainState: DRAINED to ACTIVE | | |
 //! | Look | physState: unknown to POWER_OFF (whatever is seen) | | |
 //! | LookInside | runState: unknown to INIT, while POWER_ON | | |
 //! | PowerOn | physState: POWER_OFF to POWER_ON; runState to INIT | | PHYS_HANG |
@@ -43,7 +53,7 @@ use std::{fs::File, io::Write, path::PathBuf, sync::Arc, time::Duration};
 
 use actix::{Actor, Context, Handler, ResponseFuture};
 use kraken_actors::module::{
-    ConfigureError, Kit, Module, Mutate, MutateError, ObjectView, Poll, Reporter,
+    ConfigureError, Kit, Looker, Module, Mutate, MutateError, ObjectView, Poll, Reporter,
 };
 use kraken_engine::{
     id::Name,
@@ -70,6 +80,7 @@ const TIMEOUT: Duration = Duration::from_millis(LATENCY_MS_MAX + 30_000);
 
 const PHYS: &str = "/physState";
 const RUN: &str = "/runState";
+const DRAIN: &str = "/drainState";
 
 /// The actor. All that lasts is in the world's files.
 pub struct Sim {
@@ -99,6 +110,10 @@ impl Module for Sim {
                     .seen_by(SeenBy::Parent)
                     .known_while("/physState = POWER_ON")
                     .doc("How far the machine's system is."),
+            )
+            .path(
+                PathSpec::new(DRAIN, Type::enum_of(["ACTIVE", "DRAINED"]))
+                    .doc("Whether the node takes work."),
             );
         mutations()
             .into_iter()
@@ -107,6 +122,7 @@ impl Module for Sim {
             .extension(extension)
             .discovers(PHYS)
             .discovers(RUN)
+            .discovers(DRAIN)
             .poll(POLL_INTERVAL)
     }
 
@@ -164,7 +180,7 @@ impl Simulation {
         match outcome {
             Ok(machine) => {
                 let look = self.reporter.look();
-                look.saw(ask.object.uid, values(&machine)).await;
+                look.saw(ask.object.uid, values(&machine, &ask.object)).await;
                 Ok(())
             }
             Err(error) => {
@@ -225,7 +241,7 @@ impl Simulation {
     async fn report(&self, object: &ObjectView) {
         let look = self.reporter.look();
         match self.world.machine(&object.key.name) {
-            Ok(machine) => look.saw(object.uid, values(&machine)).await,
+            Ok(machine) => look.saw(object.uid, values(&machine, object)).await,
             Err(error) => {
                 tracing::error!(node = %object.key.name, %error, "a machine cannot be seen");
             }
@@ -242,6 +258,8 @@ enum Change {
     Cycle,
     Boot,
     Reset,
+    Drain,
+    Resume,
 }
 
 impl Change {
@@ -253,6 +271,8 @@ impl Change {
             (Self::Off, _) => machine.phys = Phys::Off,
             (Self::Boot, Phys::On) => machine.run = Run::Sync,
             (Self::Reset, Phys::On) if machine.run == Run::Error => machine.run = Run::Init,
+            (Self::Drain, _) => machine.drained = true,
+            (Self::Resume, _) => machine.drained = false,
             (Self::Boot | Self::Reset | Self::Nothing, _) => {}
         }
     }
@@ -275,6 +295,8 @@ fn change_of(mutation: &str) -> Option<Change> {
         "PowerCycle" => Some(Change::Cycle),
         "Boot" => Some(Change::Boot),
         "Reset" => Some(Change::Reset),
+        "Drain" => Some(Change::Drain),
+        "Resume" => Some(Change::Resume),
         _ => None,
     }
 }
@@ -287,7 +309,12 @@ fn mutations() -> Vec<MutationSpec> {
     let inside = |name: &str, from: From, to: &str| {
         mutation(name).changes(RUN, from, to).requires("/physState = POWER_ON")
     };
+    let on_node = |name: &str, from: &str, to: &str| {
+        mutation(name).context(Lane::Node).changes(DRAIN, from, to).cancellable()
+    };
     vec![
+        on_node("Drain", "ACTIVE", "DRAINED"),
+        on_node("Resume", "DRAINED", "ACTIVE"),
         mutation("Look").changes(PHYS, From::Unknown, "POWER_OFF").cancellable(),
         inside("LookInside", From::Unknown, "INIT").cancellable(),
         on("PowerOn", "POWER_OFF".into()).fail_to(PHYS, "PHYS_HANG").cancellable(),
@@ -307,15 +334,24 @@ fn mutations() -> Vec<MutationSpec> {
 }
 
 fn is_simulated(object: &ObjectView) -> bool {
-    object.cfg(PHYS).is_some() || object.cfg(RUN).is_some()
+    [PHYS, RUN, DRAIN].iter().any(|path| object.cfg(path).is_some())
 }
 
-/// What is seen of a machine. Its system is seen only while it has power.
-fn values(machine: &Machine) -> Vec<(StatePath, Option<Value>)> {
+/// What is to be seen of a machine from here. Its system is seen only while it has power.
+fn values(machine: &Machine, object: &ObjectView) -> Vec<(StatePath, Option<Value>)> {
     let run = (machine.phys == Phys::On).then(|| machine.run.as_str().into());
-    let values = [(PHYS, Some(machine.phys.as_str().into())), (RUN, run)];
-    values
+    let drain = if machine.drained { "DRAINED" } else { "ACTIVE" };
+    let of_parent = [(PHYS, Some(machine.phys.as_str().into())), (RUN, run)];
+    let of_node = [(DRAIN, Some(drain.into()))];
+    let looks = |looker: Looker, paths: &[&str]| {
+        object.lookers.contains(&looker) && paths.iter().any(|path| object.cfg(path).is_some())
+    };
+    let as_parent = looks(Looker::Parent, &[PHYS, RUN]).then_some(of_parent);
+    let as_node = looks(Looker::Host, &[DRAIN]).then_some(of_node);
+    as_parent
         .into_iter()
+        .flatten()
+        .chain(as_node.into_iter().flatten())
         .filter_map(|(path, value)| Some((StatePath::new(path).ok()?, value)))
         .collect()
 }

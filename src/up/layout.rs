@@ -206,6 +206,10 @@ impl Layout {
             let leaf = index.checked_sub(self.members.len());
             let labels = leaf.map(|leaf| self.labels(leaf)).transpose()?.unwrap_or_default();
             config.node = config::Node { name: Some(name), data: node.data(), labels };
+            if node.role == Role::Member {
+                let (sim, table) = one_world(&node.folder)?;
+                config.modules.insert(sim, table);
+            }
             fs::create_dir_all(&node.folder)
                 .and_then(|()| fs::write(node.config(), config.to_string()))
                 .with_context(|| format!("cannot write {}", node.config().display()))?;
@@ -244,6 +248,15 @@ impl MemberAddresses {
             ..Config::default()
         }
     }
+}
+
+/// The configuration with which members see the same simulated machines: any of them may be the one
+/// that controls a machine.
+fn one_world(folder: &Path) -> Result<(Name, toml::Table), Failure> {
+    let sim = Name::new("sim").context("a module's name")?;
+    let world = folder.parent().unwrap_or(folder).join("machines");
+    let world = world.to_str().context("the folder is no text")?;
+    Ok((sim, toml::Table::from_iter([("world".to_owned(), world.into())])))
 }
 
 /// The address, if it can be listened at.
@@ -293,6 +306,10 @@ mod tests {
             assert_eq!(config.agent.parents.len(), if index < 3 { 0 } else { 3 });
             let rack = config.node.labels.values().next().map(String::as_str);
             assert_eq!(rack, [None, None, None, Some("r1"), Some("r2")][index]);
+            let world = config.modules.values().find_map(|table| table.get("world"));
+            let machines = folder.path().join("machines");
+            let machines = (index < 3).then(|| machines.to_str().unwrap().into());
+            assert_eq!(world, machines.as_ref(), "members see the same machines");
             assert_eq!(node.http, (index < 3).then_some(config.http.listen));
         }
     }

@@ -13,6 +13,7 @@ mod input;
 mod leaf;
 mod manifests;
 mod modules;
+mod orders;
 mod policies;
 mod rollout;
 mod terminal;

@@ -211,6 +211,9 @@ impl Driver {
         self.record(EventKind::Link, Some(uid), text).await;
         self.attached = Some(attached);
         self.way = Some(self.options.orders.ways().child(&hello.node, hello.role));
+        if hello.role == Role::Member {
+            self.options.state.look_again().await;
+        }
     }
 
     /// Sends orders down, as many in one frame as wait.
@@ -281,6 +284,9 @@ impl Driver {
             self.options.orders.ways().child_gone(&node, &way);
         }
         self.tell_orphans(&node);
+        if role == Role::Member {
+            self.options.state.look_again().await;
+        }
         let last = self.register.send(Unregister { node: node.clone(), epoch }).await;
         if !last.unwrap_or(false) || self.options.stop.is_cancelled() {
             return;

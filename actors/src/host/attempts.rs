@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use kraken_engine::{
     id::{AttemptId, Name, Uid},
-    mutation::MutationId,
+    mutation::{Lane, MutationId},
     time::Millis,
 };
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,8 @@ pub(crate) struct RunningAttempt {
     pub(crate) mutation: MutationId,
     pub(crate) object: Uid,
     pub(crate) since: Millis,
+    /// Who decided it.
+    pub(crate) lane: Lane,
     pub(crate) cancellable: bool,
     pub(crate) cancel: CancellationToken,
 }
@@ -97,6 +99,14 @@ impl Attempts {
         running.inspect(|running| running.cancel.cancel()).is_some()
     }
 
+    /// Whether another attempt of the quorum's lane runs on an object: one who led before may have
+    /// begun it.
+    pub(crate) fn has_rival(&self, attempt: &AttemptId, object: Uid) -> bool {
+        self.running.iter().any(|(other, running)| {
+            running.object == object && running.lane == Lane::Quorum && other != attempt
+        })
+    }
+
     /// How many attempts a module has in hand.
     pub(crate) fn running_of(&self, module: &Name) -> usize {
         self.counts.get(module).copied().unwrap_or_default()
@@ -125,6 +135,7 @@ mod tests {
             mutation: MutationId::new(module(), Name::new("SwitchOn").unwrap()),
             object: Uid::from_bytes([1; 16]),
             since: Millis::ZERO,
+            lane: Lane::Quorum,
             cancellable,
             cancel: CancellationToken::new(),
         }
@@ -156,6 +167,19 @@ mod tests {
         assert_eq!(attempts.admit(&next, &Name::new("other").unwrap()), Admitted::New);
         attempts.end(ended(0));
         assert_eq!(attempts.admit(&next, &module()), Admitted::New);
+    }
+
+    #[test]
+    fn an_object_has_one_attempt_of_the_quorum_at_a_time() {
+        let mut attempts = Attempts::default();
+        let object = attempt(true).object;
+        attempts.begin(id(1), RunningAttempt { lane: Lane::Itself, ..attempt(true) });
+        assert!(!attempts.has_rival(&id(2), object));
+        attempts.begin(id(2), attempt(true));
+        assert!(attempts.has_rival(&id(3), object) && !attempts.has_rival(&id(2), object));
+        assert!(!attempts.has_rival(&id(3), Uid::from_bytes([2; 16])));
+        attempts.end(ended(2));
+        assert!(!attempts.has_rival(&id(3), object));
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! ends.
 
 use actix::{Context, Handler, Message, MessageResult};
-use kraken_engine::id::{Name, Uid};
+use kraken_engine::{
+    id::{Name, Uid},
+    mutation::Lane,
+};
 
 use super::{
     ModuleHost,
@@ -28,6 +31,12 @@ impl ModuleHost {
             }
             Admitted::Full | Admitted::New if self.now() > start.start_by => Admission::Late,
             Admitted::Full => Admission::Busy,
+            Admitted::New
+                if start.lane == Lane::Quorum
+                    && self.attempts.has_rival(&start.attempt, start.object.uid) =>
+            {
+                Admission::Busy
+            }
             Admitted::New if self.stopping => Admission::Busy,
             Admitted::New => self.begin_if_running(start, context),
         }
@@ -61,6 +70,7 @@ impl ModuleHost {
             mutation: start.mutation.clone(),
             object,
             since: now,
+            lane: start.lane,
             cancellable: start.cancellable,
             cancel: cancel.clone(),
         };

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use actix::Message;
 use kraken_engine::{
     id::{AttemptId, Name},
-    mutation::MutationId,
+    mutation::{Lane, MutationId},
     path::Bindings,
     time::Millis,
 };
@@ -37,6 +37,8 @@ pub struct Start {
     pub cancellable: bool,
     /// By when it must have been started, by the node's clock; after that it never is.
     pub start_by: Millis,
+    /// Who decided it: an object has one attempt of each lane at a time.
+    pub lane: Lane,
 }
 
 /// Carry out many mutations: answered in their order with whether each was taken. From the

@@ -125,7 +125,8 @@ pub(crate) fn looks_of<'a>(
             extension.paths.iter().filter(|path| manifest.discovers.contains(&path.path));
         let lookers = discovered.filter_map(|path| match path.seen_by {
             SeenBy::Itself => Some(Looker::Host),
-            SeenBy::Parent | SeenBy::Control => Some(Looker::Leader),
+            SeenBy::Parent => Some(Looker::Parent),
+            SeenBy::Control => Some(Looker::Leader),
             SeenBy::Nobody => None,
         });
         looks.extend(lookers.map(|looker| (kind.clone(), looker)));
@@ -212,13 +213,15 @@ mod tests {
         };
         let mut elsewhere = (*fake::object("node", "n2")).clone();
         elsewhere.lookers = &[Looker::Leader];
+        let mut child = (*fake::object("node", "n3")).clone();
+        child.lookers = &[Looker::Parent];
         let mut hosted = (*fake::object("node", "n1")).clone();
         hosted.lookers = &[Looker::Host];
         let mut objects = Objects::default();
-        objects.set(vec![Arc::new(hosted), Arc::new(elsewhere)]);
+        objects.set(vec![Arc::new(hosted), Arc::new(elsewhere), Arc::new(child)]);
         for (seen, names) in [
             (SeenBy::Itself, vec!["n1"]),
-            (SeenBy::Parent, vec!["n2"]),
+            (SeenBy::Parent, vec!["n3"]),
             (SeenBy::Control, vec!["n2"]),
             (SeenBy::Nobody, vec![]),
         ] {

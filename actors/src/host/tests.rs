@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kraken_engine::{
     id::{AttemptId, Name},
-    mutation::MutationId,
+    mutation::{Lane, MutationId},
     path::Path,
     time::Millis,
     value::Value,
@@ -95,6 +95,7 @@ impl Node {
             timeout,
             cancellable: true,
             start_by: Millis::NEVER,
+            lane: Lane::Itself,
         }
     }
 

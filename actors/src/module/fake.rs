@@ -28,7 +28,7 @@ pub fn object(kind: &str, name: &str) -> Arc<ObjectView> {
         name: Name::new(name).expect("the name of a fake object"),
     };
     let (labels, cfg, dsc) = (Labels::new(), State::new(), BTreeMap::new());
-    let lookers = &[Looker::Host, Looker::Leader];
+    let lookers = &[Looker::Host, Looker::Leader, Looker::Parent];
     Arc::new(ObjectView { uid, key, labels, lookers, cfg, dsc })
 }
 

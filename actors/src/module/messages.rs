@@ -86,8 +86,10 @@ pub struct ObjectView {
 pub enum Looker {
     /// The node hosts the object: paths that the host sees.
     Host,
-    /// The node leads the quorum: paths that a parent or the quorum sees.
+    /// The node leads the quorum: paths that the quorum sees.
     Leader,
+    /// The node is the object's parent, or stands in for one: paths that a parent sees.
+    Parent,
 }
 
 impl ObjectView {

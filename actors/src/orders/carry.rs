@@ -5,7 +5,7 @@
 //! | its attempt is in hand | Acknowledged, again |
 //! | its attempt has ended, or was refused | the same as then: no id starts twice |
 //! | its term is older than one that was seen | Declined |
-//! | another attempt on its object is in hand | Busy; one of an older term is cancelled |
+//! | another attempt on its object is in hand, whoever decided it | Busy |
 //! | what it was decided from has moved | Moved |
 //! | its time to start is over | Declined |
 //! | its module is full or does not run | Busy, Declined |
@@ -18,7 +18,8 @@ use std::{
 
 use kraken_engine::{
     fleet::Fleet,
-    id::{AttemptId, Name, Term, Uid},
+    id::{AttemptId, Name, Uid},
+    mutation::{Context, Lane},
     order::{Answer, Held, Order, Ready, Said, recheck},
     time::Millis,
 };
@@ -46,7 +47,6 @@ pub(super) struct Hands {
 
 struct Carried {
     uid: Uid,
-    term: Term,
     until: Millis,
 }
 
@@ -63,16 +63,16 @@ impl Hands {
     }
 
     /// Another attempt on the same object.
-    fn rival(&mut self, order: &Order, now: Millis) -> Option<(AttemptId, Term)> {
+    fn rival(&mut self, order: &Order, now: Millis) -> Option<AttemptId> {
         self.held.retain(|_, carried| now < carried.until);
         let mut held = self.held.iter();
         let rival = held.find(|(_, carried)| carried.uid == order.object.uid);
-        rival.map(|(attempt, carried)| (attempt.clone(), carried.term))
+        rival.map(|(attempt, _)| attempt.clone())
     }
 
     fn take(&mut self, order: &Order, now: Millis) {
         let until = now.after_ms(order.timeout_ms).after_ms(GRACE_MS);
-        let carried = Carried { uid: order.object.uid, term: order.term, until };
+        let carried = Carried { uid: order.object.uid, until };
         self.held.insert(order.attempt.clone(), carried);
     }
 
@@ -122,12 +122,7 @@ impl Desk {
         if let Some(said) = self.stale(order.term) {
             return Err(said);
         }
-        if let Some((rival, term)) = self.hands.rival(order, self.now()) {
-            if term < order.term {
-                let host = self.options.host.clone();
-                let older = rival.clone();
-                actix_rt::spawn(async move { host.cancel(older).await });
-            }
+        if let Some(rival) = self.hands.rival(order, self.now()) {
             return Err(Said::Busy(format!("attempt {rival} on it is in hand")));
         }
         let (asked, node) = (order.clone(), self.options.node.clone());
@@ -148,8 +143,9 @@ fn ready(order: &Order, fleet: &Fleet, node: &Name, knows_others: bool) -> Resul
     let related = knows_others.then_some(fleet as &dyn kraken_engine::view::Related);
     let held = Held { object: fleet.object(uid), dsc: &dsc, catalog: &catalog, related };
     let Ready { instance, object, dsc } = recheck(order, held)?;
-    let known = Known::of(object, dsc);
-    let lookers = known.lookers(node, knows_others, &catalog);
+    let as_parent = instance.mutation.context == Context::Parent;
+    let known = Known::of(object, dsc, as_parent);
+    let lookers = known.lookers(node, false, &catalog);
     Ok(Start {
         attempt: order.attempt.clone(),
         mutation: instance.mutation.id.clone(),
@@ -158,6 +154,7 @@ fn ready(order: &Order, fleet: &Fleet, node: &Name, knows_others: bool) -> Resul
         object: known.view(&catalog, lookers),
         timeout: Duration::from_millis(order.timeout_ms),
         start_by: Millis::ZERO,
+        lane: Lane::Quorum,
     })
 }
 

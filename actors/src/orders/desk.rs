@@ -72,11 +72,7 @@ pub(super) struct Desk {
 impl Desk {
     async fn take(&mut self, input: Input) {
         match input {
-            Input::Give(order, None) => {
-                let start_by = self.options.clock.wall().after_ms(order.wait_ms);
-                self.carry_out(*order, start_by).await;
-            }
-            Input::Give(order, Some(first)) => self.hand_on(order, &first).await,
+            Input::Give(order, first) => self.hand_on(order, &first).await,
             Input::Carry(order, start_by) if order.to == self.options.node => {
                 self.carry_out(*order, start_by).await;
             }

@@ -12,7 +12,7 @@ use kraken_engine::{
     mutation::{Context, Lane, MutationId},
     object::Object,
     order::{Answer, Holds, LookAt, Order, Recall, Said},
-    route::{NoRoute, Route, Seen, first_to, route},
+    route::{NoRoute, Route, Seen, first_to, parent_lookers, route},
     time::Millis,
 };
 
@@ -114,12 +114,13 @@ impl Driver {
         let mut answers = Vec::new();
         for (dispatch, found) in self.routes(led, sight).await? {
             match found {
-                Ok(Route { first: None, .. }) => {
-                    let node = self.node.clone();
-                    self.note(&dispatch, &node);
+                Ok(Route { first: None, to }) => {
+                    self.note(&dispatch, &to);
                     here.push(dispatch);
                 }
-                Ok(route) => answers.extend(self.give(&dispatch, route, sight)),
+                Ok(Route { first: Some(first), to }) => {
+                    answers.extend(self.give(&dispatch, (to, first), sight));
+                }
                 // What was sent already may still run, and its way may come back.
                 Err(_) if self.sent.node_of(&dispatch.attempt).is_some() => {}
                 Err(why) => {
@@ -172,15 +173,16 @@ impl Driver {
     }
 
     /// Gives an order to the desk; says what to tell the decider.
-    fn give(&mut self, dispatch: &Dispatch, route: Route, sight: &Sight) -> Answers {
+    fn give(&mut self, dispatch: &Dispatch, way: (Name, Name), sight: &Sight) -> Answers {
+        let (to, first) = way;
         let (Some(term), Some(known)) = (self.term, sight.known(dispatch.uid)) else {
             return Vec::new();
         };
-        self.note(dispatch, &route.to);
+        self.note(dispatch, &to);
         let subject = known.subject(&sight.catalog, Millis::ZERO);
-        let order = Order::new(dispatch, route.to.clone(), term, subject);
-        let mut answers = vec![(dispatch.attempt.clone(), Attempted::Handed(route.to))];
-        if !self.orders.try_tell(Input::Give(Box::new(order), route.first)) {
+        let order = Order::new(dispatch, to.clone(), term, subject);
+        let mut answers = vec![(dispatch.attempt.clone(), Attempted::Handed(to))];
+        if !self.orders.try_tell(Input::Give(Box::new(order), first)) {
             answers.push((dispatch.attempt.clone(), Attempted::Busy));
         }
         answers
@@ -226,6 +228,7 @@ impl Driver {
             timeout: dispatch.timeout,
             cancellable: mutation.cancellable,
             start_by: self.clock.wall().after_ms(START_WITHIN_MS),
+            lane: mutation.context.lane(),
         })
     }
 
@@ -254,7 +257,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Has an object looked at: here, and on its own node, which sees what nobody else does.
+    /// Has an object looked at: here, on its own node, and by those who see what a parent sees.
     pub(super) async fn ask_for_a_look(&self, uid: Uid) -> Result<(), Stopped> {
         self.host.look(uid);
         if self.term.is_none() {
@@ -262,11 +265,18 @@ impl Driver {
         }
         let members = self.orders.ways().members();
         let find = move |fleet: &Fleet| {
-            let name = fleet.object(uid)?.key.name.clone();
-            let first = first_to(&name, &Seen::new(fleet, &members)).ok()??;
-            Some((name, first))
+            let standing = Seen::new(fleet, &members);
+            let object = fleet.object(uid)?;
+            let kind = fleet.catalog().kind(&object.key.kind)?;
+            let mut lookers = parent_lookers(kind, object, &standing);
+            lookers.insert(object.key.name.clone());
+            let ways = lookers.into_iter().filter_map(|node| {
+                let first = first_to(&node, &standing).ok()??;
+                Some((node, first))
+            });
+            Some(ways.collect::<Vec<_>>())
         };
-        if let Some((to, first)) = self.state.read(find).await? {
+        for (to, first) in self.state.read(find).await?.unwrap_or_default() {
             self.orders.try_tell(Input::Look(LookAt { to, uid }, Some(first)));
         }
         Ok(())

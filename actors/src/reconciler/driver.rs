@@ -31,7 +31,7 @@ use super::{
     dispatching::Sent,
     governing::committed,
     messages::{Answers, Decided, Due, Happened, Lead, Look, ObjectsOf},
-    subject::{Known, Sight},
+    subject::{Known, Sight, looks_as_parent},
 };
 use crate::{
     clock::Clock,
@@ -97,8 +97,9 @@ pub(super) struct Driver {
     pub(super) term: Option<Term>,
     /// The policies that the decider has, and the term for which it has them.
     pub(super) governed: Option<(Term, Arc<Rules>)>,
-    /// The objects that were shown to the modules for the leader alone, as of which revision.
-    shown: BTreeMap<Uid, Revision>,
+    /// The objects that were shown to the modules and are not hosted here: as of which revision,
+    /// and for whom.
+    shown: BTreeMap<Uid, (Revision, &'static [Looker])>,
     /// Whether this member leads, or has led.
     has_led: bool,
     /// Deleted objects whose removal has been proposed.
@@ -176,16 +177,7 @@ impl Driver {
 
     async fn look_at(&mut self, uids: BTreeSet<Uid>) -> Result<(), Stopped> {
         self.govern().await?;
-        // Who never led looks at its own object alone: nothing of the others is held here.
-        self.has_led |= self.term.is_some();
-        let (node, takes_all) = (self.node.clone(), self.has_led);
-        let read = move |fleet: &Fleet| {
-            let own = fleet.node(&node).map(|object| object.uid);
-            let is_here =
-                |uid: &Uid| takes_all || own == Some(*uid) || fleet.object(*uid).is_none();
-            Sight::read(fleet, uids.into_iter().filter(is_here).collect())
-        };
-        let sight = Arc::new(self.state.read(read).await?);
+        let sight = Arc::new(self.sight(uids).await?);
         if sight.objects.is_empty() {
             return Ok(());
         }
@@ -198,9 +190,30 @@ impl Driver {
         self.carry_out(decided, &sight).await
     }
 
-    /// Shows objects to the modules, those at which this node looks for somebody. One at which it
-    /// looks only for the leader is shown again when something else is asked of it, and not for all
-    /// that is seen of it: there are many of those.
+    /// Reads objects. Who never led reads its own, and those at which it looks as their parent:
+    /// nothing of the others is held here.
+    async fn sight(&mut self, uids: BTreeSet<Uid>) -> Result<Sight, Stopped> {
+        self.has_led |= self.term.is_some();
+        let (node, takes_all) = (self.node.clone(), self.has_led);
+        let members = self.quorum.as_ref().map(|_| self.orders.ways().members());
+        let shown = uids.iter().filter(|uid| self.shown.contains_key(*uid));
+        let shown: BTreeSet<Uid> = shown.copied().collect();
+        let read = move |fleet: &Fleet| {
+            let own = fleet.node(&node).map(|object| object.uid);
+            let is_here = |uid: &Uid| {
+                let theirs = || looks_as_parent(fleet, *uid, members.as_ref());
+                let known = own == Some(*uid) || shown.contains(uid);
+                takes_all || known || fleet.object(*uid).is_none() || theirs()
+            };
+            let uids = uids.into_iter().filter(is_here).collect();
+            Sight::read(fleet, uids, members.as_ref())
+        };
+        self.state.read(read).await
+    }
+
+    /// Shows objects to the modules, those at which this node looks for somebody. One that it does
+    /// not host is shown again when something else is asked of it, and not for all that is seen of
+    /// it: there are many of those.
     fn show(&mut self, sight: &Sight) {
         let leads = self.term.is_some();
         let mut shown = Vec::new();
@@ -208,10 +221,10 @@ impl Driver {
             let known = known.as_ref();
             let lookers = known.map(|known| known.lookers(&self.node, leads, &sight.catalog));
             match (known, lookers) {
-                (Some(known), Some([Looker::Leader])) => {
-                    let revision = known.object.revision;
-                    if self.shown.insert(*uid, revision) != Some(revision) {
-                        shown.push((*uid, Some(known.view(&sight.catalog, &[Looker::Leader]))));
+                (Some(known), Some(lookers @ [_, ..])) if !lookers.contains(&Looker::Host) => {
+                    let mark = (known.object.revision, lookers);
+                    if self.shown.insert(*uid, mark) != Some(mark) {
+                        shown.push((*uid, Some(known.view(&sight.catalog, lookers))));
                     }
                 }
                 (Some(known), Some(lookers @ [_, ..])) => {
@@ -247,8 +260,7 @@ impl Driver {
         if uids.is_empty() {
             return Ok(());
         }
-        let sight = self.state.read(move |fleet| Sight::read(fleet, uids)).await?;
-        let sight = Arc::new(sight);
+        let sight = Arc::new(self.sight(uids).await?);
         let happened = Happened { answers: known, sight: sight.clone() };
         let decided = self.address.send(happened).await.map_err(|_| Stopped)?;
         self.carry_out(decided, &sight).await

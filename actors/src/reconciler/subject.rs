@@ -16,6 +16,7 @@ use kraken_engine::{
     object::Object,
     path::Path,
     predicate::On,
+    route::{Seen, parent_lookers},
     time::Millis,
     value::Value,
     view::{Related, Subject},
@@ -29,6 +30,8 @@ pub(crate) struct Known {
     pub(crate) object: Arc<Object>,
     pub(crate) dsc: Arc<Dsc>,
     related: RelatedValues,
+    /// Whether this node looks at what a parent sees of it.
+    looks_as_parent: bool,
 }
 
 /// Objects as the node knows them at one moment, in order of uid; `None`: gone.
@@ -39,9 +42,13 @@ pub(super) struct Sight {
 }
 
 impl Sight {
-    /// Reads objects.
-    pub(crate) fn read(fleet: &Fleet, uids: BTreeSet<Uid>) -> Self {
-        let read = |uid| (uid, Known::read(fleet, uid));
+    /// Reads objects. `members`: those that are attached here; `None` on a leaf.
+    pub(crate) fn read(
+        fleet: &Fleet,
+        uids: BTreeSet<Uid>,
+        members: Option<&BTreeSet<Name>>,
+    ) -> Self {
+        let read = |uid| (uid, Known::read(fleet, uid, members));
         let objects = uids.into_iter().map(read).collect();
         Self { objects, catalog: fleet.catalog().clone() }
     }
@@ -65,15 +72,17 @@ impl Related for RelatedValues {
 
 impl Known {
     /// An object as an order shows it; what predicates name elsewhere was judged already.
-    pub(crate) fn of(object: Arc<Object>, dsc: Dsc) -> Self {
-        Self { object, dsc: Arc::new(dsc), related: RelatedValues::default() }
+    pub(crate) fn of(object: Arc<Object>, dsc: Dsc, looks_as_parent: bool) -> Self {
+        let related = RelatedValues::default();
+        Self { object, dsc: Arc::new(dsc), related, looks_as_parent }
     }
 
     /// Reads an object; `None`: gone.
-    fn read(fleet: &Fleet, uid: Uid) -> Option<Self> {
+    fn read(fleet: &Fleet, uid: Uid, members: Option<&BTreeSet<Name>>) -> Option<Self> {
         let object = fleet.object(uid)?.clone();
         let related = related(fleet, &object);
-        Some(Self { dsc: fleet.dsc(uid), related, object })
+        let looks_as_parent = looks_as_parent(fleet, uid, members);
+        Some(Self { dsc: fleet.dsc(uid), related, looks_as_parent, object })
     }
 
     pub(crate) fn subject<'a>(&'a self, catalog: &'a Catalog, not_before: Millis) -> Subject<'a> {
@@ -104,11 +113,17 @@ impl Known {
 
     /// For whom a node looks at the object.
     pub(crate) fn lookers(&self, node: &Name, leads: bool, catalog: &Catalog) -> &'static [Looker] {
-        match (self.is_hosted_by(node), leads && self.concerns_quorum(catalog)) {
-            (true, true) => &[Looker::Host, Looker::Leader],
-            (true, false) => &[Looker::Host],
-            (false, true) => &[Looker::Leader],
-            (false, false) => &[],
+        let concerns = (leads || self.looks_as_parent) && self.concerns_quorum(catalog);
+        let host = self.is_hosted_by(node);
+        match (host, leads && concerns, self.looks_as_parent && concerns) {
+            (true, true, true) => &[Looker::Host, Looker::Leader, Looker::Parent],
+            (true, true, false) => &[Looker::Host, Looker::Leader],
+            (true, false, true) => &[Looker::Host, Looker::Parent],
+            (true, false, false) => &[Looker::Host],
+            (false, true, true) => &[Looker::Leader, Looker::Parent],
+            (false, true, false) => &[Looker::Leader],
+            (false, false, true) => &[Looker::Parent],
+            (false, false, false) => &[],
         }
     }
 
@@ -128,6 +143,14 @@ impl Known {
             dsc: dsc.collect(),
         })
     }
+}
+
+/// Whether this node looks at what a parent sees of an object. `members`: those that are attached
+/// here; `None` on a leaf.
+pub(super) fn looks_as_parent(fleet: &Fleet, uid: Uid, members: Option<&BTreeSet<Name>>) -> bool {
+    let (Some(members), Some(object)) = (members, fleet.object(uid)) else { return false };
+    let Some(kind) = fleet.catalog().kind(&object.key.kind) else { return false };
+    parent_lookers(kind, object, &Seen::new(fleet, members)).contains(fleet.me())
 }
 
 /// The values that predicates on other objects name, as they are seen now. Predicates whose paths

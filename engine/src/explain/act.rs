@@ -42,7 +42,10 @@ fn of_phase(status: &Status, plan: &PlanView) -> String {
     let module = step.split('/').next().unwrap_or_default();
     match status.phase {
         PhaseName::Converged => "nobody yet: its decider has not seen the difference".to_owned(),
-        PhaseName::InFlight => format!("module {module}: it carries out {step}"),
+        PhaseName::InFlight => match &status.reason {
+            Some(place) => format!("module {module}: it carries out {step} {place}"),
+            None => format!("module {module}: it carries out {step}"),
+        },
         PhaseName::BackingOff => format!("nobody yet: {step} failed and is tried again"),
         PhaseName::Waiting => match &status.waits_for {
             // What a policy asks for stands in its reason, with who may give it.

@@ -23,7 +23,7 @@
 //! was answered; an answer shares one ordered stream with orders. So what was handed to a session
 //! that is silent for [`DEAD_AFTER_MS`] never starts.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{
     ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, HOP_MS, LEASE_MS, ORDERS_OPEN_MAX,
@@ -36,6 +36,9 @@ use crate::{
     time::Millis,
 };
 
+/// How long past its time an order still counts as in hand where its answer went another way, in
+/// milliseconds.
+const OPEN_GRACE_MS: u64 = 10_000;
 /// Orders that have ended and of whose paths the child may still speak, the latest.
 const GRANTS_KEPT_MAX: usize = 64;
 
@@ -44,8 +47,9 @@ const GRANTS_KEPT_MAX: usize = 64;
 pub(super) struct Taken {
     /// When the latest heartbeat that was answered in this session was sent.
     answered: Option<Millis>,
-    /// What this node itself has in hand.
-    open: BTreeSet<AttemptId>,
+    /// What this node itself has in hand, and until when at the longest: an answer may have gone
+    /// another way.
+    open: BTreeMap<AttemptId, Millis>,
     pending: VecDeque<Answer>,
     /// What was sent, and when; a heartbeat that was sent later and is answered says that it came.
     sent: VecDeque<(Millis, Answer)>,
@@ -83,17 +87,19 @@ impl Taken {
             return Err(Said::Declined("the lease of its session is over".to_owned()));
         };
         if order.to == *me {
-            if self.open.len() >= ORDERS_OPEN_MAX && !self.open.contains(&order.attempt) {
+            self.open.retain(|_, until| now < *until);
+            if self.open.len() >= ORDERS_OPEN_MAX && !self.open.contains_key(&order.attempt) {
                 return Err(Said::Busy(format!("{ORDERS_OPEN_MAX} orders are in hand")));
             }
-            self.open.insert(order.attempt.clone());
+            let until = now.after_ms(order.timeout_ms).after_ms(OPEN_GRACE_MS);
+            self.open.insert(order.attempt.clone(), until);
         }
         Ok(start_by)
     }
 
     /// What this node has in hand.
     pub(super) fn open(&self) -> Vec<AttemptId> {
-        self.open.iter().cloned().collect()
+        self.open.keys().cloned().collect()
     }
 
     pub(super) fn answer(&mut self, answers: Vec<Answer>) {

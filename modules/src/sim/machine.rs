@@ -56,6 +56,9 @@ pub(super) struct Machine {
     pub(super) phys: Phys,
     /// How far its system is; means nothing without power.
     pub(super) run: Run,
+    /// Whether it takes no work.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) drained: bool,
     /// How many attempts have been made on it.
     attempts: u64,
 }
@@ -102,8 +105,13 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Machine, Error> {
 
 impl Machine {
     /// A machine that was never switched on.
-    const NEW: Self =
-        Self { version: MACHINE_VERSION, phys: Phys::Off, run: Run::Init, attempts: 0 };
+    const NEW: Self = Self {
+        version: MACHINE_VERSION,
+        phys: Phys::Off,
+        run: Run::Init,
+        drained: false,
+        attempts: 0,
+    };
 
     /// How many attempts have been made on it.
     pub(super) fn attempts(self) -> u64 {

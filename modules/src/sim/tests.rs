@@ -47,6 +47,22 @@ fn mutations_change_machines_as_they_say() {
 }
 
 #[test]
+fn a_node_drains_and_resumes_and_tells_of_nothing_else() {
+    harness::run(Time::Paused, async {
+        let mut harness = Harness::start(Sim::factory(), json!({})).await.unwrap();
+        let asked = fake::asked(&fake::node("n1"), DRAIN, "DRAINED");
+        let leaf = ObjectView { lookers: &[Looker::Host], ..asked.as_ref().clone() };
+        let leaf = Arc::new(leaf);
+        for (mutation, state) in [("Drain", "DRAINED"), ("Drain", "DRAINED"), ("Resume", "ACTIVE")]
+        {
+            harness.mutate(mutation, &[], &leaf).await.unwrap();
+            assert_eq!(harness.seen(&leaf, DRAIN), Some(&state.into()));
+        }
+        assert_eq!([PHYS, RUN].map(|path| harness.seen(&leaf, path).cloned()), [None, None]);
+    });
+}
+
+#[test]
 fn faults_are_what_the_configuration_says() {
     for (fault, succeeds, ends) in
         [("fail", false, true), ("lie", true, true), ("hang", false, false)]
@@ -114,7 +130,7 @@ fn a_wrong_configuration_is_refused() {
 fn the_manifest_compiles_and_every_failure_is_left_by_something() {
     let manifest = Sim::manifest();
     let catalog = Catalog::build(std::slice::from_ref(&manifest)).unwrap();
-    assert_eq!(catalog.kind(&Name::new("node").unwrap()).unwrap().mutations.len(), 8);
+    assert_eq!(catalog.kind(&Name::new("node").unwrap()).unwrap().mutations.len(), 10);
     for failing in &manifest.mutations {
         for (path, value) in &failing.fail_to {
             let leaves = |mutation: &MutationSpec| {

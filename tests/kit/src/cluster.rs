@@ -42,6 +42,8 @@ pub struct Shape {
     pub data: BTreeMap<String, PathBuf>,
     /// More of the members' configuration, as it stands in the file.
     pub more: String,
+    /// More of a node's configuration, by node: whole tables.
+    pub config: BTreeMap<String, String>,
 }
 
 impl Shape {
@@ -126,7 +128,8 @@ impl TestCluster {
         let data = shape.data.get(name).cloned().unwrap_or_else(|| folder.join("data"));
         let file = folder.join("kraken.toml");
         let data = data.display();
-        fs::write(&file, format!("[node]\nname = \"{name}\"\ndata = \"{data}\"\n{config}"))?;
+        let more = shape.config.get(name).map(String::as_str).unwrap_or_default();
+        fs::write(&file, format!("[node]\nname = \"{name}\"\ndata = \"{data}\"\n{config}{more}"))?;
         let job = Job::new(name, &self.program, &folder);
         let job = job.args([verb, "--exit-with-parent", "--config"]).args([file]);
         self.nodes.insert(name.to_owned(), Node { job, http: None });

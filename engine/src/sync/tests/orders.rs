@@ -117,6 +117,16 @@ fn at_the_bound_a_child_is_busy_and_hands_on_all_the_same() {
 }
 
 #[test]
+fn what_is_answered_another_way_is_not_held_for_ever() {
+    let mut child = leased();
+    let own: Vec<_> = (0..ORDERS_OPEN_MAX as u64).map(|count| order(1, count)).collect();
+    child.receive(Frame::Dispatch(own), NOW);
+    let later = at(60_000 + 10_000);
+    child.receive(beat(later), later);
+    assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 9_999)]), later)).is_some());
+}
+
+#[test]
 fn recalls_and_looks_reach_the_driver() {
     let mut child = leased();
     let recall = Recall { to: name("n1"), attempt: order(1, 1).attempt };
