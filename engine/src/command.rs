@@ -288,7 +288,7 @@ pub enum Refusal {
     #[error("precondition {index} does not hold: {object} {why}")]
     Precondition {
         /// Its place in the transaction, from 0.
-        index: usize,
+        index: u32,
         /// The object it speaks of.
         object: ObjectRef,
         /// What was found instead.

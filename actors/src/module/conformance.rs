@@ -11,7 +11,6 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt, future::LocalBoxFuture};
 use kraken_engine::{
     check::sound as sound_together,
     manifest::{Manifest, To},
@@ -22,7 +21,7 @@ use serde_json::Value as Json;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    ConfigureError, Factory, ObjectView,
+    ConfigureError, Factory, ObjectView, Stopping,
     harness::{Begun, Harness, Outcome},
 };
 use crate::host::attempt::{CANCEL_GRACE, Conduct};
@@ -167,7 +166,7 @@ impl Case {
 }
 
 /// Tries every rule and returns those that the module breaks, in order. One that does not start is
-/// not tried further.
+/// not tried further. Each trial ends as if its node stopped.
 pub async fn check(case: &Case) -> Vec<Violation> {
     let mut violations: Vec<Violation> = sound(case).err().into_iter().collect();
     let took = match Trial::start(case).await {
@@ -175,41 +174,46 @@ pub async fn check(case: &Case) -> Vec<Violation> {
             let began = Instant::now();
             // Whether it succeeds is a rule of its own; here only the time counts.
             let _outcome = trial.mutate().await;
-            began.elapsed()
+            let took = began.elapsed();
+            trial.harness.stop(Stopping::Node).await;
+            took
         }
         Err(text) => {
             violations.push(Violation { rule: Rule::Starts, text });
             return violations;
         }
     };
-    for (rule, trial) in trials(case, took / 2) {
-        if !case.is_under(rule) {
-            continue;
-        }
+    for rule in TRIED.into_iter().filter(|rule| case.is_under(*rule)) {
         (case.before_each)();
-        violations.extend(trial.await.err().map(|text| Violation { rule, text }));
+        let verdict = match Trial::start(case).await {
+            Ok(mut trial) => {
+                let verdict = trial.of(rule, took / 2).await;
+                trial.harness.stop(Stopping::Node).await;
+                verdict
+            }
+            Err(text) => Err(text),
+        };
+        violations.extend(verdict.err().map(|text| Violation { rule, text }));
     }
     violations
 }
 
 type Verdict = Result<(), String>;
 
-/// The rules with their trials; `half` is half of the time that the mutation takes.
-fn trials(case: &Case, half: Duration) -> [(Rule, LocalBoxFuture<'_, Verdict>); 11] {
-    [
-        (Rule::Answers, answers(case).boxed_local()),
-        (Rule::Looks, looks(case, half).boxed_local()),
-        (Rule::ShowsChanges, shows_changes(case).boxed_local()),
-        (Rule::Repeatable, repeatable(case).boxed_local()),
-        (Rule::HonoursCancel, honours_cancel(case, half).boxed_local()),
-        (Rule::HonoursDeadline, honours_deadline(case, half).boxed_local()),
-        (Rule::DeclaresPaths, declares_paths(case).boxed_local()),
-        (Rule::RefusesUnknown, refuses_unknown(case).boxed_local()),
-        (Rule::SurvivesConfigChange, survives_config_change(case).boxed_local()),
-        (Rule::RestartsClean, finds_again(case, false).boxed_local()),
-        (Rule::SurvivesCrash, finds_again(case, true).boxed_local()),
-    ]
-}
+/// The rules that are tried one by one, in order.
+const TRIED: [Rule; 11] = [
+    Rule::Answers,
+    Rule::Looks,
+    Rule::ShowsChanges,
+    Rule::Repeatable,
+    Rule::HonoursCancel,
+    Rule::HonoursDeadline,
+    Rule::DeclaresPaths,
+    Rule::RefusesUnknown,
+    Rule::SurvivesConfigChange,
+    Rule::RestartsClean,
+    Rule::SurvivesCrash,
+];
 
 fn sound(case: &Case) -> Result<(), Violation> {
     let mut manifests = case.beside.clone();
@@ -220,12 +224,11 @@ fn sound(case: &Case) -> Result<(), Violation> {
     })
 }
 
-async fn answers(case: &Case) -> Verdict {
-    Trial::start(case).await?.succeeds("the mutation").await
+async fn answers(trial: &mut Trial<'_>) -> Verdict {
+    trial.succeeds("the mutation").await
 }
 
-async fn looks(case: &Case, half: Duration) -> Verdict {
-    let mut trial = Trial::start(case).await?;
+async fn looks(trial: &mut Trial<'_>, half: Duration) -> Verdict {
     trial.looks("on its own").await?;
     let begun = trial.begin();
     trial.harness.pass(half).await;
@@ -235,12 +238,11 @@ async fn looks(case: &Case, half: Duration) -> Verdict {
     Ok(())
 }
 
-async fn shows_changes(case: &Case) -> Verdict {
-    let mut trial = Trial::start(case).await?;
+async fn shows_changes(trial: &mut Trial<'_>) -> Verdict {
     trial.succeeds("the mutation").await?;
     trial.looks("after the mutation").await?;
     for (path, wanted) in trial.changes() {
-        let seen = trial.harness.seen(&case.object, path.as_str());
+        let seen = trial.harness.seen(&trial.case.object, path.as_str());
         match (seen, wanted) {
             (None, _) => return Err(format!("nothing is seen at {path}")),
             (Some(seen), Some(wanted)) if *seen != wanted => {
@@ -252,8 +254,7 @@ async fn shows_changes(case: &Case) -> Verdict {
     Ok(())
 }
 
-async fn repeatable(case: &Case) -> Verdict {
-    let mut trial = Trial::start(case).await?;
+async fn repeatable(trial: &mut Trial<'_>) -> Verdict {
     trial.succeeds("the first attempt").await?;
     let first = trial.state().await?;
     let again = trial.begin_again(None);
@@ -263,9 +264,8 @@ async fn repeatable(case: &Case) -> Verdict {
     if first == then { Ok(()) } else { Err(format!("{first:?} became {then:?}")) }
 }
 
-async fn honours_cancel(case: &Case, half: Duration) -> Verdict {
-    let mut trial = Trial::start(case).await?;
-    if !trial.harness.spec(&case.mutation).is_some_and(|spec| spec.cancellable) {
+async fn honours_cancel(trial: &mut Trial<'_>, half: Duration) -> Verdict {
+    if !trial.harness.spec(&trial.case.mutation).is_some_and(|spec| spec.cancellable) {
         return Ok(());
     }
     let begun = trial.begin();
@@ -277,8 +277,7 @@ async fn honours_cancel(case: &Case, half: Duration) -> Verdict {
     trial.looks("after the cancel").await
 }
 
-async fn honours_deadline(case: &Case, half: Duration) -> Verdict {
-    let mut trial = Trial::start(case).await?;
+async fn honours_deadline(trial: &mut Trial<'_>, half: Duration) -> Verdict {
     let begun = trial.begin_again(Some(half));
     match trial.harness.end(begun).await.1 {
         Conduct::Answered => trial.looks("after the deadline").await,
@@ -287,8 +286,7 @@ async fn honours_deadline(case: &Case, half: Duration) -> Verdict {
     }
 }
 
-async fn declares_paths(case: &Case) -> Verdict {
-    let mut trial = Trial::start(case).await?;
+async fn declares_paths(trial: &mut Trial<'_>) -> Verdict {
     // Whether these succeed are rules of their own; here only what is reported counts.
     let _outcome = trial.mutate().await;
     let _looked = trial.looks("after the mutation").await;
@@ -296,26 +294,23 @@ async fn declares_paths(case: &Case) -> Verdict {
     if refused.is_empty() { Ok(()) } else { Err(format!("it reported {refused:?}")) }
 }
 
-async fn refuses_unknown(case: &Case) -> Verdict {
-    let mut trial = Trial::start(case).await?;
-    let bound = case.bound();
-    match trial.harness.mutate("NoSuchMutation", &bound, &case.object).await {
+async fn refuses_unknown(trial: &mut Trial<'_>) -> Verdict {
+    let bound = trial.case.bound();
+    match trial.harness.mutate("NoSuchMutation", &bound, &trial.case.object).await {
         Err(error) if error.permanent => Ok(()),
         Err(error) => Err(format!("it says {error} and that trying again may help")),
         Ok(()) => Err("it says that it is done".to_owned()),
     }
 }
 
-async fn survives_config_change(case: &Case) -> Verdict {
-    let mut trial = Trial::start(case).await?;
-    let config = case.changed_config.as_ref().unwrap_or(&case.config).clone();
+async fn survives_config_change(trial: &mut Trial<'_>) -> Verdict {
+    let config = trial.case.changed_config.as_ref().unwrap_or(&trial.case.config).clone();
     trial.harness.configure(config).await.map_err(|error| format!("it refuses it: {error}"))?;
     trial.looks("after the change").await?;
     trial.succeeds("the mutation after the change").await
 }
 
-async fn finds_again(case: &Case, crash: bool) -> Verdict {
-    let mut trial = Trial::start(case).await?;
+async fn finds_again(trial: &mut Trial<'_>, crash: bool) -> Verdict {
     trial.succeeds("the mutation").await?;
     let before = trial.state().await?;
     let started = if crash { trial.harness.crash().await } else { trial.harness.restart().await };
@@ -339,6 +334,25 @@ impl<'a> Trial<'a> {
         let started = Harness::start(case.factory.clone(), case.config.clone()).await;
         let harness = started.map_err(|error: ConfigureError| error.to_string())?;
         Ok(Self { case, harness })
+    }
+
+    /// Tries a rule; `half` is half of the time that the mutation takes.
+    async fn of(&mut self, rule: Rule, half: Duration) -> Verdict {
+        match rule {
+            // Found out before anything is tried.
+            Rule::SoundManifest | Rule::Starts => Ok(()),
+            Rule::Answers => answers(self).await,
+            Rule::Looks => looks(self, half).await,
+            Rule::ShowsChanges => shows_changes(self).await,
+            Rule::Repeatable => repeatable(self).await,
+            Rule::HonoursCancel => honours_cancel(self, half).await,
+            Rule::HonoursDeadline => honours_deadline(self, half).await,
+            Rule::DeclaresPaths => declares_paths(self).await,
+            Rule::RefusesUnknown => refuses_unknown(self).await,
+            Rule::SurvivesConfigChange => survives_config_change(self).await,
+            Rule::RestartsClean => finds_again(self, false).await,
+            Rule::SurvivesCrash => finds_again(self, true).await,
+        }
     }
 
     fn begin(&mut self) -> Begun {

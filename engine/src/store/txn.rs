@@ -64,7 +64,7 @@ pub(super) fn decide(
 /// What was to be created and exists is told as a whole, after all else holds.
 fn check_preconditions(store: &Store, preconditions: &[Precondition]) -> Result<(), Refusal> {
     let mut there = Vec::new();
-    for (place, precondition) in preconditions.iter().enumerate() {
+    for (place, precondition) in (0_u32..).zip(preconditions) {
         match &precondition.is {
             Condition::Absent if store.find(&precondition.object).is_some() => {
                 there.push(precondition.object.clone());
@@ -77,7 +77,7 @@ fn check_preconditions(store: &Store, preconditions: &[Precondition]) -> Result<
 
 fn check_precondition(
     store: &Store,
-    index: usize,
+    index: u32,
     precondition: &Precondition,
 ) -> Result<(), Refusal> {
     let Precondition { object: key, is } = precondition;

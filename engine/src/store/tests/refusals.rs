@@ -40,6 +40,19 @@ fn owned(object: &str, owner: &str) -> Op {
     Op::Put { object: node(object), labels: None, owner: Some(node(owner)), cfg: State::new() }
 }
 
+#[test]
+fn the_place_of_a_precondition_is_read_as_it_was_written_on_any_machine() {
+    let refusal = |index| Refusal::Precondition { index, object: node("n1"), why: "no".to_owned() };
+    // Written when the place was as wide as the machine's words.
+    let written = rmp_serde::to_vec_named(&[0_usize, 300, 70_000]).unwrap();
+    let read: Vec<u32> = rmp_serde::from_slice(&written).unwrap();
+    assert_eq!(read, [0, 300, 70_000]);
+    for index in read {
+        let bytes = rmp_serde::to_vec_named(&refusal(index)).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Refusal>(&bytes).unwrap(), refusal(index));
+    }
+}
+
 fn labelled(count: usize, bytes: usize) -> Op {
     let labels = (0..count).map(|label| (name(&format!("l{label}")), "v".repeat(bytes)));
     let labels: Labels = labels.collect();
