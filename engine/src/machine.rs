@@ -12,7 +12,7 @@
 //! | any but InFlight | look: the step is disruptive, and rests on what is not fresh | Waiting; a look |
 //! | any but InFlight | look: the step is disruptive, and a policy holds it | Waiting for it |
 //! | any but InFlight | look: the step is disruptive | Waiting for its intent |
-//! | any but InFlight | look: the step can go | InFlight, dispatched |
+//! | any but InFlight | look: the step can go | InFlight, dispatched; a look where it is stale |
 //! | Waiting for an intent | opened, and still the step | InFlight, dispatched |
 //! | Waiting for an intent | opened, and not the step now; no answer in time | closed; look again |
 //! | Waiting for an intent | refused | Waiting for the service |

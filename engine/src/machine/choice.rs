@@ -95,6 +95,10 @@ impl Machine {
             let until = hold.until.unwrap_or(Millis::NEVER);
             return wait(Waiting::Policy { step, hold: Box::new(hold) }, until);
         }
+        // What may be repeated goes all the same: at worst it does what is done.
+        if relies_on_stale(instance, subject, scope.now) {
+            self.ask_for_a_look(scope);
+        }
         None
     }
 
@@ -277,6 +281,12 @@ fn differs(subject: Subject<'_>) -> bool {
     let goal = kind.schema.goal(&subject.object.cfg, subject.object.deleting);
     let mut goal = goal.into_iter();
     goal.any(|(path, wanted)| seen(kind, subject.dsc, &path).is_some_and(|value| *value != wanted))
+}
+
+/// Whether an instance relies on something that was seen longer ago than it is good for.
+fn relies_on_stale(instance: &Instance, subject: Subject<'_>, now: Millis) -> bool {
+    let kind = subject.catalog.kind(&subject.object.key.kind);
+    kind.is_some_and(|kind| relied_on(instance).any(|path| is_stale(kind, subject.dsc, &path, now)))
 }
 
 /// The paths that an instance changes, with what is seen there now.

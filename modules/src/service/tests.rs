@@ -728,11 +728,25 @@ fn the_module_keeps_the_rules_of_modules() {
         let violations = harness::run(Time::Real, conformance::check(&case));
         assert_eq!(violations, [], "{mutation}");
     }
+    assert_eq!(running(&mark()), 0, "what the trials started has ended with them");
+}
+
+/// A time to sleep that nothing else sleeps.
+fn mark() -> String {
+    format!("600.{}", std::process::id())
+}
+
+/// How many processes have an argument.
+fn running(argument: &str) -> usize {
+    let folders = fs::read_dir("/proc").unwrap().flatten();
+    let lines = folders.filter_map(|folder| fs::read(folder.path().join("cmdline")).ok());
+    let arguments = |line: &Vec<u8>| line.split(|b| *b == 0).any(|a| a == argument.as_bytes());
+    lines.filter(|line| arguments(line)).count()
 }
 
 fn asked_to_run() -> Arc<ObjectView> {
     let object = fake::asked(&fake::node("n1"), "/services/web/command", "sleep");
-    fake::asked(&object, "/services/web/args", texts(&["600"]))
+    fake::asked(&object, "/services/web/args", texts(&[&mark()]))
 }
 
 #[tokio::test]

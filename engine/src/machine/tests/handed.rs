@@ -156,3 +156,29 @@ fn a_disruptive_step_relies_on_nothing_stale() {
     bench.see("/tank", "FULL");
     assert_eq!(intents(&bench.look()), 1);
 }
+
+#[test]
+fn a_step_that_may_be_repeated_takes_the_stale_for_known_and_asks_for_a_look() {
+    let mut bench = Bench::new(Lane::Quorum);
+    bench.see("/tank", "EMPTY");
+    bench.see("/gauge", "LOW");
+    bench.cfg("/tank", "FULL");
+    let stale = bench.look_at(100_001 + super::kit::TTL_MS);
+    assert_eq!((dispatched(&stale), looks(&stale)), (vec!["tank/Fill".to_owned()], 1));
+}
+
+#[test]
+fn a_change_of_several_paths_is_late_when_one_of_them_has_not_arrived() {
+    let mut bench = Bench::new(Lane::Quorum);
+    bench.see("/tank", "EMPTY");
+    bench.see("/gauge", "LOW");
+    bench.cfg("/tank", "FULL");
+    assert_eq!(dispatched(&bench.look()), ["tank/Fill"]);
+    bench.see("/tank", "FULL");
+    assert!(told(&bench.said(Attempted::Succeeded), EventKind::StepDone).is_empty());
+    let late = bench.pass();
+    assert_eq!(bench.now, 100_000 + TIMEOUT_MS);
+    let text = "tank/Fill failed (1 of 3): the module answered ok, but /gauge did not follow \
+                within 10.0 s";
+    assert_eq!(told(&late, EventKind::AttemptFailed), [text]);
+}

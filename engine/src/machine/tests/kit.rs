@@ -106,10 +106,14 @@ fn power() -> Manifest {
 fn tank() -> Manifest {
     let state = PathSpec::new("/tank", Type::enum_of(["FULL", "EMPTY"]));
     let state = state.ttl(Duration::from_millis(TTL_MS));
+    let gauge = PathSpec::new("/gauge", Type::enum_of(["LOW", "HIGH"]));
+    let fill = mutation("Fill").context(Context::Node).changes("/gauge", "LOW", "HIGH");
     let drain = mutation("Drain").context(Context::Node).disruptive();
     Manifest::new("tank")
-        .extension(Extension::new("tank").path(state))
+        .extension(Extension::new("tank").path(state).path(gauge))
         .discovers("/tank")
+        .discovers("/gauge")
+        .mutation(fill.changes("/tank", "EMPTY", "FULL"))
         .mutation(drain.changes("/tank", "FULL", "EMPTY"))
 }
 
