@@ -128,7 +128,7 @@ struct Grant {
 
 #[derive(Debug)]
 struct Recent {
-    opened: Opened,
+    opened: Arc<Opened>,
     standing: Option<Standing>,
 }
 

@@ -1,7 +1,10 @@
 //! The ledger: the committed intents that policies count. Part of the store, so that counts and
 //! rates are the same for every leader.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +25,9 @@ pub const RATE_SPAN_MS: u64 = 60_000;
 /// Intents under policies, and what rollouts have begun with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    opened: VecDeque<Opened>,
-    begun: BTreeMap<Uid, Begun>,
+    /// Shared, so that a leader's copy is cheap.
+    opened: VecDeque<Arc<Opened>>,
+    begun: BTreeMap<Uid, Arc<Begun>>,
 }
 
 /// One intent that policies count.
@@ -61,7 +65,7 @@ struct Begun {
 
 impl Ledger {
     /// The intents, oldest first.
-    pub fn opened(&self) -> impl DoubleEndedIterator<Item = &Opened> {
+    pub fn opened(&self) -> impl DoubleEndedIterator<Item = &Arc<Opened>> {
         self.opened.iter()
     }
 
@@ -76,13 +80,13 @@ impl Ledger {
     }
 
     fn rollout(&self, policy: Uid, base: Revision) -> Option<&Begun> {
-        self.begun.get(&policy).filter(|begun| begun.base == base)
+        self.begun.get(&policy).map(Arc::as_ref).filter(|begun| begun.base == base)
     }
 
     /// Notes an intent; false where all that are remembered are open, and there is no room.
     pub(super) fn open(&mut self, opened: Opened) -> bool {
         let now = opened.at;
-        let over = |old: &Opened| old.closed && old.at.after_ms(PLACE_HELD_MS) < now;
+        let over = |old: &Arc<Opened>| old.closed && old.at.after_ms(PLACE_HELD_MS) < now;
         while self.opened.front().is_some_and(over) {
             self.opened.pop_front();
         }
@@ -90,13 +94,13 @@ impl Ledger {
             let Some(oldest) = self.opened.iter().position(|old| old.closed) else { return false };
             self.opened.remove(oldest);
         }
-        self.opened.push_back(opened);
+        self.opened.push_back(Arc::new(opened));
         true
     }
 
     /// Notes that a rollout has begun with an object.
     pub(super) fn begin(&mut self, policy: Uid, base: Revision, uid: Uid) {
-        let begun = self.begun.entry(policy).or_default();
+        let begun = Arc::make_mut(self.begun.entry(policy).or_default());
         if begun.base != base {
             *begun = Begun { base, uids: BTreeSet::new() };
         }
@@ -105,7 +109,9 @@ impl Ledger {
 
     pub(super) fn close(&mut self, attempts: &BTreeSet<&AttemptId>) {
         for opened in &mut self.opened {
-            opened.closed |= attempts.contains(&opened.attempt);
+            if !opened.closed && attempts.contains(&opened.attempt) {
+                Arc::make_mut(opened).closed = true;
+            }
         }
     }
 
@@ -113,13 +119,13 @@ impl Ledger {
     pub(super) fn remove(&mut self, uid: Uid) {
         self.opened.retain(|opened| opened.uid != uid);
         self.begun.remove(&uid);
-        for begun in self.begun.values_mut() {
-            begun.uids.remove(&uid);
+        for begun in self.begun.values_mut().filter(|begun| begun.uids.contains(&uid)) {
+            Arc::make_mut(begun).uids.remove(&uid);
         }
     }
 
     pub(super) fn opened_mut(&mut self) -> impl Iterator<Item = &mut Opened> {
-        self.opened.iter_mut()
+        self.opened.iter_mut().map(Arc::make_mut)
     }
 
     /// Forgets the intents that no policy counts any more.

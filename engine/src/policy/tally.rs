@@ -1,6 +1,9 @@
 //! The tally: what is in use under each policy at one moment, and whether one more may go.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Policy, Stand,
@@ -45,8 +48,8 @@ impl Tally {
 
     /// The rates of the last minute before `now`, from the ledger.
     pub(super) fn rates(&mut self, rules: &Rules, now: Millis) {
-        let recent = |opened: &&Opened| opened.at.after_ms(RATE_SPAN_MS) > now;
-        let recent: Vec<&Opened> = rules.ledger().opened().rev().take_while(recent).collect();
+        let recent = |opened: &&Arc<Opened>| opened.at.after_ms(RATE_SPAN_MS) > now;
+        let recent: Vec<&Arc<Opened>> = rules.ledger().opened().rev().take_while(recent).collect();
         for opened in recent.into_iter().rev() {
             for cover in &opened.under {
                 let Some(policy) = rules.policy(cover.policy) else { continue };

@@ -194,3 +194,17 @@ async fn a_watcher_that_takes_nothing_is_closed_and_others_see_everything() {
     };
     timeout(BOUND, gone).await.expect("the server closes the idle stream");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_is_the_same_whole_and_streamed_and_so_is_its_refusal() {
+    let (_fixture, client) = fleet().await;
+    let manifest = "kind: node\nname: n[1-2]\ncfg: { slots: 7 }\n";
+    let whole = client.plan(manifest).await.unwrap();
+    assert_eq!(whole.objects.len(), 2);
+    assert_eq!(client.plan_with(manifest, |_, _| {}).await.unwrap(), whole);
+    let cycle = "kind: node\nname: n1\nowner: node/n1\ncfg: {}\n";
+    let whole = client.plan(cycle).await.unwrap_err();
+    let streamed = client.plan_with(cycle, |_, _| {}).await.unwrap_err();
+    assert!(whole.code().is_some());
+    assert_eq!(streamed.code(), whole.code());
+}

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::kit::{SWITCH_MS, Yard, name};
 use crate::{
+    command::{Command, Targets},
     policy::forecast::{Forecast, Job, forecast},
     time::Millis,
     value::Value,
@@ -61,6 +62,27 @@ fn what_never_gets_through_says_why() {
     assert_eq!((found.waves.len(), found.held.len()), (0, 4));
     let hold = found.held.values().next().unwrap();
     assert_eq!(hold.waits_for(), "policy p: maxInFlight");
+}
+
+#[test]
+fn a_plan_of_a_whole_change_says_who_goes_when_and_who_does_not() {
+    let mut yard = Yard::new(12);
+    yard.policy("p", &[("/maxInFlight", Value::Int(4))]).unwrap();
+    yard.see("n3", "/image", Some("b"));
+    let targets = Targets::Names(vec![name("n5"), name("n6")]);
+    yard.write(Command::Freeze { targets }).unwrap();
+    let before = yard.store.revision();
+    let plan = yard.plan("b");
+    assert_eq!(yard.store.revision(), before, "nothing is written");
+    // The policy is there beside the nodes.
+    assert_eq!((plan.objects.len(), plan.untouched, plan.still), (12, 1, 1));
+    assert_eq!(plan.forecast.waves.iter().map(|wave| wave.objects).collect::<Vec<_>>(), [4, 4, 1]);
+    let wave_of = |node: &str| plan.forecast.wave_of.get(&yard.uid(node)).copied();
+    assert_eq!((wave_of("n3"), wave_of("n5")), (None, None), "done already, and frozen");
+    let steps = plan.objects.iter().map(|one| one.plan().steps.len());
+    assert_eq!(steps.sum::<usize>(), 11);
+    let plan = yard.plan("a");
+    assert_eq!((plan.still, plan.forecast.waves.len()), (11, 1));
 }
 
 proptest! {

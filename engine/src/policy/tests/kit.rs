@@ -11,6 +11,7 @@ use crate::{
     command::{Command, Op, Outcome, Proposal, Refusal, Target, Targets, Txn},
     decider::Decider,
     dsc::HybridClock,
+    explain::change::{ChangePlan, Proposed, plan_change},
     fleet::{Fleet, LINK_PATH},
     id::{AttemptId, Name, Revision, Term, Uid},
     invariants::{self, Trace},
@@ -118,6 +119,17 @@ impl Yard {
             yard.see(&format!("n{number}"), "/image", Some("a"));
         }
         yard
+    }
+
+    /// What asking all nodes for an image would do.
+    pub(super) fn plan(&self, image: &str) -> ChangePlan {
+        let target = Target::Matching { kind: name("node"), selector: "rack".parse().unwrap() };
+        let set = state(&[("/image", image.into())]);
+        let ops = vec![Op::Merge { target, set, unset: Vec::new() }];
+        let txn = Txn { ops, ..Txn::default() };
+        let (store, dsc) = (&self.store, self.fleet.all_dsc());
+        let proposed = Proposed { store, dsc, txn, at: Millis::new(self.now) };
+        plan_change(proposed, |_, _| {}).unwrap()
     }
 
     /// Writes a policy.
