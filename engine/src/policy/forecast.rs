@@ -87,6 +87,8 @@ pub fn forecast(rules: &Arc<Rules>, jobs: Vec<Job>, now: Millis) -> Forecast {
     run.finish()
 }
 
+/// What makes policies think alike of jobs.
+type Alike = (Vec<Cover>, Name);
 /// Jobs of which policies think alike, in order.
 type Queue = VecDeque<(u64, Job)>;
 
@@ -95,7 +97,7 @@ struct Run {
     began: Millis,
     now: Millis,
     tally: Tally,
-    queues: BTreeMap<(Vec<Cover>, Name), Queue>,
+    queues: BTreeMap<Alike, Queue>,
     flying: BTreeSet<(Millis, Uid)>,
     jobs: BTreeMap<Uid, Job>,
     asked: u64,
@@ -125,7 +127,7 @@ impl Run {
     }
 
     fn queue(&mut self, jobs: Vec<Job>) {
-        let mut queues: BTreeMap<(Vec<Cover>, Name), Vec<(u64, Job)>> = BTreeMap::new();
+        let mut queues: BTreeMap<Alike, Vec<(u64, Job)>> = BTreeMap::new();
         for job in jobs {
             let place = rank(&self.rules, job.uid, &job.under);
             let queue = queues.entry((job.under.clone(), job.module.clone())).or_default();

@@ -32,12 +32,11 @@ impl Store {
                     Some(format!("{}: {}", hold.waits_for(), hold.reason()))
                 }),
             };
-            match why {
-                Some(why) => refused_intents.push((intent.attempt.clone(), why)),
-                None => {
-                    open.insert(intent.uid, intent.attempt.clone());
-                    self.intents.insert(intent.attempt.clone(), intent.clone());
-                }
+            if let Some(why) = why {
+                refused_intents.push((intent.attempt.clone(), why));
+            } else {
+                open.insert(intent.uid, intent.attempt.clone());
+                self.intents.insert(intent.attempt.clone(), intent.clone());
             }
         }
         let outcome =
