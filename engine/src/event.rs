@@ -128,8 +128,8 @@ pub struct Event {
     pub text: String,
 }
 
-/// The steps of an object that were done for its Cfg at `revision`, oldest first, as they are called.
-/// The text of such an event begins with the step.
+/// The steps of an object that were done for its Cfg at `revision`, oldest first, as they are
+/// called. The text of such an event begins with the step.
 pub fn steps_done<'a>(
     events: impl IntoIterator<Item = &'a Event>,
     uid: Uid,

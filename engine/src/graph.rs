@@ -1,7 +1,8 @@
 //! Mutation graphs for people: what may become of a kind's paths, or of one object.
 //!
 //! Graphs are data; they serialize as they are, [`Graph::to_dot`] and [`Graph::to_mermaid`] write
-//! what drawing programs read, and [`Graph::to_svg`] draws by itself. Ids are made of what they name and are the same in every run.
+//! what drawing programs read, and [`Graph::to_svg`] draws by itself. Ids are made of what they
+//! name and are the same in every run.
 
 mod kind;
 mod layout;

@@ -2,8 +2,8 @@
 //! what is found in them can be shown where it stands.
 //!
 //! A document is a whole manifest (`kind: module`, or a mapping with the key `module`), or paths
-//! alone (`kind: extension`, with `name`, `paths`, and `extends` for another kind than `node`). What
-//! is written short is taken at its full length:
+//! alone (`kind: extension`, with `name`, `paths`, and `extends` for another kind than `node`).
+//! What is written short is taken at its full length:
 //!
 //! | written | means |
 //! |---|---|

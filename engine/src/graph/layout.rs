@@ -1,7 +1,7 @@
 //! Where the boxes of a graph stand when it is drawn: in columns, left to right, without overlaps.
 //!
-//! The method of Sugiyama, Tagawa and Toda (1981) with labels as boxes of their own: states stand in
-//! even columns by their distance from where the object is, the names of mutations in the odd
+//! The method of Sugiyama, Tagawa and Toda (1981) with labels as boxes of their own: states stand
+//! in even columns by their distance from where the object is, the names of mutations in the odd
 //! columns between them, and a line that passes a column takes a place there too. So no name lies
 //! on another or on a state. The order within columns follows the mean of neighbours; heights are
 //! the closest to those of neighbours that keep order and distance. Deterministic.

@@ -142,7 +142,8 @@ fn lines<'a>(
     }
 }
 
-/// One line of an edge: through the middle of where it passes, to its side of the boxes at its ends.
+/// One line of an edge: through the middle of where it passes, to the sides of the boxes at its
+/// ends.
 fn draw_line(svg: &mut String, held: &Line, boxes: &[Placed]) {
     let mut path = String::new();
     let class = class(held.mark);
@@ -185,7 +186,8 @@ fn draw_line(svg: &mut String, held: &Line, boxes: &[Placed]) {
         line(
             svg,
             format_args!(
-                "  <path class=\"{}\" d=\"M{point:.1} {y:.1}L{x:.1} {above:.1}L{x:.1} {below:.1}Z\"/>",
+                "  <path class=\"{}\" \
+                 d=\"M{point:.1} {y:.1}L{x:.1} {above:.1}L{x:.1} {below:.1}Z\"/>",
                 format!("tip {class}").trim()
             ),
         );
@@ -220,7 +222,8 @@ fn text(svg: &mut String, class: &str, (x, y): (f64, f64), anchor: &str, content
     line(
         svg,
         format_args!(
-            "  <text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{content}</text>"
+            "  <text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" \
+             text-anchor=\"{anchor}\">{content}</text>"
         ),
     );
 }
