@@ -79,7 +79,7 @@ impl Handler<Mutate> for Pump {
         let shown = Pump { kit: self.kit.clone(), state: state.clone() };
         Box::pin(async move {
             mutate.reporter.progress(&mutate.attempt, "priming".to_owned()).await;
-            tokio::time::sleep(SLOW).await;
+            let _primed = tokio::time::timeout(SLOW, std::future::pending::<()>()).await;
             match mutate.mutation.as_str() {
                 "Start" => state.set((true, open)),
                 _ => state.set((on, true)),
