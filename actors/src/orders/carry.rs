@@ -92,47 +92,69 @@ impl Hands {
 }
 
 impl Desk {
-    /// Has an order carried out here, if that may be.
-    pub(super) async fn carry_out(&mut self, order: Order, start_by: Millis) {
-        let attempt = order.attempt.clone();
+    /// Has orders carried out here, those that may be.
+    pub(super) async fn carry_out(&mut self, orders: Vec<(Order, Millis)>) {
+        if orders.is_empty() {
+            return;
+        }
+        let (mut answers, mut asked) = (Vec::new(), Vec::new());
+        for (order, start_by) in orders {
+            match self.screen(&order) {
+                Some(said) => answers.push(self.refuse(order, said)),
+                None => {
+                    self.hands.take(&order, self.now());
+                    asked.push((order, start_by));
+                }
+            }
+        }
         let node = self.options.node.clone();
-        if let Some(said) = self.hands.answered(&attempt) {
-            return self.answer(Answer { node, attempt, said }).await;
-        }
-        match self.prepare(&order).await {
-            Err(said) => {
-                self.hands.close(&attempt, said.clone());
-                self.answer(Answer { node, attempt, said }).await;
-            }
-            Ok(None) => {}
-            Ok(Some(start)) => {
-                self.hands.take(&order, self.now());
-                let (host, orders) = (self.options.host.clone(), self.orders.clone());
-                let start = Start { start_by, ..start };
-                actix_rt::spawn(async move {
-                    let answers = begin(&host, start, node).await;
-                    orders.tell(Input::Answers(answers)).await;
-                });
-            }
-        }
-    }
-
-    /// What the host is to be asked, or what to answer; `Ok(None)`: the node stops.
-    async fn prepare(&mut self, order: &Order) -> Result<Option<Start>, Said> {
-        if let Some(said) = self.stale(order.term) {
-            return Err(said);
-        }
-        if let Some(rival) = self.hands.rival(order, self.now()) {
-            return Err(Said::Busy(format!("attempt {rival} on it is in hand")));
-        }
-        let (asked, node) = (order.clone(), self.options.node.clone());
         // A leaf knows nobody but itself.
         let knows_others = self.options.quorum.is_some();
-        let look = move |fleet: &Fleet| ready(&asked, fleet, &node, knows_others);
-        match self.options.state.read(look).await {
-            Ok(looked) => looked.map(Some),
-            Err(_) => Ok(None),
+        let look = move |fleet: &Fleet| {
+            let looked = |(order, start_by): (Order, Millis)| {
+                let found = ready(&order, fleet, &node, knows_others);
+                (order, found.map(|start| Start { start_by, ..start }))
+            };
+            asked.into_iter().map(looked).collect::<Vec<_>>()
+        };
+        let Ok(looked) = self.options.state.read(look).await else { return };
+        let mut starts = Vec::new();
+        for (order, found) in looked {
+            match found {
+                Ok(start) => starts.push(start),
+                Err(said) => answers.push(self.refuse(order, said)),
+            }
         }
+        self.answer_all(answers).await;
+        if starts.is_empty() {
+            return;
+        }
+        let (host, orders) = (self.options.host.clone(), self.orders.clone());
+        let node = self.options.node.clone();
+        actix_rt::spawn(async move {
+            let answers = begin(&host, starts, node).await;
+            orders.tell(Input::Answers(answers)).await;
+        });
+    }
+
+    /// What to answer to an order before anything is looked at; `None`: nothing stands against it.
+    fn screen(&mut self, order: &Order) -> Option<Said> {
+        if let Some(said) = self.hands.answered(&order.attempt) {
+            return Some(said);
+        }
+        if let Some(said) = self.stale(order.term) {
+            return Some(said);
+        }
+        let rival = self.hands.rival(order, self.now())?;
+        Some(Said::Busy(format!("attempt {rival} on it is in hand")))
+    }
+
+    /// An answer; what is said last is remembered.
+    fn refuse(&mut self, order: Order, said: Said) -> Answer {
+        if said.is_last() {
+            self.hands.close(&order.attempt, said.clone());
+        }
+        Answer { node: order.to, attempt: order.attempt, said }
     }
 }
 
@@ -159,19 +181,23 @@ fn ready(order: &Order, fleet: &Fleet, node: &Name, knows_others: bool) -> Resul
 }
 
 /// Has the host begin; says what to answer. Nothing, where the host does not answer: then the
-/// order is asked for again, or its time runs out.
-async fn begin(host: &HostHandle, start: Start, node: Name) -> Vec<Answer> {
-    let attempt = start.attempt.clone();
-    let module = start.mutation.module.clone();
-    let said = match host.mutate(start).await {
-        None => return Vec::new(),
-        Some(Admission::Accepted) => vec![Said::Acknowledged, Said::Started],
-        Some(Admission::Busy) => vec![Said::Busy(format!("module {module} has no room"))],
-        Some(Admission::Late) => vec![Said::Declined("its time to start is over".to_owned())],
-        Some(Admission::NoModule) => {
-            vec![Said::Declined(format!("module {module} does not run on {node}"))]
-        }
-    };
-    let answer = |said| Answer { node: node.clone(), attempt: attempt.clone(), said };
-    said.into_iter().map(answer).collect()
+/// orders are asked for again, or their time runs out.
+async fn begin(host: &HostHandle, starts: Vec<Start>, node: Name) -> Vec<Answer> {
+    let named = |start: &Start| (start.attempt.clone(), start.mutation.module.clone());
+    let asked: Vec<(AttemptId, Name)> = starts.iter().map(named).collect();
+    let Some(admitted) = host.mutate_all(starts).await else { return Vec::new() };
+    let mut answers = Vec::new();
+    for ((attempt, module), admission) in asked.into_iter().zip(admitted) {
+        let said = match admission {
+            Admission::Accepted => vec![Said::Acknowledged, Said::Started],
+            Admission::Busy => vec![Said::Busy(format!("module {module} has no room"))],
+            Admission::Late => vec![Said::Declined("its time to start is over".to_owned())],
+            Admission::NoModule => {
+                vec![Said::Declined(format!("module {module} does not run on {node}"))]
+            }
+        };
+        let answer = |said| Answer { node: node.clone(), attempt: attempt.clone(), said };
+        answers.extend(said.into_iter().map(answer));
+    }
+    answers
 }

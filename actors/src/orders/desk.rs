@@ -24,6 +24,9 @@ use crate::{
     state::StateHandle,
 };
 
+/// Inputs that are taken at one time.
+const BATCH_MAX: usize = 512;
+
 /// What a desk is made of.
 pub(crate) struct DeskOptions {
     pub(crate) node: Name,
@@ -49,13 +52,16 @@ pub(crate) fn start(
     let stop = options.stop.clone();
     let mut desk = Desk { orders, options, hands: Hands::default(), fence: Term::default() };
     actix_rt::spawn(async move {
+        let (mut batch, mut ended) = (Vec::new(), Vec::new());
         loop {
-            let input = tokio::select! {
+            tokio::select! {
                 () = stop.cancelled() => return,
-                Some(ended) = ends.recv() => Input::Ended(ended),
-                Some(input) = inputs.recv() => input,
-            };
-            desk.take(input).await;
+                _ = ends.recv_many(&mut ended, BATCH_MAX) => {
+                    batch.extend(ended.drain(..).map(Input::Ended));
+                }
+                _ = inputs.recv_many(&mut batch, BATCH_MAX) => {}
+            }
+            desk.take_all(&mut batch).await;
         }
     });
 }
@@ -70,12 +76,27 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// Takes inputs in their order; orders for this node that follow each other are prepared
+    /// together.
+    async fn take_all(&mut self, batch: &mut Vec<Input>) {
+        let mut own = Vec::new();
+        for input in batch.drain(..) {
+            match input {
+                Input::Carry(order, start_by) if order.to == self.options.node => {
+                    own.push((*order, start_by));
+                }
+                input => {
+                    self.carry_out(std::mem::take(&mut own)).await;
+                    self.take(input).await;
+                }
+            }
+        }
+        self.carry_out(own).await;
+    }
+
     async fn take(&mut self, input: Input) {
         match input {
             Input::Give(order, first) => self.hand_on(order, &first).await,
-            Input::Carry(order, start_by) if order.to == self.options.node => {
-                self.carry_out(*order, start_by).await;
-            }
             Input::Carry(order, _) => {
                 let to = order.to.clone();
                 self.hand_on(order, &to).await;
@@ -83,12 +104,11 @@ impl Desk {
             Input::Recall(recall, first) => self.recall(recall, first),
             Input::Look(look, first) => self.look(look, first).await,
             Input::Answers(answers) => {
-                for answer in answers {
-                    if answer.node == self.options.node && answer.said.is_last() {
-                        self.hands.close(&answer.attempt, answer.said.clone());
-                    }
-                    self.answer(answer).await;
+                let own = answers.iter().filter(|answer| answer.node == self.options.node);
+                for answer in own.filter(|answer| answer.said.is_last()) {
+                    self.hands.close(&answer.attempt, answer.said.clone());
                 }
+                self.answer_all(answers).await;
             }
             Input::Holds(holds) => self.holds(holds).await,
             Input::Ended(ended) => self.ended(ended).await,
@@ -148,14 +168,28 @@ impl Desk {
 
     /// Takes an answer to whoever leads: only that one may still wait for it.
     pub(super) async fn answer(&self, answer: Answer) {
-        let attempt = answer.attempt.clone();
+        self.answer_all(vec![answer]).await;
+    }
+
+    /// The same for many.
+    pub(super) async fn answer_all(&self, answers: Vec<Answer>) {
+        if answers.is_empty() {
+            return;
+        }
+        let count = answers.len();
         let taken = match self.leader() {
-            Leader::Me => self.options.told.send(Told::Answer(answer)).await.is_ok(),
-            Leader::At(node) => self.orders.ways().up(node.as_ref(), Up::Answers(vec![answer])),
+            Leader::Me => {
+                for answer in answers {
+                    // Fails only when the node stops.
+                    self.options.told.send(Told::Answer(answer)).await.ok();
+                }
+                true
+            }
+            Leader::At(node) => self.orders.ways().up(node.as_ref(), Up::Answers(answers)),
             Leader::Nobody => false,
         };
         if !taken {
-            tracing::debug!(%attempt, "an answer that nobody takes");
+            tracing::debug!(count, "answers that nobody takes");
         }
     }
 
