@@ -99,12 +99,11 @@ impl Desk {
         }
         let (mut answers, mut asked) = (Vec::new(), Vec::new());
         for (order, start_by) in orders {
-            match self.screen(&order) {
-                Some(said) => answers.push(self.refuse(order, said)),
-                None => {
-                    self.hands.take(&order, self.now());
-                    asked.push((order, start_by));
-                }
+            if let Some(said) = self.screen(&order) {
+                answers.push(self.refuse(order, said));
+            } else {
+                self.hands.take(&order, self.now());
+                asked.push((order, start_by));
             }
         }
         let node = self.options.node.clone();

@@ -132,7 +132,7 @@ impl Driver {
                 }
                 Some(answers) = heard.answered.recv() => self.attempted(answers).await,
                 _ = heard.told.recv_many(&mut told, LOOK_OBJECTS_MAX) => {
-                    let told = told.drain(..).collect();
+                    let told = std::mem::take(&mut told);
                     self.told(told).await
                 }
                 led = changed(&mut leadership) => self.lead(led).await,
