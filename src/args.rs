@@ -21,6 +21,7 @@ pub(crate) enum Verb {
     Server(server::Args),
     Agent(agent::Args),
     Bench(bench::Args),
+    Sim(verb::sim::Args),
     #[command(flatten)]
     Client(verb::Verb),
 }

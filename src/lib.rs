@@ -69,6 +69,7 @@ fn dispatch(cli: Cli, factories: Vec<Factory>, console: &Console) -> Result<(), 
         Verb::Server(args) => args.run(factories, console),
         Verb::Agent(args) => args.run(factories, console),
         Verb::Bench(args) => on_tokio(args.run(console)),
+        Verb::Sim(args) => args.run(console),
         Verb::Client(verb) => on_tokio(async {
             let client = cli.servers.connect()?;
             verb.run(&client, console).await

@@ -17,6 +17,7 @@ mod plan;
 mod retry;
 mod rollback;
 mod set;
+pub(crate) mod sim;
 mod thaw;
 mod wait;
 mod why;

@@ -12,6 +12,7 @@
 //! for [`START_WITHIN_MS`](crate::machine::START_WITHIN_MS) is not started; both are assumptions.
 
 mod chance;
+pub mod crowd;
 mod ends;
 mod host;
 mod member;

@@ -20,6 +20,7 @@ mod query;
 mod reply;
 mod routes;
 mod server;
+pub mod state_file;
 mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
