@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// For how long at most, in simulated time
-    #[arg(long = "for", value_name = "TIME", default_value = "24h", value_parser = span)]
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = span)]
     lasts: u64,
     /// Writes the timeline as a picture
     #[arg(long, value_name = "FILE")]

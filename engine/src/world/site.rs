@@ -7,7 +7,7 @@ use super::host::Host;
 use crate::{
     catalog::Catalog,
     decider::Decider,
-    dsc::{HybridClock, Stamp},
+    dsc::{Dsc, HybridClock, Stamp},
     fleet::{Fleet, Touched},
     id::{AttemptId, Name, Uid},
     machine::{Attempted, Effect},
@@ -154,7 +154,6 @@ impl Site {
         let Some(object) = self.fleet.object(uid).cloned() else {
             return Decided { effects: self.decider.forget(uid), presumes: false };
         };
-        let before = self.presumed(uid).len();
         let (dsc, catalog) = (self.fleet.dsc(uid), self.fleet.catalog().clone());
         let subject = Subject {
             object: &object,
@@ -167,7 +166,8 @@ impl Site {
             None => self.decider.look(subject, wall),
             Some((attempt, what)) => self.decider.attempted(attempt, what, subject, wall),
         };
-        Decided { effects, presumes: self.presumed(uid).len() > before }
+        let presumes = effects.iter().any(|effect| is_new_presumption(effect, &dsc));
+        Decided { effects, presumes }
     }
 
     pub(super) fn presumed(&self, uid: Uid) -> Presumed {
@@ -208,4 +208,11 @@ impl Site {
         let said = self.fleet.dsc(object.uid).get("/engine/quorum/phase").is_some();
         said || object.deleting || object.cfg.iter().any(|(path, _)| led(path))
     }
+}
+
+/// Whether a decider presumes what no decider has presumed before; one that takes over says again
+/// what it has read.
+fn is_new_presumption(effect: &Effect, dsc: &Dsc) -> bool {
+    let Effect::Presume(_, values) = effect else { return false };
+    values.iter().any(|(path, value)| value.is_some() && dsc.value(path.as_str()) != value.as_ref())
 }
