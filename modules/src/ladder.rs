@@ -14,6 +14,7 @@
 //! |---|---|
 //! | Look | ladder: unknown to S0 (whatever is seen) |
 //! | Step1 to Step47 | ladder: from the value before to the next |
+//! | Restart | ladder: from any other value to S0 |
 //!
 //! A machine that this actor has not met stands where it was last seen, or at S0.
 //!
@@ -74,9 +75,12 @@ impl Module for Ladder {
             let (from, to) = (value(step - 1), value(step));
             mutation(&format!("Step{step}")).changes(LADDER, from.as_str(), to.as_str())
         };
+        let later = (1..=LADDER_STEPS).map(|step| value(step).into()).collect();
+        let restart = mutation("Restart").changes(LADDER, From::In(later), value(0).as_str());
+        let manifest = Manifest::new("ladder").mutation(look).mutation(restart);
         (1..=LADDER_STEPS)
             .map(step)
-            .fold(Manifest::new("ladder").mutation(look), Manifest::mutation)
+            .fold(manifest, Manifest::mutation)
             .doc("Machines of many steps that take no time, for measuring.")
             .extension(Extension::new("ladder").path(path))
             .discovers(LADDER)
@@ -100,6 +104,7 @@ impl Handler<Mutate> for Ladder {
         Box::pin(async move {
             let step = match ask.mutation.as_str() {
                 "Look" => None,
+                "Restart" => Some(0),
                 name => name.strip_prefix("Step").and_then(|step| step.parse().ok()),
             };
             machines.climb(&ask.object, step).await;
@@ -166,7 +171,9 @@ mod tests {
     fn a_machine_climbs_and_goes_on_from_where_it_was_seen() {
         harness::run(Time::Paused, async {
             let mut harness = Harness::start(Ladder::factory(), json!({})).await.unwrap();
-            for (mutation, expected) in [("Look", "S0"), ("Step1", "S1"), ("Step47", "S47")] {
+            for (mutation, expected) in
+                [("Look", "S0"), ("Step1", "S1"), ("Step47", "S47"), ("Restart", "S0")]
+            {
                 harness.mutate(mutation, &[], &node()).await.unwrap();
                 assert_eq!(harness.seen(&node(), LADDER), Some(&expected.into()), "{mutation}");
             }
@@ -183,7 +190,7 @@ mod tests {
     fn the_manifest_has_all_steps_and_the_module_keeps_the_rules() {
         let catalog = Catalog::build(&[Ladder::manifest()]).unwrap();
         let kind = catalog.kind(&Name::new("node").unwrap()).unwrap();
-        assert_eq!(kind.mutations.len(), usize::try_from(LADDER_STEPS).unwrap() + 1);
+        assert_eq!(kind.mutations.len(), usize::try_from(LADDER_STEPS).unwrap() + 2);
         let case = Case::new(Ladder::factory(), node(), "Step1");
         assert_eq!(harness::run(Time::Paused, conformance::check(&case)), []);
     }

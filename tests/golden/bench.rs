@@ -17,7 +17,6 @@ async fn small_measurements() -> Result<()> {
     for (line, code) in [
         ("bench plan --quick --objects 200 --json", 0),
         ("bench converge --nodes 20 --json", 0),
-        ("bench converge --nodes 8 --steps 5 --json", 0),
         ("bench converge --nodes 0", 2),
         ("bench converge --steps 48", 2),
         ("bench converge --steps 5 --kill-leader", 2),
