@@ -1,7 +1,7 @@
 //! The three members that a measurement runs against: real processes of this very program, as `up`
 //! starts them, in a temporary folder. They end with their holder, however that ends.
 
-use std::{fs::OpenOptions, io::Write as _, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use kraken_http::client::{Client, Settings};
@@ -65,7 +65,7 @@ impl Members {
         let nodes = layout.nodes(folder.path());
         layout.write_configs(&nodes)?;
         for node in &nodes {
-            append(&node.config(), &modules(folder.path()))?;
+            configure(&node.config(), &modules(folder.path()))?;
         }
         prepare(folder.path())?;
         let settings = Settings {
@@ -166,8 +166,18 @@ impl Drop for Running {
     }
 }
 
-fn append(file: &Path, lines: &str) -> Result<(), Failure> {
-    let opened = OpenOptions::new().append(true).open(file);
-    let written = opened.and_then(|mut file| file.write_all(lines.as_bytes()));
-    Ok(written.with_context(|| format!("cannot write {}", file.display()))?)
+/// Puts these tables of modules into a configuration file, in the place of those that it has.
+fn configure(file: &Path, modules: &str) -> Result<(), Failure> {
+    let named = || format!("cannot configure {}", file.display());
+    let text = fs::read_to_string(file).with_context(named)?;
+    let mut config: toml::Table = text.parse().with_context(named)?;
+    let more: toml::Table = modules.parse().with_context(named)?;
+    let held = config.entry("modules").or_insert_with(|| toml::Table::new().into());
+    if let (Some(held), Some(more)) =
+        (held.as_table_mut(), more.get("modules").and_then(toml::Value::as_table))
+    {
+        held.extend(more.clone());
+    }
+    let text = toml::to_string(&config).with_context(named)?;
+    Ok(fs::write(file, text).with_context(named)?)
 }

@@ -18,7 +18,7 @@ use crate::{
 /// Most writes that are shown.
 const ITEMS_MAX: usize = 1_000;
 
-/// Shows what was asked of a node in the past, and who asked; or the newest writes
+/// Shows what was asked of a node in the past, and who asked; without a node, the newest writes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The node

@@ -73,7 +73,7 @@ impl Run {
         progress: &mut Progress,
     ) -> Result<(Duration, usize), Failure> {
         let client = members.client().clone();
-        let before = members.count();
+        let mut before = members.count();
         let pause = LOOK_MIN + LOOK_PER_OBJECT * u32::try_from(self.total).unwrap_or(u32::MAX);
         let (mut last, mut moved, mut to_kill) = (0, Instant::now(), self.kill_leader);
         loop {
@@ -87,6 +87,8 @@ impl Run {
             if to_kill && done >= self.total / 2 {
                 to_kill = false;
                 members.kill_leader().await?;
+                // Its own node is not converged any more.
+                before -= 1;
             }
             if done >= self.total && !to_kill {
                 return Ok((begun.elapsed(), 0));
