@@ -49,7 +49,7 @@ impl Nature {
         }
     }
 
-    /// What a look shows: all that can be known as things are.
+    /// What a look shows: all values, and that those cannot be known that do not stand now.
     pub(super) fn look(&self, object: &Object, kind: &KindCatalog) -> Vec<(Path, Option<Value>)> {
         let Some(held) = self.0.get(&object.uid) else { return Vec::new() };
         let known = |path: &Path| {
@@ -59,8 +59,9 @@ impl Nature {
                 cause.is_some_and(|value| condition.allowed.contains(value))
             })
         };
-        let seen = held.iter().filter(|(path, _)| known(path));
-        seen.map(|(path, value)| (path.clone(), Some(value.clone()))).collect()
+        let seen =
+            |(path, value): (&Path, &Value)| (path.clone(), known(path).then(|| value.clone()));
+        held.iter().map(seen).collect()
     }
 }
 
