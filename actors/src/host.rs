@@ -217,7 +217,7 @@ impl Actor for ModuleHost {
             context.add_message_stream(stream::unfold(overs, |mut overs| async {
                 let mut over = Vec::new();
                 let count = overs.recv_many(&mut over, OVERS_MAX).await;
-                (count > 0).then(|| (AttemptsOver(over), overs))
+                (count > 0).then_some((AttemptsOver(over), overs))
             }));
         }
         self.step(context);

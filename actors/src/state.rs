@@ -47,8 +47,11 @@ struct Watcher {
     takes_own_words: bool,
 }
 
+/// What is seen at paths; `None`: nothing any more.
+pub type Values = Vec<(Path, Option<Value>)>;
+
 /// What one look at one object saw: the object, when the look began, and the values.
-pub type Seen = (Uid, Stamp, Vec<(Path, Option<Value>)>);
+pub type Seen = (Uid, Stamp, Values);
 
 /// The actor round [`State`].
 struct StateActor(State);
@@ -133,7 +136,7 @@ impl StateHandle {
     /// reconciler, whose words these are, is not woken by them.
     pub async fn say_all(
         &self,
-        words: Vec<(Uid, Vec<(Path, Option<Value>)>)>,
+        words: Vec<(Uid, Values)>,
         happened: Vec<Happening>,
     ) {
         let words: Vec<Seen> =

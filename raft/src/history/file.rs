@@ -93,6 +93,16 @@ impl Reader<'_> {
     }
 }
 
+impl Reader<'_> {
+    /// The next record; `None` also where the rest is broken.
+    fn next_whole(&mut self) -> io::Result<Option<Record>> {
+        match self.next() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            next => next,
+        }
+    }
+}
+
 /// A file that is kept, with what retention has to know of it.
 #[derive(Debug)]
 struct Volume {
@@ -171,20 +181,14 @@ impl Files {
         let (mut newest_at, mut records) = (Millis::ZERO, 0);
         let mut reader = Reader { file: &file, at: HEADER_BYTES as u64, end: length };
         let mut end = length;
-        while is_last {
-            match reader.next() {
-                Ok(Some(record)) => {
-                    newest_at = newest_at.max(record.at);
-                    records += 1;
-                    self.last = record.revision;
-                }
-                Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
-                Ok(None) | Err(_) => {
-                    end = reader.at;
-                    file.set_len(end)?;
-                    break;
-                }
+        if is_last {
+            while let Some(record) = reader.next_whole()? {
+                newest_at = newest_at.max(record.at);
+                records += 1;
+                self.last = record.revision;
             }
+            end = reader.at;
+            file.set_len(end)?;
         }
         let part = Part { file: Arc::new(file), end };
         Ok((Volume { path, part, after, newest_at, records }, header))

@@ -1,10 +1,13 @@
 //! What is done to a cluster to hurt it, drawn by chance from a seed.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::cluster::TestCluster;
+use crate::{cluster::TestCluster, wait_until};
 
 /// How long a member sleeps or is away, in milliseconds: below and beyond an election.
 const AWAY_MS: (u64, u64) = (50, 6_000);
@@ -38,6 +41,8 @@ const ALL: [Nemesis; 7] = [
     Nemesis::Restart,
 ];
 
+/// How much later than it should an attack may end.
+const SPARE: Duration = Duration::from_secs(1);
 /// How long a member may take to end when it is told to.
 const END_MAX: Duration = Duration::from_secs(20);
 
@@ -128,7 +133,10 @@ impl Chance {
 
     /// Lets a time pass that is part of the attack.
     pub(super) async fn rest(&mut self, (least, most): (u64, u64)) {
-        let rest = least + self.below(most - least);
-        tokio::time::sleep(Duration::from_millis(rest)).await;
+        let rest = Duration::from_millis(least + self.below(most - least));
+        let since = Instant::now();
+        let over = async || Ok(ensure!(since.elapsed() >= rest, "not yet"));
+        // It holds when its time has come.
+        drop(wait_until("the attack has lasted", rest + SPARE, over).await);
     }
 }
