@@ -134,11 +134,7 @@ impl StateHandle {
 
     /// The deciders of this node say something about objects, and something happened besides. The
     /// reconciler, whose words these are, is not woken by them.
-    pub async fn say_all(
-        &self,
-        words: Vec<(Uid, Values)>,
-        happened: Vec<Happening>,
-    ) {
+    pub async fn say_all(&self, words: Vec<(Uid, Values)>, happened: Vec<Happening>) {
         let words: Vec<Seen> =
             words.into_iter().map(|(uid, values)| (uid, self.stamps.next(), values)).collect();
         self.tell(move |state| state.say(words, happened)).await;

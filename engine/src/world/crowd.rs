@@ -418,7 +418,10 @@ impl Crowd {
             Fate::Fails => failure("the simulated attempt failed"),
             Fate::Hangs => failure("not done by its deadline"),
         };
-        self.tally.ended(&mutation, disruptive, fate != Fate::Succeeds);
+        self.tally.ended(disruptive);
+        if fate != Fate::Succeeds {
+            self.tally.failed(&mutation);
+        }
         let after = self.network();
         self.later(after, Event::Look(uid));
         self.later(after, Event::Told(attempt.clone(), what));
@@ -440,7 +443,8 @@ impl Crowd {
             return;
         }
         if let Some(running) = self.running.remove(attempt) {
-            self.tally.ended(&running.mutation, running.disruptive, true);
+            self.tally.ended(running.disruptive);
+            self.tally.failed(&running.mutation);
             let after = self.network();
             self.later(after, Event::Look(running.uid));
             self.later(after, Event::Told(attempt.clone(), Attempted::Abandoned));

@@ -173,33 +173,10 @@ impl World {
         change: impl FnOnce(&mut Machine),
     ) -> Result<Machine, Error> {
         let path = self.path(name);
-        self.change_at(&path, change).map_err(|error| match error {
+        change_at(&path, change).map_err(|error| match error {
             Changing::Io(source) => Error::Io { path, source },
             Changing::Machine(error) => error,
         })
-    }
-
-    fn change_at(
-        &self,
-        path: &Path,
-        change: impl FnOnce(&mut Machine),
-    ) -> Result<Machine, Changing> {
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(false).read(true).write(true).open(path)?;
-        // Goes with the file.
-        file.lock()?;
-        let mut held = [0; MACHINE_BYTES_MAX];
-        let count = file.read_at(&mut held, 0)?;
-        let before = parse(path, held.get(..count).unwrap_or_default())?;
-        let mut machine = before;
-        change(&mut machine);
-        if machine != before || count == 0 {
-            let mut bytes = serde_json::to_vec(&machine).unwrap_or_default();
-            // Over all that was there before.
-            bytes.resize(bytes.len().max(count), b' ');
-            file.write_all_at(&bytes, 0)?;
-        }
-        Ok(machine)
     }
 
     /// Counts one more attempt on a machine, and tells how it is.
@@ -210,6 +187,25 @@ impl World {
     fn path(&self, name: &Name) -> PathBuf {
         self.folder.join(format!("{name}.json"))
     }
+}
+
+fn change_at(path: &Path, change: impl FnOnce(&mut Machine)) -> Result<Machine, Changing> {
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).read(true).write(true).open(path)?;
+    // Goes with the file.
+    file.lock()?;
+    let mut held = [0; MACHINE_BYTES_MAX];
+    let count = file.read_at(&mut held, 0)?;
+    let before = parse(path, held.get(..count).unwrap_or_default())?;
+    let mut machine = before;
+    change(&mut machine);
+    if machine != before || count == 0 {
+        let mut bytes = serde_json::to_vec(&machine).unwrap_or_default();
+        // Over all that was there before.
+        bytes.resize(bytes.len().max(count), b' ');
+        file.write_all_at(&bytes, 0)?;
+    }
+    Ok(machine)
 }
 
 #[cfg(test)]

@@ -114,8 +114,11 @@ impl Tally {
         }
     }
 
-    pub(super) fn ended(&mut self, mutation: &str, disruptive: bool, badly: bool) {
-        self.mutation(mutation).failures += u64::from(badly);
+    pub(super) fn failed(&mut self, mutation: &str) {
+        self.mutation(mutation).failures += 1;
+    }
+
+    pub(super) fn ended(&mut self, disruptive: bool) {
         if disruptive {
             self.disrupt(self.disrupted.saturating_sub(1));
         }

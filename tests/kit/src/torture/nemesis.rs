@@ -135,7 +135,10 @@ impl Chance {
     pub(super) async fn rest(&mut self, (least, most): (u64, u64)) {
         let rest = Duration::from_millis(least + self.below(most - least));
         let since = Instant::now();
-        let over = async || Ok(ensure!(since.elapsed() >= rest, "not yet"));
+        let over = async || {
+            ensure!(since.elapsed() >= rest, "not yet");
+            Ok(())
+        };
         // It holds when its time has come.
         drop(wait_until("the attack has lasted", rest + SPARE, over).await);
     }
