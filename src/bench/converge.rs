@@ -175,11 +175,12 @@ fn machine(number: u64) -> String {
 fn simulated(folder: &Path, is_recorded: bool) -> String {
     let quoted = |name: &str| toml::Value::from(folder.join(name).display().to_string());
     let record = if is_recorded { format!("record = {}\n", quoted(RECORD)) } else { String::new() };
-    let mut lines = format!("\n[modules.sim]\nworld = {}\n{record}", quoted(WORLD));
+    let mut lines = vec![format!("\n[modules.sim]\nworld = {}\n{record}", quoted(WORLD))];
     for (table, ms) in [("every", HANDLER_MS), ("mutations.Look", 0), ("mutations.LookInside", 0)] {
-        lines += &format!("[modules.sim.{table}]\nlatency_min_ms = {ms}\nlatency_max_ms = {ms}\n");
+        lines
+            .push(format!("[modules.sim.{table}]\nlatency_min_ms = {ms}\nlatency_max_ms = {ms}\n"));
     }
-    lines
+    lines.concat()
 }
 
 /// How many objects have converged, as one member sees it.

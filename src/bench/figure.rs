@@ -91,8 +91,8 @@ fn number(value: f64) -> String {
         large if large >= 100.0 => format!("{value:.0}"),
         middle if middle >= 10.0 => format!("{value:.1}"),
         middle if middle >= 1.0 => format!("{value:.2}"),
-        zero if zero == 0.0 => "0".to_owned(),
-        _ => format!("{value:.3}"),
+        small if small > 0.0 => format!("{value:.3}"),
+        _ => "0".to_owned(),
     }
 }
 
