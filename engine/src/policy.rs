@@ -3,7 +3,7 @@
 //! A policy is Cfg like any other object; [`Policy::read`] is what a write of one must pass. What
 //! is in use under policies is counted from committed intents alone ([`Ledger`]), so that counts
 //! and rates survive the leader: apply refuses an intent that a policy does not let through
-//! ([`Rules::admit`]), and the leader asks beforehand, in a fair order, so that refusals are rare
+//! ([`Rules`]), and the leader asks beforehand, in a fair order, so that refusals are rare
 //! ([`Gate`]). How far a rollout is stands in the policy's own Cfg, written by the leader
 //! ([`Position`]). What all this means for a change that is only thought of, [`forecast`] says.
 
