@@ -245,8 +245,8 @@ pub struct Intent {
     pub ends_by: Millis,
 }
 
-/// How far the clocks of two members may be apart, in milliseconds: a leader that closes the intents
-/// of another waits this long past their end.
+/// How far the clocks of two members may be apart, in milliseconds: a leader that closes the
+/// intents of another waits this long past their end.
 pub const CLOCKS_APART_MS_MAX: u64 = 10_000;
 
 impl Intent {

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | 1 | an acknowledged write is never lost, reads never go back | [`acknowledged_writes_stay`] |
 //! | 2 | nothing is dispatched whose requirements do not hold | [`dispatches_are_justified`] |
-//! | 3 | one attempt an object, lane and leader; one that disrupts | [`attempts_run_one_at_a_time`] |
+//! | 3 | one attempt an object, lane, leader; one that disrupts | [`attempts_run_one_at_a_time`] |
 //! | 4 | a frozen object is left alone | [`frozen_objects_are_left_alone`] |
 //! | 5 | the same question has the same plan | [`plans_are_the_same_everywhere`] |
 //! | 6 | replicas that have seen the same are equal | [`replicas_agree`] |

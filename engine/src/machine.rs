@@ -9,7 +9,7 @@
 //! | any but InFlight | look: it goes back and forth, or never comes to an end | Quarantined |
 //! | any but InFlight | look: the step failed lately | BackingOff, past the limit Quarantined |
 //! | any but InFlight | look: the step's module did not take it a moment ago | Waiting |
-//! | any but InFlight | look: the step is disruptive, and rests on what is not fresh | Waiting; a look |
+//! | any but InFlight | look: the step is disruptive, on what is not fresh | Waiting; a look |
 //! | any but InFlight | look: the step is disruptive, and a policy holds it | Waiting for it |
 //! | any but InFlight | look: the step is disruptive | Waiting for its intent |
 //! | any but InFlight | look: the step can go | InFlight, dispatched; a look where it is stale |
@@ -27,8 +27,8 @@
 //! | InFlight | no acknowledgement for 2 s, still right | dispatched again under the same id |
 //! | InFlight | no host, or a full one | Waiting for the service |
 //! | InFlight | its host says what it was decided from has moved | uncounted; look again |
-//! | InFlight | handed to a node, or news of how far it is | InFlight, and so said; extends nothing |
-//! | InFlight | every way to its node is over, not disruptive | Waiting for the service: elsewhere |
+//! | InFlight | handed to a node, or news of how far it is | InFlight, so said; extends nothing |
+//! | InFlight | every way to its node is over, not disruptive | Waiting for a service elsewhere |
 //! | InFlight | the same, disruptive: it may have begun | InFlight until it must have ended |
 //! | Quarantined | look: Cfg changed, a retry was asked, or news of a changed path | look again |
 //!

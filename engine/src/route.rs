@@ -3,13 +3,13 @@
 //! | context | carried out by | reached |
 //! |---|---|---|
 //! | `self` | the node that hosts the object, which decided it | here |
-//! | `node` | the object's own node, if it runs the module | here, attached here, or through its parent |
+//! | `node` | the object's own node, if it runs the module | here, attached here, or by a parent |
 //! | `parent` | the node's parent, if it is a member that runs the module | here, or directly |
-//! | `parent`, else | of the members that run the module, one chosen by rendezvous hashing | the same |
+//! | `parent`, else | a member that runs the module, chosen by rendezvous hashing | the same |
 //! | `control` | the leader, if it runs the module | here |
 //!
-//! What a parent sees of an object is looked at where its `parent` mutations are carried out: by one
-//! node for each module, so that two never tell of the same.
+//! What a parent sees of an object is looked at where its `parent` mutations are carried out: by
+//! one node for each module, so that two never tell of the same.
 //!
 //! Rendezvous hashing (Thaler and Ravishankar, 1998): each member has a weight for each object, and
 //! the heaviest carries it out, so that a member that comes or goes moves only its own share.

@@ -1,8 +1,8 @@
 //! The module `sim`: machines that do not exist, with power, boot and run states, latencies and
 //! faults. For trying states and plans before hardware, and for tests.
 //!
-//! A node is simulated if its Cfg asks for `/physState`, `/runState` or `/drainState`; load this module or one
-//! that controls real machines, not both.
+//! A node is simulated if its Cfg asks for `/physState`, `/runState` or `/drainState`; load this
+//! module or one that controls real machines, not both.
 //!
 //! # Paths of kind `node`, seen by the parent
 //!
@@ -37,8 +37,8 @@
 //! # Configuration, `[modules.sim]`
 //!
 //! `world`: the folder that holds the machines, one file each; by default the module's own. Agents
-//! that share it see the same machines, as they would see the same hardware. `record`: a file to which
-//! each attempt that begins is added, a line with its id, mutation and machine. `seed`: draws
+//! that share it see the same machines, as they would see the same hardware. `record`: a file to
+//! which each attempt that begins is added, a line with its id, mutation and machine. `seed`: draws
 //! latencies and faults; the n-th try of a mutation on a machine is always the same for a seed.
 //! `every`, and by name `mutations`, give for an attempt: `latency_min_ms` and `latency_max_ms` (at
 //! most 600,000; default 10 and 50), `fail`, `hang` and `lie`: the shares, from 0 to 1, of attempts

@@ -18,7 +18,7 @@ use crate::{
 /// Most writes that are shown.
 const ITEMS_MAX: usize = 1_000;
 
-/// Shows what was asked of a node in the past, and who asked; without a node, the newest writes
+/// Shows what was asked in the past, of a node or of the whole fleet, and by whom
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The node

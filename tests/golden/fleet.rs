@@ -321,10 +321,10 @@ async fn past(day: &mut Day) -> Result<()> {
     day.types("history", &["history n3 --limit 1", "history n3 --limit 1 --blame -o json"]).await?;
     day.types("history", &["history --limit 1 -o yaml"]).await?;
     let diff = format!("diff {before}");
-    day.types("history", &[&diff, &format!("{diff} -o json --nodes n3")]).await?;
+    day.types("diff", &[&diff, &format!("{diff} -o json --nodes n3")]).await?;
     let rollback = format!("rollback {before} n3");
-    day.types("history", &[&format!("{rollback} --plan"), &rollback, "wait n3"]).await?;
-    day.ends("history", "diff 999999999", 1).await?;
+    day.types("rollback", &[&format!("{rollback} --plan"), &rollback, "wait n3"]).await?;
+    day.ends("diff", "diff 999999999", 1).await?;
     day.ends("history", "history nobody", 1).await?;
     day.settled().await
 }

@@ -38,6 +38,8 @@ async fn commands(cli: &Cli, above: &str) -> Result<Vec<String>> {
     let words: Vec<&str> = above.split_whitespace().chain(["--help"]).collect();
     let help = cli.run(&words).await?;
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    // What is said of a verb may go on in a line that begins further in.
+    let lines = lines.filter(|line| line.is_empty() || !line.starts_with("   "));
     let named = lines.map_while(|line| line.split_whitespace().next());
     let named = named.filter(|name| *name != "help");
     Ok(named.map(|name| format!("{above} {name}").trim().to_owned()).collect())

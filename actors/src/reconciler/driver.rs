@@ -45,8 +45,8 @@ use crate::{
 
 /// How often a leader looks for intents that outlived their leader.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Most objects that are looked at, and attempts that are taken note of, at one time: a bound on how
-/// long the node's other actors wait meanwhile.
+/// Most objects that are looked at, and attempts that are taken note of, at one time: a bound on
+/// how long the node's other actors wait meanwhile.
 const LOOK_OBJECTS_MAX: usize = 256;
 /// Longest sleep between timers; a bound on what a missed wake-up could cost.
 const SLEEP_MAX: Duration = Duration::from_mins(1);

@@ -3,7 +3,7 @@
 //!
 //! | what is seen | ends in quarantine |
 //! |---|---|
-//! | a path that steps change came back more than 6 times within 10 min to a value it had had | yes |
+//! | a path that steps change came back more than 6 times in 10 min to a value it had had | yes |
 //! | three times as many steps were done as the longest plan had, and it has not converged | yes |
 //!
 //! Only paths that steps of this machine have changed are followed, so that an object for which

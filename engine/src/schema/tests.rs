@@ -285,7 +285,8 @@ mod properties {
             let seen = |value| Observed { value, stamp: stamp.clone(), seen_at: Millis::ZERO };
             after.merge(cause.clone(), seen(value.clone()));
             for path in &forgotten {
-                prop_assert!(before.value(path.as_str()).is_some(), "only what was known is forgotten");
+                let known = before.value(path.as_str()).is_some();
+                prop_assert!(known, "only what was known is forgotten");
                 after.merge(path.clone(), seen(None));
             }
             prop_assert!(schema.forgotten_by(&after, &cause, value.as_ref()).is_empty());

@@ -159,7 +159,8 @@ impl Child {
         self.tell_answers(now)
     }
 
-    /// Passes on what a node below has in hand; where nobody is attached to, it says so again later.
+    /// Passes on what a node below has in hand; where nobody is attached to, it says so again
+    /// later.
     pub fn pass_on(&self, holds: Holds) -> Vec<Effect> {
         let open = self.is_attached() && self.answers;
         open.then_some(Effect::Send(Frame::Holds(holds))).into_iter().collect()

@@ -281,6 +281,7 @@ fn a_manifest_that_does_not_compile_breaks_its_rule() {
         let case = Case::new(Factory::live::<Lamp>(), fake::node("n1"), "SwitchOn").beside(twin);
         let broken = check(&case).await;
         assert_eq!(broken.iter().map(|v| v.rule).collect::<Vec<_>>(), [Rule::SoundManifest]);
-        assert!(broken[0].to_string().starts_with("SoundManifest: module lamp"), "{}", broken[0]);
+        let told = broken[0].to_string();
+        assert!(told.starts_with("SoundManifest: error[twice]: module lamp"), "{told}");
     });
 }
