@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use kraken_testkit::{cli::Cli, lock::Lock};
+use kraken_testkit::{cli::Cli, lock::Lock, ports};
 use serde_json::Value as Json;
 
 use crate::KRAKEN;
@@ -12,7 +12,7 @@ use crate::KRAKEN;
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_begins_twice_when_a_leader_is_killed_amid_a_measurement() -> Result<()> {
     let _lock = Lock::take()?;
-    let cli = Cli::new(KRAKEN, &[]);
+    let cli = Cli::new(KRAKEN, &[format!("http://{}", ports::free()?)]);
     let printed =
         cli.run(&["bench", "converge", "--nodes", "40", "--kill-leader", "--json"]).await?;
     let mut figures = BTreeMap::new();
