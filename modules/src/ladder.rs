@@ -16,12 +16,18 @@
 //! | Step1 to Step47 | ladder: from the value before to the next |
 //! | Restart | ladder: from any other value to S0 |
 //!
-//! A machine that this actor has not met stands where it was last seen, or at S0.
+//! A machine that this actor has not met stands where it was last seen, or at S0. Where each stands
+//! is kept in the file `machines` of the module's folder: 20 bytes a machine, its uid and its step,
+//! the numbers big-endian.
 //!
 //! Restarted by the module host on a panic and on a changed configuration; nothing is lost by that.
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::Path as FilePath,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -50,11 +56,53 @@ pub struct Ladder {
     machines: Arc<Machines>,
 }
 
-/// How far each machine is. Those of a removed object stay until the actor ends; there are as many
-/// as objects were worked on.
+/// How far each machine is. Those of removed objects stay; there are as many as objects were worked
+/// on.
 struct Machines {
-    steps: Mutex<BTreeMap<Uid, u32>>,
+    steps: Mutex<Steps>,
     reporter: Reporter,
+}
+
+/// The steps of machines, in memory and in a file.
+struct Steps {
+    /// The place in the file and the step, by machine.
+    held: BTreeMap<Uid, (u64, u32)>,
+    file: File,
+}
+
+/// Bytes of a machine in the file.
+const MACHINE_BYTES: usize = 20;
+
+impl Steps {
+    fn open(path: &FilePath) -> io::Result<Self> {
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        // What a crash cut off at the end was a machine that was about to be met.
+        let (machines, _) = bytes.as_chunks::<MACHINE_BYTES>();
+        let read = |(place, machine): (u64, &[u8; MACHINE_BYTES])| {
+            let (uid, step) = machine.split_last_chunk::<4>()?;
+            let uid = Uid::from_bytes(uid.try_into().ok()?);
+            Some((uid, (place, u32::from_be_bytes(*step).min(LADDER_STEPS))))
+        };
+        Ok(Self { held: (0..).zip(machines).filter_map(read).collect(), file })
+    }
+
+    /// Takes a machine to a step, if one is given, and tells where it stands.
+    fn climb(&mut self, object: &ObjectView, to: Option<u32>) -> io::Result<u32> {
+        let next = self.held.len() as u64;
+        let held = self.held.get(&object.uid).copied();
+        let (place, step) = held.unwrap_or_else(|| (next, last_seen(object)));
+        let now = to.unwrap_or(step);
+        if held != Some((place, now)) {
+            let mut bytes = object.uid.to_bytes().to_vec();
+            bytes.extend(now.to_be_bytes());
+            self.file.write_all_at(&bytes, place * MACHINE_BYTES as u64)?;
+            self.held.insert(object.uid, (place, now));
+        }
+        Ok(now)
+    }
 }
 
 /// The value of `/ladder` after so many steps.
@@ -87,7 +135,10 @@ impl Module for Ladder {
     }
 
     fn build(_: Config, kit: Kit) -> Result<Self, ConfigureError> {
-        let machines = Machines { steps: Mutex::default(), reporter: kit.reporter };
+        let path = kit.data.join("machines");
+        let steps = Steps::open(&path)
+            .map_err(|error| ConfigureError::Start(format!("{}: {error}", path.display())))?;
+        let machines = Machines { steps: Mutex::new(steps), reporter: kit.reporter };
         Ok(Self { machines: Arc::new(machines) })
     }
 }
@@ -105,10 +156,14 @@ impl Handler<Mutate> for Ladder {
             let step = match ask.mutation.as_str() {
                 "Look" => None,
                 "Restart" => Some(0),
-                name => name.strip_prefix("Step").and_then(|step| step.parse().ok()),
+                name => Some(step_of(name).ok_or_else(|| {
+                    MutateError::permanent(format!("there is no mutation {name}"))
+                })?),
             };
-            machines.climb(&ask.object, step).await;
-            Ok(())
+            machines
+                .climb(&ask.object, step)
+                .await
+                .map_err(|error| MutateError::transient(format!("cannot keep it: {error}")))
         })
     }
 }
@@ -124,7 +179,9 @@ impl Handler<Poll> for Ladder {
                 object.cfg(LADDER).is_some() && !object.dsc.contains_key(LADDER)
             };
             for object in poll.objects.iter().filter(is_new) {
-                machines.climb(object, None).await;
+                if let Err(error) = machines.climb(object, None).await {
+                    tracing::warn!(%error, "cannot keep where a machine stands");
+                }
             }
         })
     }
@@ -132,18 +189,20 @@ impl Handler<Poll> for Ladder {
 
 impl Machines {
     /// Takes a machine to a step, if one is given, and reports where it stands.
-    async fn climb(&self, object: &ObjectView, to: Option<u32>) {
+    async fn climb(&self, object: &ObjectView, to: Option<u32>) -> io::Result<()> {
         let look = self.reporter.look();
-        let step = {
-            let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
-            let step = steps.entry(object.uid).or_insert_with(|| last_seen(object));
-            *step = to.unwrap_or(*step);
-            *step
-        };
+        let step = self.steps.lock().unwrap_or_else(PoisonError::into_inner).climb(object, to)?;
         // The path is constant and valid.
         let path = Path::new(LADDER).ok();
         look.saw(object.uid, path.map(|path| (path, Some(value(step).into())))).await;
+        Ok(())
     }
+}
+
+/// The step to which a mutation leads.
+fn step_of(mutation: &str) -> Option<u32> {
+    let step = mutation.strip_prefix("Step")?.parse().ok()?;
+    (1..=LADDER_STEPS).contains(&step).then_some(step)
 }
 
 fn last_seen(object: &ObjectView) -> u32 {

@@ -32,6 +32,16 @@ cfg:
       args: [\"100000\"]
 ";
 /// A node that is never attached.
+/// What operators add to what the release brings.
+const DOOR: &str = "module: door
+doc: Doors that a person opens.
+extensions:
+- name: door
+  kind: rack
+  paths:
+  - path: /door
+    type: { enum: [OPEN, SHUT] }
+";
 const SPARE: &str = "kind: node\nname: spare\nlabels:\n  rack: r9\n";
 /// State files with mistakes, by name.
 const MISTAKEN: [(&str, &str); 5] = [
@@ -56,6 +66,7 @@ impl Day {
         fs::create_dir(&folder)?;
         fs::write(folder.join("web.yaml"), WEB)?;
         fs::write(folder.join("spare.yaml"), SPARE)?;
+        fs::write(folder.join("door.yaml"), DOOR)?;
         for (name, text) in MISTAKEN {
             fs::write(folder.join(format!("{name}.yaml")), text)?;
         }
@@ -173,6 +184,7 @@ async fn a_day_with_a_fleet() -> Result<()> {
     failures(&mut day).await?;
     goes_on(&mut day).await?;
     past(&mut day).await?;
+    modules(&mut day).await?;
     comes_and_goes(&mut day).await?;
     leads(&mut day).await?;
     day.book.close()?;
@@ -327,6 +339,13 @@ async fn past(day: &mut Day) -> Result<()> {
     day.ends("diff", "diff 999999999", 1).await?;
     day.ends("history", "history nobody", 1).await?;
     day.settled().await
+}
+
+async fn modules(day: &mut Day) -> Result<()> {
+    day.types("module", &["graph check -f door.yaml", "module add -f door.yaml"]).await?;
+    day.types("module", &["module list -o name", "module remove door"]).await?;
+    day.ends("module", "module remove service", 4).await?;
+    day.ends("module", "module remove nothing", 1).await.map(drop)
 }
 
 async fn comes_and_goes(day: &mut Day) -> Result<()> {

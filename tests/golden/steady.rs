@@ -22,7 +22,7 @@ const RULES: &[(&str, &str)] = &[
     (r"(?m)^revision:  [0-9]+$", "revision:  <revision>"),
     (r"revision [0-9]+", "revision <revision>"),
     (r"(diff|rollback) [0-9]+", "$1 <revision>"),
-    (r#"(?m)"?(from|to|continue)"?: [0-9]+(,?)$"#, "$1: <revision>$2"),
+    (r#"(?m)(["]?)(from|to|continue)(["]?): [0-9]+(,?)$"#, "$1$2$3: <revision>$4"),
     (r"--expect [0-9]{2,}", "--expect <revision>"),
     (r"cluster [0-9a-f]{1,16},", "cluster <id>,"),
     (r"term [0-9]+", "term <term>"),

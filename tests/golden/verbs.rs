@@ -7,7 +7,7 @@ use kraken_testkit::cli::Cli;
 
 use crate::KRAKEN;
 
-/// The codes with which each verb ends in the transcripts; `cluster` counts as its verbs.
+/// The codes with which each verb ends in the transcripts; `cluster` and `module` count as their verbs.
 fn written() -> Result<BTreeMap<String, Vec<String>>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/transcripts");
     let mut codes = BTreeMap::<String, Vec<String>>::new();
@@ -28,7 +28,9 @@ fn written() -> Result<BTreeMap<String, Vec<String>>> {
 fn verb(typed: &str) -> String {
     let mut words = typed.split_whitespace();
     match words.next() {
-        Some("cluster") => format!("cluster {}", words.next().unwrap_or_default()),
+        Some(group @ ("cluster" | "module")) => {
+            format!("{group} {}", words.next().unwrap_or_default())
+        }
         word => word.unwrap_or_default().to_owned(),
     }
 }
@@ -49,8 +51,9 @@ async fn commands(cli: &Cli, above: &str) -> Result<Vec<String>> {
 async fn every_verb_has_a_transcript_in_which_it_succeeds() -> Result<()> {
     let (cli, written) = (Cli::new(KRAKEN, &["http://127.0.0.1:1".to_owned()]), written()?);
     let mut verbs = commands(&cli, "").await?;
-    verbs.retain(|verb| verb != "cluster");
+    verbs.retain(|verb| !matches!(verb.as_str(), "cluster" | "module"));
     verbs.extend(commands(&cli, "cluster").await?);
+    verbs.extend(commands(&cli, "module").await?);
     assert!(verbs.len() >= 20, "{verbs:?}");
     for verb in verbs {
         let codes = written.get(&verb).cloned().unwrap_or_default();
