@@ -7,7 +7,8 @@ use kraken_testkit::cli::Cli;
 
 use crate::KRAKEN;
 
-/// The codes with which each verb ends in the transcripts; `cluster` and `module` count as their verbs.
+/// The codes with which each verb ends in the transcripts; `cluster` and `module` count as their
+/// verbs.
 fn written() -> Result<BTreeMap<String, Vec<String>>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/transcripts");
     let mut codes = BTreeMap::<String, Vec<String>>::new();

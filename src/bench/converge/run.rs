@@ -58,7 +58,7 @@ impl Run {
         ));
         if held > 0 {
             console.note(format!(
-                "{held} wait until it is sure that a disruptive attempt of the killed leader is over"
+                "{held} wait until a disruptive attempt of the killed leader is over for sure"
             ));
         }
         Ok(done)

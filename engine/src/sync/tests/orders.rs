@@ -414,7 +414,8 @@ proptest! {
         }
         for orphan in orphans {
             let start_by = link.starts.get(&orphan.attempt);
-            prop_assert!(start_by.is_none_or(|by| *by <= orphan.lost_at), "{orphan:?} {start_by:?}");
+            let never = start_by.is_none_or(|by| *by <= orphan.lost_at);
+            prop_assert!(never, "{orphan:?} {start_by:?}");
         }
     }
 }
