@@ -148,7 +148,8 @@ impl World {
             self.record(place, what);
         }
         let start_by = self.now + START_WITHIN_MS;
-        let reign = self.sites[place].reign.max(self.sites[place].life);
+        let site = &self.sites[place];
+        let reign = if place < self.members { site.reign } else { site.life };
         let lost = self.faults.lost_percent;
         for _ in 0..self.copies(lost) {
             let after = self.while_ms(20);
