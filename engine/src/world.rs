@@ -389,6 +389,7 @@ impl World {
         }
         self.tick_uplinks(place);
         self.govern(place);
+        self.remove_again(place);
         let now = self.now;
         let site = &mut self.sites[place];
         let wall = site.wall(now);

@@ -381,9 +381,13 @@ impl Driver {
         }
     }
 
-    /// Closes intents whose time is over: their leader or their attempt is gone.
+    /// Closes intents whose time is over: their leader or their attempt is gone; and sees to it that
+    /// what has to be removed is.
     async fn sweep(&mut self) -> Result<(), Stopped> {
         self.sent.sweep(self.clock.wall());
+        // A removal that was proposed may not have been committed: look again.
+        let removing = std::mem::take(&mut self.removing);
+        self.dirty.mark(removing.into_iter().map(|(uid, _)| uid));
         let Some(quorum) = self.quorum.as_deref() else { return Ok(()) };
         let now = self.clock.wall();
         let over = read(quorum, crate::quorum::Consistency::Stale, |store| {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Event, Place, World,
+    Event, Place, TICK_MS, World,
     host::{Admitted, Fate, Faults, debris, untruth},
     quorum::Wish,
     recorder,
@@ -22,6 +22,8 @@ use crate::{
 
 /// How often modules look, in milliseconds.
 const POLL_MS: u64 = 2_000;
+/// How often a removal that is not committed is proposed again, in milliseconds.
+const REMOVE_AGAIN_MS: u64 = 1_000;
 
 /// A dispatch on its way to a host.
 #[derive(Debug)]
@@ -57,6 +59,19 @@ impl World {
         if site.reign > 0 && said.is_some_and(|said| said.is_converged_at(object.revision)) {
             let ops = vec![Op::Remove { uid, revision: object.revision }];
             self.propose_as(place, Command::Txn(Txn { ops, ..Txn::default() }), None);
+        }
+    }
+
+    /// Looks again at what is being deleted: a removal that was proposed may never be committed.
+    pub(super) fn remove_again(&mut self, place: Place) {
+        if self.now % REMOVE_AGAIN_MS >= TICK_MS {
+            return;
+        }
+        let site = &mut self.sites[place];
+        if site.reign > 0 {
+            let deleting = site.fleet.objects().filter(|object| object.deleting);
+            let deleting: Vec<_> = deleting.map(|object| object.uid).collect();
+            site.dirty.extend(deleting);
         }
     }
 
