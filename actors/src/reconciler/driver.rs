@@ -381,8 +381,8 @@ impl Driver {
         }
     }
 
-    /// Closes intents whose time is over: their leader or their attempt is gone; and sees to it that
-    /// what has to be removed is.
+    /// Closes intents whose time is over: their leader or their attempt is gone; and sees to it
+    /// that what has to be removed is.
     async fn sweep(&mut self) -> Result<(), Stopped> {
         self.sent.sweep(self.clock.wall());
         // A removal that was proposed may not have been committed: look again.
