@@ -62,6 +62,18 @@ pub trait Records: Send {
     fn each(&self, see: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), QuorumError>;
 }
 
+/// Writes that were set aside in memory.
+impl Records for Vec<Record> {
+    fn each(&self, see: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), QuorumError> {
+        for record in self {
+            if see(record.clone()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Reads the store with any answer; see [`Quorum::with_store`].
 pub async fn read<R: Send>(
     quorum: &dyn Quorum,

@@ -3,7 +3,6 @@
 
 use std::{
     net::SocketAddr,
-    ops::ControlFlow,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -175,20 +174,6 @@ fn proposal(command: Command) -> Proposal {
     Proposal { request: None, author: "test".to_owned(), at: Clock::new().wall(), command }
 }
 
-/// Writes that were set aside.
-struct Remembered(Vec<Record>);
-
-impl Records for Remembered {
-    fn each(&self, see: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), QuorumError> {
-        for record in &self.0 {
-            if see(record.clone()).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Quorum for MemoryQuorum {
     fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<Outcome, QuorumError>> {
         async move {
@@ -225,7 +210,7 @@ impl Quorum for MemoryQuorum {
                 return Err(QuorumError::Gone { horizon });
             }
             let later = records.into_iter().filter(|record| record.revision > after);
-            Ok(Box::new(Remembered(later.collect())) as Box<dyn Records>)
+            Ok(Box::new(later.collect::<Vec<Record>>()) as Box<dyn Records>)
         }
         .boxed()
     }

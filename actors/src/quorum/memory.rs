@@ -1,11 +1,8 @@
 //! A quorum of one in memory, for tests: commits at once, keeps nothing, may be told not to answer.
 
-use std::{
-    ops::ControlFlow,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures_util::future::BoxFuture;
@@ -124,20 +121,6 @@ impl MemoryQuorum {
     }
 }
 
-/// Writes that were set aside.
-struct Remembered(Vec<Record>);
-
-impl Records for Remembered {
-    fn each(&self, see: &mut dyn FnMut(Record) -> ControlFlow<()>) -> Result<(), QuorumError> {
-        for record in &self.0 {
-            if see(record.clone()).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Quorum for MemoryQuorum {
     fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<Outcome, QuorumError>> {
         Box::pin(async move {
@@ -164,7 +147,7 @@ impl Quorum for MemoryQuorum {
         let records = self.records().clone();
         Box::pin(async move {
             let later = records.into_iter().filter(|record| record.revision > after);
-            Ok(Box::new(Remembered(later.collect())) as Box<dyn Records>)
+            Ok(Box::new(later.collect::<Vec<Record>>()) as Box<dyn Records>)
         })
     }
 

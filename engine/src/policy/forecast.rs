@@ -50,6 +50,18 @@ impl Job {
         let (uid, revision, under) = (object.uid, object.revision, rules.covering(object));
         Self { uid, revision, module, cost_ms, under }
     }
+
+    /// What policies are asked about it: nothing is known yet of how it would fare.
+    fn candidate(&self) -> Candidate<'_> {
+        Candidate {
+            uid: self.uid,
+            revision: self.revision,
+            module: &self.module,
+            under: &self.under,
+            holds: false,
+            ails: false,
+        }
+    }
 }
 
 /// What is expected of many jobs.
@@ -170,14 +182,7 @@ impl Run {
         let mut next = None::<Millis>;
         for queue in self.queues.values_mut() {
             while let Some((_, job)) = queue.front() {
-                let candidate = Candidate {
-                    uid: job.uid,
-                    revision: job.revision,
-                    module: &job.module,
-                    under: &job.under,
-                    holds: false,
-                    ails: false,
-                };
+                let candidate = job.candidate();
                 self.asked += 1;
                 if let Err(hold) = self.tally.admits(&self.rules, &candidate, now) {
                     next = next.into_iter().chain(hold.until).min();
@@ -240,14 +245,7 @@ impl Run {
     fn finish(mut self) -> Forecast {
         self.out.cut = self.asked > QUESTIONS_MAX;
         for (_, job) in self.queues.into_values().flatten() {
-            let candidate = Candidate {
-                uid: job.uid,
-                revision: job.revision,
-                module: &job.module,
-                under: &job.under,
-                holds: false,
-                ails: false,
-            };
+            let candidate = job.candidate();
             if let Err(hold) = self.tally.admits(&self.rules, &candidate, self.now) {
                 self.out.held.insert(job.uid, hold);
             }

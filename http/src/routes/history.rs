@@ -266,7 +266,13 @@ async fn diff(mut call: Call) -> Result<Response, Problem> {
     let to = to.unwrap_or(revision);
     check_reached("to", to, &time.store)?;
     let view = aside(move || {
-        let mut changes = history::diff(&time.past(from)?, &time.past(to)?, &time.store);
+        let (mut before, mut after) = (Past::at(from), Past::at(to));
+        time.each(|record| {
+            before.see(&record);
+            after.see(&record);
+            ControlFlow::Continue(())
+        })?;
+        let mut changes = history::diff(&before, &after, &time.store);
         changes.retain(|change| {
             change.after.as_ref().or(change.before.as_ref()).is_some_and(|o| wanted(o))
         });
