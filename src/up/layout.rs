@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::ports::Ports;
+use super::ports;
 use crate::{
     config::{self, Cluster, Config, HTTP_PORT, Listener},
     exit::Failure,
@@ -147,8 +147,7 @@ impl Layout {
     }
 
     fn new(wanted: &Wanted) -> Result<Self, Failure> {
-        let mut ports = Ports::new();
-        let mut next = || ports.next().ok_or_else(|| Failure::failed("all ports are taken"));
+        let next = || ports::free().ok_or_else(|| Failure::failed("all ports are taken"));
         let mut members = Vec::new();
         for index in 0..MEMBERS {
             let http = match (index, wanted.http) {
@@ -166,7 +165,7 @@ impl Layout {
         for (index, member) in self.members.iter_mut().enumerate() {
             if let (0, Some(http)) = (index, wanted.http) {
                 member.http = match on_loopback(http)?.port() {
-                    0 => Ports::new().next().ok_or_else(|| Failure::failed("no free port"))?,
+                    0 => ports::free().ok_or_else(|| Failure::failed("no free port"))?,
                     _ => http,
                 };
             }

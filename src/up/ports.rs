@@ -2,9 +2,9 @@
 //! connections, so that a port is still free when the process that listened at it is started again.
 
 use std::{
-    collections::BTreeSet,
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 /// The lowest port that is given out.
@@ -12,35 +12,21 @@ const LOWEST: u16 = 10_000;
 /// Where the kernel's own range begins unless it says otherwise.
 const KERNEL_LOWEST: u16 = 32_768;
 
-/// Gives out free ports on loopback, each once.
-pub(super) struct Ports {
-    next: u16,
-    end: u16,
-    given: BTreeSet<u16>,
-}
+/// Counts the ports that this process has tried: none is tried twice, so that whoever was given one
+/// never finds it taken by another try.
+static TRIED: AtomicU16 = AtomicU16::new(0);
 
-impl Ports {
-    /// Ports that others are not likely to try at the same time.
-    pub(super) fn new() -> Self {
-        let end = kernel_lowest().filter(|end| *end > LOWEST + 1_000).unwrap_or(KERNEL_LOWEST);
-        let spread = std::process::id().wrapping_mul(37) % u32::from(end - LOWEST);
-        let next = LOWEST + u16::try_from(spread).unwrap_or_default();
-        Self { next, end, given: BTreeSet::new() }
-    }
-
-    /// The next free one; `None` where all are taken.
-    pub(super) fn next(&mut self) -> Option<SocketAddr> {
-        for _ in LOWEST..self.end {
-            let port = self.next;
-            self.next = if port + 1 < self.end { port + 1 } else { LOWEST };
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            if !self.given.contains(&port) && TcpListener::bind(address).is_ok() {
-                self.given.insert(port);
-                return Some(address);
-            }
-        }
-        None
-    }
+/// A port on loopback that nobody uses and that this process has not given out before; `None` where
+/// all are taken. Processes begin at different places.
+pub(super) fn free() -> Option<SocketAddr> {
+    let end = kernel_lowest().filter(|end| *end > LOWEST + 1_000).unwrap_or(KERNEL_LOWEST);
+    let spread = std::process::id().wrapping_mul(37);
+    (LOWEST..end).find_map(|_| {
+        let tried = u32::from(TRIED.fetch_add(1, Ordering::Relaxed));
+        let offset = u16::try_from(spread.wrapping_add(tried) % u32::from(end - LOWEST)).ok()?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, LOWEST + offset));
+        TcpListener::bind(address).is_ok().then_some(address)
+    })
 }
 
 fn kernel_lowest() -> Option<u16> {
@@ -54,12 +40,9 @@ mod tests {
 
     #[test]
     fn a_port_is_free_and_given_once() {
-        let mut ports = Ports::new();
-        let first = ports.next().unwrap();
-        let taken = TcpListener::bind(first).unwrap();
-        let mut others = Ports { next: first.port(), end: ports.end, given: BTreeSet::new() };
-        assert_ne!(others.next().unwrap(), first);
-        drop(taken);
-        assert_ne!(ports.next().unwrap(), first);
+        let given: Vec<SocketAddr> = (0..50).map(|_| free().unwrap()).collect();
+        let distinct: std::collections::BTreeSet<_> = given.iter().collect();
+        assert_eq!(distinct.len(), given.len());
+        assert!(given.iter().all(|address| TcpListener::bind(address).is_ok()));
     }
 }
