@@ -178,6 +178,15 @@ impl StateHandle {
         .await;
     }
 
+    /// A member has been lost for long, or is here again.
+    pub async fn set_lost(&self, member: Name, lost: bool) {
+        self.tell(move |state| {
+            let told = state.fleet.set_lost(&member, lost);
+            state.touched(told, true);
+        })
+        .await;
+    }
+
     /// Who is there has changed: everything is to be looked at again.
     pub async fn look_again(&self) {
         self.tell(|state| {

@@ -4,8 +4,12 @@
 //! dependent facts unknown; what comes from others is merged as it is. Every change marks outboxes,
 //! from which uplinks take what they have to send.
 
+mod link;
+mod speaking;
 #[cfg(test)]
 mod tests;
+
+pub use self::link::{LINK_PATH, Link, parent_of};
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -29,29 +33,8 @@ use crate::{
 pub const EARLY_OBJECTS_MAX: usize = 200_000;
 /// Removed objects that are remembered, so that what is said late of one is not kept as early.
 pub const REMOVED_OBJECTS_MAX: usize = 10_000;
-/// The path of a node's link.
-pub const LINK_PATH: &str = "/link";
 /// The path of Cfg that names the node which hosts an object that is none itself.
 pub const HOST_PATH: &str = "/host";
-
-/// Whether a node is attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Link {
-    /// Attached in this session.
-    Up,
-    /// The session is over.
-    Down,
-}
-
-impl Link {
-    /// The value at [`LINK_PATH`].
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "UP",
-            Self::Down => "DOWN",
-        }
-    }
-}
 
 /// The objects and observations that a node holds.
 #[derive(Debug)]
@@ -71,6 +54,8 @@ pub struct Fleet {
     born: Option<Stamp>,
     /// Nodes attached here: this node speaks for what they wrote.
     attached: BTreeSet<Name>,
+    /// Members that are lost: whoever heard them speaks for what they wrote.
+    bequeathed: BTreeSet<Name>,
     /// Objects of which everything is to be told afresh: what was stamped before this.
     renewed: BTreeMap<Uid, u64>,
 }
@@ -97,6 +82,7 @@ impl Fleet {
             refused: 0,
             born: None,
             attached: BTreeSet::new(),
+            bequeathed: BTreeSet::new(),
             renewed: BTreeMap::new(),
         }
     }
@@ -177,33 +163,12 @@ impl Fleet {
         self.dsc.clone()
     }
 
-    /// A node is attached here from now on, or no longer. What is held of its words is then told
-    /// again from here: its last parent may have gone before it had told everybody.
-    pub fn set_attached(&mut self, node: &Name, attached: bool) -> Touched {
-        let mut touched = Touched::default();
-        if !attached {
-            self.attached.remove(node);
-            return touched;
-        }
-        self.attached.insert(node.clone());
-        let Some(uid) = self.nodes.get(node).copied() else { return touched };
-        let held = self.dsc.get(&uid).into_iter().flat_map(|dsc| dsc.iter());
-        let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
-        touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
-        touched
-    }
-
     /// What this node sees of an object from `stamp` on is told even where it is as before, once:
     /// somebody wants to know that it still is.
     pub fn renew(&mut self, uid: Uid, stamp: &Stamp) {
         if self.objects.contains_key(&uid) {
             self.renewed.insert(uid, stamp.ms);
         }
-    }
-
-    /// The nodes attached here.
-    pub fn attached(&self) -> impl Iterator<Item = &Name> {
-        self.attached.iter()
     }
 
     /// This node saw values of an object, in a look that began at `stamp`. The same value seen
@@ -297,14 +262,6 @@ impl Fleet {
         touched
     }
 
-    /// The session in which a node is attached here, if this node says so.
-    fn link_that_stands(&self, uid: Uid) -> Option<SessionEpoch> {
-        let node = &self.objects.get(&uid)?.key.name;
-        let said = self.dsc.get(&uid)?.get(LINK_PATH)?;
-        let mine = said.stamp.writer == self.me && said.value == Some(Link::Up.as_str().into());
-        (mine && self.attached.contains(node)).then(|| SessionEpoch::new(said.stamp.ms))
-    }
-
     fn keeps_early(&mut self, uid: Uid) -> bool {
         if self.removed.contains(&uid) {
             return false;
@@ -356,88 +313,6 @@ impl Fleet {
             dsc.confirm(path, now);
         }
     }
-
-    /// The link of a node changed. Ordered by session epoch, DOWN after UP, and not by time: what
-    /// is said of an older session never beats what is said of a newer one, wherever it comes from.
-    /// Where another says DOWN of a session that goes on here, this node says UP again.
-    pub fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link, now: Millis) -> Touched {
-        let said = self.dsc.get(&uid).and_then(|dsc| dsc.get(LINK_PATH));
-        let over = said.is_some_and(|said| {
-            said.stamp.ms == epoch.get() && said.value == Some(Link::Down.as_str().into())
-        });
-        if over { Touched::default() } else { self.say_link(uid, epoch, link, now) }
-    }
-
-    fn say_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link, now: Millis) -> Touched {
-        let Ok(path) = Path::new(LINK_PATH) else { return Touched::default() };
-        let value = Some(Value::from(link.as_str()));
-        let said = self.dsc.get(&uid).and_then(|dsc| dsc.get(LINK_PATH));
-        let counter = match said.filter(|said| said.stamp.ms == epoch.get()) {
-            Some(said) if said.value == value => return Touched::default(),
-            Some(said) => said.stamp.counter.saturating_add(1),
-            None => u32::from(link == Link::Down),
-        };
-        let stamp = Stamp { ms: epoch.get(), counter, writer: self.me.clone() };
-        self.take(uid, vec![(path, Observed { value, stamp, seen_at: now })], now)
-    }
-
-    /// The epoch of the last session that was heard of.
-    pub fn link_epoch(&self, uid: Uid) -> SessionEpoch {
-        let link = self.dsc.get(&uid).and_then(|dsc| Some(dsc.get(LINK_PATH)?.stamp.ms));
-        SessionEpoch::new(link.unwrap_or_default())
-    }
-
-    /// Whether this node speaks for an observation towards other members: it wrote it, or a node
-    /// that is attached here did.
-    pub fn speaks_for(&self, observed: &Observed) -> bool {
-        let writer = &observed.stamp.writer;
-        *writer == self.me || self.attached.contains(writer)
-    }
-
-    /// The same of what is held at a path.
-    pub fn speaks_of(&self, uid: Uid, path: &Path) -> bool {
-        let held = self.dsc.get(&uid).and_then(|dsc| dsc.get(path.as_str()));
-        held.is_some_and(|held| self.speaks_for(held))
-    }
-
-    /// All observations for which this node speaks.
-    pub fn spoken(&self) -> Vec<(Uid, Vec<Sighting>)> {
-        let of = |dsc: &Dsc| -> Vec<Sighting> {
-            let mine = dsc.iter().filter(|(_, observed)| self.speaks_for(observed));
-            mine.map(|(path, observed)| (path.clone(), observed.clone())).collect()
-        };
-        let all = self.dsc.iter().map(|(uid, dsc)| (*uid, of(dsc)));
-        all.filter(|(_, sightings)| !sightings.is_empty()).collect()
-    }
-
-    /// The present observations at some paths, of those for which this node speaks.
-    pub fn spoken_at(&self, paths: &BTreeSet<(Uid, Path)>) -> Vec<(Uid, Vec<Sighting>)> {
-        let mut spoken: Vec<(Uid, Vec<Sighting>)> = Vec::new();
-        for (uid, path) in paths {
-            let observed = self.dsc.get(uid).and_then(|dsc| dsc.get(path.as_str()));
-            let Some(observed) = observed.filter(|observed| self.speaks_for(observed)) else {
-                continue;
-            };
-            let sighting = (path.clone(), observed.clone());
-            match spoken.last_mut() {
-                Some((last, sightings)) if last == uid => sightings.push(sighting),
-                _ => spoken.push((*uid, vec![sighting])),
-            }
-        }
-        spoken
-    }
-}
-
-/// The node that `@parent` speaks of: for a node the one it is attached to, which says that its
-/// link is up; for any other object the one that hosts it, which its Cfg names at [`HOST_PATH`].
-/// `None` where a node is not attached, and for members, which are attached to nobody.
-pub fn parent_of(object: &Object, dsc: Option<&Dsc>) -> Option<Name> {
-    if object.key.kind.as_str() != NODE_KIND {
-        return Name::new(object.cfg.get(HOST_PATH)?.as_str()?).ok();
-    }
-    let link = dsc?.get(LINK_PATH)?;
-    let is_up = link.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
-    is_up.then(|| link.stamp.writer.clone())
 }
 
 impl Related for Fleet {

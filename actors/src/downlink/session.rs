@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use actix::Addr;
 use kraken_engine::{
     event::{EventKind, Happening},
-    fleet::{Fleet, LINK_PATH, Link},
+    fleet::Link,
     id::{Name, SessionEpoch, Uid},
     order::{Answer, Order, Said},
     sync::{
@@ -212,7 +212,9 @@ impl Driver {
         self.attached = Some(attached);
         self.way = Some(self.options.orders.ways().child(&hello.node, hello.role));
         if hello.role == Role::Member {
+            self.options.state.set_lost(hello.node.clone(), false).await;
             self.options.state.look_again().await;
+            actix_rt::spawn(lose_own_leaves(self.options.clone()));
         }
     }
 
@@ -306,18 +308,39 @@ impl Driver {
         if self.register.send(IsAttached(member.clone())).await.unwrap_or(true) {
             return;
         }
-        let lost = self.options.state.read(move |fleet| still_linked_to(fleet, &member)).await;
-        for (uid, node, epoch) in lost.unwrap_or_default() {
-            self.options.state.set_link(uid, epoch, Link::Down).await;
-            let text = format!("{node} lost: its parent is gone and it attached nowhere else");
-            self.record(EventKind::Link, Some(uid), text).await;
-        }
+        self.options.state.set_lost(member.clone(), true).await;
+        lose_all_left_by(member, "its parent is gone and it attached nowhere else", &self.options)
+            .await;
     }
 
     async fn record(&self, kind: EventKind, uid: Option<Uid>, text: String) {
-        tracing::info!("{text}");
-        let happening = Happening { kind, uid, revision: None, attempt: None, text };
-        self.options.state.record(happening).await;
+        record(kind, uid, text, &self.options).await;
+    }
+}
+
+async fn record(kind: EventKind, uid: Option<Uid>, text: String, options: &DownlinkOptions) {
+    tracing::info!("{text}");
+    let happening = Happening { kind, uid, revision: None, attempt: None, text };
+    options.state.record(happening).await;
+}
+
+/// Another member has attached and tells this one what it said in an earlier life: nodes that were
+/// attached to it then, and do not come again, are lost.
+async fn lose_own_leaves(options: DownlinkOptions) {
+    tokio::select! {
+        () = options.stop.cancelled() => return,
+        () = tokio::time::sleep(RE_ATTACH) => {}
+    }
+    let me = options.node.clone();
+    lose_all_left_by(me, "its parent started again and it attached nowhere", &options).await;
+}
+
+/// Says of all nodes which a member said to be attached to it, that they are not.
+async fn lose_all_left_by(member: Name, why: &str, options: &DownlinkOptions) {
+    let lost = options.state.read(move |fleet| fleet.left_by(&member)).await;
+    for (uid, node, epoch) in lost.unwrap_or_default() {
+        options.state.set_link(uid, epoch, Link::Down).await;
+        record(EventKind::Link, Some(uid), format!("{node} lost: {why}"), options).await;
     }
 }
 
@@ -327,17 +350,4 @@ async fn next(way: &mut Option<ChildWay>) -> Option<Down> {
         Some(way) => way.taken.recv().await,
         None => std::future::pending().await,
     }
-}
-
-/// The nodes whose link was last said to be up by `member`.
-fn still_linked_to(fleet: &Fleet, member: &Name) -> Vec<(Uid, Name, SessionEpoch)> {
-    let linked = fleet.objects().filter_map(|object| {
-        let dsc = fleet.dsc(object.uid);
-        let link = dsc.get(LINK_PATH)?;
-        let up = link.value.as_ref().and_then(|value| value.as_str()) == Some(Link::Up.as_str());
-        let said = link.stamp.writer == *member;
-        let epoch = SessionEpoch::new(link.stamp.ms);
-        (up && said).then(|| (object.uid, object.key.name.clone(), epoch))
-    });
-    linked.collect()
 }

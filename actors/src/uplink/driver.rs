@@ -222,8 +222,9 @@ impl Driver {
                     tracing::info!(cluster = %welcome.cluster, "attached");
                 }
                 Effect::SendAll => {
-                    let spoken =
-                        self.options.state.read(kraken_engine::fleet::Fleet::spoken).await?;
+                    let toward = self.options.toward.clone();
+                    let spoken = self.options.state.read(move |f| f.spoken_to(toward.as_ref()));
+                    let spoken = spoken.await?;
                     let more = self.input(Input::Seen(spoken)).await?;
                     for effect in more {
                         if let Effect::Send(frame) = effect {

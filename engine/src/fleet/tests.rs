@@ -236,14 +236,14 @@ fn a_node_speaks_for_itself_and_for_those_attached_to_it() {
     see(&mut fleet, "/power", "ON", 10);
     fleet.set_object(node(2));
     fleet.merge(uid(2), vec![sighting("/power", "ON", 10, "n2")], NOW);
-    assert_eq!(fleet.spoken().len(), 1);
+    assert_eq!(fleet.spoken_to(None).len(), 1);
     let told_again = fleet.set_attached(&name("n2"), true);
     assert_eq!(told_again.paths, [(uid(2), path("/power"))], "its last parent may not have");
-    assert_eq!(fleet.spoken().len(), 2);
+    assert_eq!(fleet.spoken_to(None).len(), 2);
     let all = [(uid(1), path("/power")), (uid(2), path("/power")), (uid(2), path("/run"))];
     assert_eq!(fleet.spoken_at(&all.into()).len(), 2);
     fleet.set_attached(&name("n2"), false);
-    assert_eq!(fleet.spoken().len(), 1);
+    assert_eq!(fleet.spoken_to(None).len(), 1);
 }
 
 #[test]
@@ -266,4 +266,87 @@ fn a_parent_is_whom_a_node_is_attached_to_and_who_hosts_what_is_no_node() {
     assert_eq!(of(&fleet, &app), Some("ON".into()));
     app.cfg.set(path(HOST_PATH), "n9".into()).unwrap();
     assert_eq!(of(&fleet, &app), None, "a node that is not there");
+}
+
+#[test]
+fn who_attaches_to_a_member_tells_it_what_it_wrote_in_an_earlier_life() {
+    let mut fleet = fleet();
+    see(&mut fleet, "/power", "ON", 10);
+    fleet.merge(uid(1), vec![sighting("/run", "UP", 10, "m2")], NOW);
+    fleet.merge(uid(1), vec![sighting("/step", "9", 10, "m3")], NOW);
+    let told = |parent| {
+        let spoken = fleet.spoken_to(parent);
+        let paths = spoken.into_iter().flat_map(|(_, s)| s).map(|(path, _)| path.to_string());
+        paths.collect::<Vec<_>>()
+    };
+    assert_eq!(told(None), ["/power"]);
+    assert_eq!(told(Some(&name("m2"))), ["/power", "/run"]);
+}
+
+#[test]
+fn who_has_lost_a_member_speaks_for_it_until_it_is_there_again() {
+    let mut fleet = fleet();
+    let run = [(uid(1), path("/run"))];
+    fleet.merge(uid(1), vec![sighting("/run", "UP", 10, "m2")], NOW);
+    fleet.merge(uid(1), vec![sighting("/step", "9", 10, "m3")], NOW);
+    assert!(!fleet.speaks_of(uid(1), &path("/run")));
+    assert_eq!(fleet.set_lost(&name("m2"), true).paths, run);
+    assert!(fleet.speaks_of(uid(1), &path("/run")));
+    assert!(!fleet.speaks_of(uid(1), &path("/step")));
+    assert_eq!(fleet.set_lost(&name("m2"), true), Touched::default(), "it was told");
+    assert_eq!(fleet.set_lost(&name("m2"), false), Touched::default());
+    assert!(!fleet.speaks_of(uid(1), &path("/run")));
+}
+
+/// `m2` thinks a link lost, tells `m3` alone, dies and comes again: `m1`, where the session goes on,
+/// hears of it all the same.
+#[test]
+fn a_word_that_one_member_alone_has_heard_reaches_the_others_by_its_writer() {
+    let member = |me: &str| {
+        let mut fleet = Fleet::new(name(me), fleet().catalog().clone());
+        fleet.set_object(node(1));
+        fleet
+    };
+    let (mut m1, mut m2, mut m3) = (member("m1"), member("m2"), member("m3"));
+    let epoch = SessionEpoch::new(7);
+    m1.set_attached(&name("n1"), true);
+    m1.set_link(uid(1), epoch, Link::Up, NOW);
+    let tell = |from: &Fleet, to: &mut Fleet| {
+        for (uid, sightings) in from.spoken_to(Some(&to.me().clone())) {
+            to.merge(uid, sightings, NOW);
+        }
+    };
+    tell(&m1, &mut m2);
+    m2.set_link(uid(1), epoch, Link::Down, NOW);
+    tell(&m2, &mut m3);
+
+    let mut m2 = member("m2");
+    tell(&m1, &mut m2);
+    tell(&m3, &mut m2);
+    tell(&m2, &mut m1);
+    tell(&m1, &mut m2);
+    tell(&m1, &mut m3);
+    for fleet in [&m1, &m2, &m3] {
+        let held = held(fleet, LINK_PATH).unwrap();
+        assert_eq!(held.value, Some(Link::Up.as_str().into()), "{}", fleet.me());
+        assert_eq!(held.stamp.counter, 2);
+    }
+}
+
+#[test]
+fn a_link_that_a_member_said_in_an_earlier_life_is_left_unless_its_node_is_here() {
+    let mut fleet = fleet();
+    fleet.set_object(node(2));
+    for (ordinal, value, writer) in [(1, "UP", "n1"), (2, "UP", "m2")] {
+        fleet.merge(uid(ordinal), vec![sighting(LINK_PATH, value, 7, writer)], NOW);
+    }
+    let left = |fleet: &Fleet, member: &str| {
+        fleet.left_by(&name(member)).into_iter().map(|(uid, ..)| uid).collect::<Vec<_>>()
+    };
+    assert_eq!(left(&fleet, "n1"), [uid(1)]);
+    assert_eq!(left(&fleet, "m2"), [uid(2)]);
+    fleet.set_attached(&name("n1"), true);
+    assert!(left(&fleet, "n1").is_empty(), "attached here");
+    fleet.set_link(uid(2), SessionEpoch::new(7), Link::Down, NOW);
+    assert!(left(&fleet, "m2").is_empty());
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::{Event, Place, World, network::Link as Wire};
 use crate::{
-    fleet::{LINK_PATH, Link},
+    fleet::Link,
     id::{Name, SessionEpoch, Term, Uid},
     invariants::What,
     store::Store,
@@ -14,7 +14,6 @@ use crate::{
         frame::{Frame, Hello, RefusedReason, Role, Welcome},
         parent::{Authority, Effect, Session},
     },
-    value::Value,
 };
 
 /// How long a member waits for the leaves of another that it has lost, in milliseconds.
@@ -156,8 +155,11 @@ impl World {
         }
         self.descend(place, link, effects);
         if is_leaf {
-            self.offer(place, link, &hello.node);
+            return self.offer(place, link, &hello.node);
         }
+        self.sites[place].fleet.set_lost(&hello.node, false);
+        let me = self.sites[place].name.clone();
+        self.later(RE_ATTACH_MS, place, Event::LoseLeaves(me));
     }
 
     /// Offers a leaf its Cfg.
@@ -210,22 +212,20 @@ impl World {
         self.look(place);
     }
 
-    /// A member was lost a while ago: leaves of which nobody has heard since were lost with it.
+    /// A member was lost a while ago: leaves of which nobody has heard since were lost with it. Or
+    /// the member at this place has heard what it said in an earlier life, and those of whom it
+    /// said that they are attached have not come again.
     pub(super) fn lose_leaves(&mut self, place: Place, member: &Name) {
         if self.holders[place].attached.contains_key(member) {
             return;
         }
         let wall = self.sites[place].wall(self.now);
         let site = &mut self.sites[place];
-        let linked = site.fleet.objects().filter_map(|object| {
-            let dsc = site.fleet.dsc(object.uid);
-            let link = dsc.get(LINK_PATH)?;
-            let is_up = link.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
-            let said = link.stamp.writer == *member;
-            (is_up && said).then(|| (object.uid, SessionEpoch::new(link.stamp.ms)))
-        });
-        let linked: Vec<(Uid, SessionEpoch)> = linked.collect();
-        for (uid, epoch) in linked {
+        if *member != site.name {
+            let told = site.fleet.set_lost(member, true);
+            site.touched(told);
+        }
+        for (uid, _, epoch) in site.fleet.left_by(member) {
             let touched = site.fleet.set_link(uid, epoch, Link::Down, wall);
             site.touched(touched);
         }

@@ -147,7 +147,8 @@ impl World {
                 Effect::Attached(welcome) => self.attached(up, welcome.hybrid_ms),
                 Effect::SendAll => {
                     let wall = self.sites[place].wall(self.now);
-                    for (uid, sightings) in self.sites[place].fleet.spoken() {
+                    let target = self.uplinks[up].target.map(|at| self.sites[at].name.clone());
+                    for (uid, sightings) in self.sites[place].fleet.spoken_to(target.as_ref()) {
                         let effects = self.uplinks[up].child.offer(uid, sightings, wall);
                         self.climb(up, effects);
                     }

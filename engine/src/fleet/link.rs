@@ -1,0 +1,100 @@
+//! The link of a node: whether it is attached, where, and who says so.
+//!
+//! A parent says UP when a session begins and DOWN when it is over. Others may only think that it
+//! is over, because they have lost the parent; where it goes on, the parent says UP again.
+
+use super::*;
+
+/// The path of a node's link.
+pub const LINK_PATH: &str = "/link";
+
+/// Whether a node is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// Attached in this session.
+    Up,
+    /// The session is over.
+    Down,
+}
+
+impl Link {
+    /// The value at [`LINK_PATH`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "UP",
+            Self::Down => "DOWN",
+        }
+    }
+}
+
+impl Fleet {
+    /// The link of a node changed. Ordered by session epoch, DOWN after UP, and not by time: what
+    /// is said of an older session never beats what is said of a newer one, wherever it comes from.
+    /// Where another says DOWN of a session that goes on here, this node says UP again.
+    pub fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link, now: Millis) -> Touched {
+        let said = self.dsc.get(&uid).and_then(|dsc| dsc.get(LINK_PATH));
+        let over = said.is_some_and(|said| {
+            said.stamp.ms == epoch.get() && said.value == Some(Link::Down.as_str().into())
+        });
+        if over { Touched::default() } else { self.say_link(uid, epoch, link, now) }
+    }
+
+    pub(super) fn say_link(
+        &mut self,
+        uid: Uid,
+        epoch: SessionEpoch,
+        link: Link,
+        now: Millis,
+    ) -> Touched {
+        let Ok(path) = Path::new(LINK_PATH) else { return Touched::default() };
+        let value = Some(Value::from(link.as_str()));
+        let said = self.dsc.get(&uid).and_then(|dsc| dsc.get(LINK_PATH));
+        let counter = match said.filter(|said| said.stamp.ms == epoch.get()) {
+            Some(said) if said.value == value => return Touched::default(),
+            Some(said) => said.stamp.counter.saturating_add(1),
+            None => u32::from(link == Link::Down),
+        };
+        let stamp = Stamp { ms: epoch.get(), counter, writer: self.me.clone() };
+        self.take(uid, vec![(path, Observed { value, stamp, seen_at: now })], now)
+    }
+
+    /// The epoch of the last session that was heard of.
+    pub fn link_epoch(&self, uid: Uid) -> SessionEpoch {
+        let link = self.dsc.get(&uid).and_then(|dsc| Some(dsc.get(LINK_PATH)?.stamp.ms));
+        SessionEpoch::new(link.unwrap_or_default())
+    }
+
+    /// The nodes whose link was last said to be up by a member that may not know it any more; of
+    /// this node itself, those that are not attached here: it said so in an earlier life.
+    pub fn left_by(&self, member: &Name) -> Vec<(Uid, Name, SessionEpoch)> {
+        let left = self.objects.values().filter_map(|object| {
+            let said = self.dsc.get(&object.uid)?.get(LINK_PATH)?;
+            let is_up = said.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
+            let name = &object.key.name;
+            let stands = *member == self.me && self.attached.contains(name);
+            let left = is_up && said.stamp.writer == *member && !stands;
+            left.then(|| (object.uid, name.clone(), SessionEpoch::new(said.stamp.ms)))
+        });
+        left.collect()
+    }
+
+    /// The session in which a node is attached here, if this node says so.
+    pub(super) fn link_that_stands(&self, uid: Uid) -> Option<SessionEpoch> {
+        let node = &self.objects.get(&uid)?.key.name;
+        let said = self.dsc.get(&uid)?.get(LINK_PATH)?;
+        let mine = said.stamp.writer == self.me && said.value == Some(Link::Up.as_str().into());
+        (mine && self.attached.contains(node)).then(|| SessionEpoch::new(said.stamp.ms))
+    }
+}
+
+/// The node that `@parent` speaks of: for a node the one it is attached to, which says that its
+/// link is up; for any other object the one that hosts it, which its Cfg names at [`HOST_PATH`].
+/// `None` where a node is not attached, and for members, which are attached to nobody.
+pub fn parent_of(object: &Object, dsc: Option<&Dsc>) -> Option<Name> {
+    if object.key.kind.as_str() != NODE_KIND {
+        return Name::new(object.cfg.get(HOST_PATH)?.as_str()?).ok();
+    }
+    let link = dsc?.get(LINK_PATH)?;
+    let is_up = link.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
+    is_up.then(|| link.stamp.writer.clone())
+}

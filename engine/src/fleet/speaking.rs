@@ -1,0 +1,89 @@
+//! For whom a node speaks: what it has to tell others of what it holds.
+//!
+//! Everybody tells what he wrote, and a parent what those attached to it wrote. What a member wrote
+//! may have been heard by one other alone when it died. So whoever attaches to a member tells it its
+//! own words, which it then tells to all; and whoever has lost a member for long speaks for it.
+
+use super::*;
+
+impl Fleet {
+    /// A node is attached here from now on, or no longer. What is held of its words is then told
+    /// again from here: its last parent may have gone before it had told everybody.
+    pub fn set_attached(&mut self, node: &Name, attached: bool) -> Touched {
+        let mut touched = Touched::default();
+        if !attached {
+            self.attached.remove(node);
+            return touched;
+        }
+        self.attached.insert(node.clone());
+        let Some(uid) = self.nodes.get(node).copied() else { return touched };
+        let held = self.dsc.get(&uid).into_iter().flat_map(|dsc| dsc.iter());
+        let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
+        touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
+        touched
+    }
+
+    /// The nodes attached here.
+    pub fn attached(&self) -> impl Iterator<Item = &Name> {
+        self.attached.iter()
+    }
+
+    /// A member has been lost for long, or is here again. Of a lost one all that is held of its
+    /// words is told from here: nobody else may hold it.
+    pub fn set_lost(&mut self, member: &Name, lost: bool) -> Touched {
+        let mut touched = Touched::default();
+        if !lost {
+            self.bequeathed.remove(member);
+        } else if self.bequeathed.insert(member.clone()) {
+            for (uid, dsc) in &self.dsc {
+                let told = dsc.iter().filter(|(_, observed)| observed.stamp.writer == *member);
+                touched.paths.extend(told.map(|(path, _)| (*uid, path.clone())));
+            }
+        }
+        touched
+    }
+
+    /// Whether this node speaks for an observation towards other members: it wrote it, or a node
+    /// that is attached here did, or a member that is lost.
+    pub fn speaks_for(&self, observed: &Observed) -> bool {
+        let writer = &observed.stamp.writer;
+        *writer == self.me || self.attached.contains(writer) || self.bequeathed.contains(writer)
+    }
+
+    /// The same of what is held at a path.
+    pub fn speaks_of(&self, uid: Uid, path: &Path) -> bool {
+        let held = self.dsc.get(&uid).and_then(|dsc| dsc.get(path.as_str()));
+        held.is_some_and(|held| self.speaks_for(held))
+    }
+
+    /// All that this node has to tell whoever it attaches to: the observations for which it speaks,
+    /// and what the member that it attaches to wrote itself, which it may have forgotten since.
+    pub fn spoken_to(&self, parent: Option<&Name>) -> Vec<(Uid, Vec<Sighting>)> {
+        let tells = |observed: &Observed| {
+            self.speaks_for(observed) || parent == Some(&observed.stamp.writer)
+        };
+        let of = |dsc: &Dsc| -> Vec<Sighting> {
+            let told = dsc.iter().filter(|(_, observed)| tells(observed));
+            told.map(|(path, observed)| (path.clone(), observed.clone())).collect()
+        };
+        let all = self.dsc.iter().map(|(uid, dsc)| (*uid, of(dsc)));
+        all.filter(|(_, sightings)| !sightings.is_empty()).collect()
+    }
+
+    /// The present observations at some paths, of those for which this node speaks.
+    pub fn spoken_at(&self, paths: &BTreeSet<(Uid, Path)>) -> Vec<(Uid, Vec<Sighting>)> {
+        let mut spoken: Vec<(Uid, Vec<Sighting>)> = Vec::new();
+        for (uid, path) in paths {
+            let observed = self.dsc.get(uid).and_then(|dsc| dsc.get(path.as_str()));
+            let Some(observed) = observed.filter(|observed| self.speaks_for(observed)) else {
+                continue;
+            };
+            let sighting = (path.clone(), observed.clone());
+            match spoken.last_mut() {
+                Some((last, sightings)) if last == uid => sightings.push(sighting),
+                _ => spoken.push((*uid, vec![sighting])),
+            }
+        }
+        spoken
+    }
+}
