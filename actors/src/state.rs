@@ -202,6 +202,17 @@ impl StateHandle {
         self.tell(move |state| state.fleet.renew(uid, &stamp)).await;
     }
 
+    /// What this node has seen in this life counts as seen now: it has lived before, with a clock
+    /// that was ahead.
+    pub async fn restamp(&self) {
+        let stamp = self.stamps.next();
+        self.tell(move |state| {
+            let touched = state.fleet.restamp(&stamp);
+            state.touched(touched, true);
+        })
+        .await;
+    }
+
     /// Something happened here.
     pub async fn record(&self, happening: Happening) {
         self.tell(move |state| state.record(vec![happening])).await;

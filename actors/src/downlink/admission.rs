@@ -52,13 +52,15 @@ pub(super) async fn admit(hello: &Hello, options: &DownlinkOptions) -> Result<Ad
         Some(uid) => known(uid, options).await?,
         None => named(hello, options).await?,
     };
-    let epoch = options.state.read(move |fleet| fleet.link_epoch(uid)).await.map_err(not_ready)?;
+    let node = hello.node.clone();
+    let held = options.state.read(move |fleet| (fleet.link_epoch(uid), fleet.spoken_ms(&node)));
+    let (epoch, spoken_ms) = held.await.map_err(not_ready)?;
     check_epoch(hello, epoch)?;
     let hybrid_ms = options.state.stamps().reading().get();
     let uid_told = (hello.role == Role::Leaf).then_some(uid);
     Ok(Admitted {
         uid,
-        welcome: Welcome { cluster, uid: uid_told, hybrid_ms, takes_answers: true },
+        welcome: Welcome { cluster, uid: uid_told, hybrid_ms, takes_answers: true, spoken_ms },
     })
 }
 

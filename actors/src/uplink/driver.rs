@@ -221,6 +221,7 @@ impl Driver {
                     self.options.state.stamps().advance_to(welcome.hybrid_ms);
                     tracing::info!(cluster = %welcome.cluster, "attached");
                 }
+                Effect::Reborn => self.options.state.restamp().await,
                 Effect::SendAll => {
                     let toward = self.options.toward.clone();
                     let spoken = self.options.state.read(move |f| f.spoken_to(toward.as_ref()));

@@ -56,6 +56,14 @@ impl Fleet {
         held.is_some_and(|held| self.speaks_for(held))
     }
 
+    /// The latest stamp that is held in a node's name of the node itself, in milliseconds.
+    pub fn spoken_ms(&self, node: &Name) -> u64 {
+        let dsc = self.nodes.get(node).and_then(|uid| self.dsc.get(uid));
+        let stamps =
+            dsc.into_iter().flat_map(|dsc| dsc.iter()).map(|(_, observed)| &observed.stamp);
+        stamps.filter(|stamp| stamp.writer == *node).map(|stamp| stamp.ms).max().unwrap_or_default()
+    }
+
     /// All that this node has to tell whoever it attaches to: the observations for which it speaks,
     /// and what the member that it attaches to wrote itself, which it may have forgotten since.
     pub fn spoken_to(&self, parent: Option<&Name>) -> Vec<(Uid, Vec<Sighting>)> {

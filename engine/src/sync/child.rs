@@ -5,6 +5,7 @@
 //! | Detached | `connected` | Greeting | Hello |
 //! | Detached | a frame | Detached | |
 //! | Greeting | Welcome | Attached | Attached, SendAll |
+//! | Greeting | Welcome of a leaf that lived before | Attached | Attached, Reborn, SendAll |
 //! | Greeting | Welcome to another cluster | Detached | Close |
 //! | Greeting | Refused | Detached | Close, and Gone where the object is |
 //! | Greeting | another frame, or silence | Detached | Close |
@@ -59,6 +60,9 @@ pub enum Effect {
     Close(String),
     /// Attached: the hybrid clock must be moved beyond this.
     Attached(Welcome),
+    /// The parent may hold what this leaf said in an earlier life, with a clock that was ahead of
+    /// the one that it has now: all that it has seen in this life must be stamped anew.
+    Reborn,
     /// Offer all that is held through [`Child::offer`].
     SendAll,
     /// The Cfg of these objects is now this.
@@ -96,6 +100,10 @@ pub struct Child {
     orders: Taken,
     /// Whether the parent takes answers.
     answers: bool,
+    /// Whether anybody has welcomed it in this life.
+    welcomed: bool,
+    /// The latest stamp that it has offered in this life, in milliseconds.
+    offered_ms: u64,
 }
 
 impl Child {
@@ -112,6 +120,8 @@ impl Child {
             outbox: Outbox::default(),
             orders: Taken::default(),
             answers: false,
+            welcomed: false,
+            offered_ms: 0,
             identity,
         }
     }
@@ -210,8 +220,7 @@ impl Child {
 
     /// Observations to be sent. Those of one path replace each other until they are.
     pub fn offer(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Vec<Effect> {
-        self.outbox.offer(uid, sightings);
-        self.flush(now)
+        self.offer_all([(uid, sightings)], now)
     }
 
     /// The same of many objects, which then go together.
@@ -221,6 +230,8 @@ impl Child {
         now: Millis,
     ) -> Vec<Effect> {
         for (uid, sightings) in changes {
+            let stamps = sightings.iter().map(|(_, observed)| observed.stamp.ms);
+            self.offered_ms = stamps.fold(self.offered_ms, u64::max);
             self.outbox.offer(uid, sightings);
         }
         self.flush(now)
@@ -277,7 +288,13 @@ impl Child {
         self.cluster = welcome.cluster;
         self.uid = welcome.uid.or(self.uid);
         self.answers = welcome.takes_answers;
-        let mut effects = vec![Effect::Attached(welcome), Effect::SendAll];
+        let forgotten = welcome.spoken_ms > self.offered_ms;
+        let first = !std::mem::replace(&mut self.welcomed, true);
+        let mut effects = vec![Effect::Attached(welcome)];
+        if self.identity.role == Role::Leaf && (first || forgotten) {
+            effects.push(Effect::Reborn);
+        }
+        effects.push(Effect::SendAll);
         if self.answers {
             effects.extend(self.tell_answers(now));
             let (node, attempts) = (self.identity.node.clone(), self.orders.open());

@@ -98,6 +98,9 @@ pub struct Welcome {
     /// Whether the parent takes answers about orders.
     #[serde(default, skip_serializing_if = "is_false")]
     pub takes_answers: bool,
+    /// The latest stamp that the parent holds in the child's name of the child's object; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spoken_ms: u64,
 }
 
 /// What a parent answers to a Hello that it does not accept.

@@ -140,8 +140,9 @@ impl World {
             return self.descend(place, link, effects);
         }
         let cluster = self.quorum.store.cluster();
-        let effects =
-            session.accept(Welcome { cluster, uid, hybrid_ms, takes_answers: false }, wall);
+        let spoken_ms = self.sites[place].fleet.spoken_ms(&hello.node);
+        let welcome = Welcome { cluster, uid, hybrid_ms, takes_answers: false, spoken_ms };
+        let effects = session.accept(welcome, wall);
         let held = self.holders[place].attached.insert(hello.node.clone(), (hello.epoch, link));
         if let Some((_, older)) = held {
             self.holders[place].sessions.remove(&older);

@@ -30,8 +30,6 @@ pub(super) struct Uplink {
     /// The link that it holds; it may be broken without its knowing.
     pub(super) link: Option<u64>,
     dial_at: u64,
-    /// Welcomed in this life.
-    welcomed: bool,
     events: u64,
 }
 
@@ -55,7 +53,6 @@ impl Uplink {
             disk: Vec::new(),
             link: None,
             dial_at: 0,
-            welcomed: false,
             events: 0,
         }
     }
@@ -144,7 +141,8 @@ impl World {
                     self.send_on(link, true, &frame);
                 }
                 Effect::Close(_) => return self.hang_up(up),
-                Effect::Attached(welcome) => self.attached(up, welcome.hybrid_ms),
+                Effect::Attached(welcome) => self.sites[place].advance_to(welcome.hybrid_ms),
+                Effect::Reborn => self.reborn(place),
                 Effect::SendAll => {
                     let wall = self.sites[place].wall(self.now);
                     let target = self.uplinks[up].target.map(|at| self.sites[at].name.clone());
@@ -182,17 +180,12 @@ impl World {
         self.record(place, What::Holds { revision, digest });
     }
 
-    /// The first Welcome of a life moves the clock beyond all that an earlier life has stamped.
-    fn attached(&mut self, up: usize, hybrid_ms: u64) {
-        let now = self.now;
-        let first = !std::mem::replace(&mut self.uplinks[up].welcomed, true);
-        let site = &mut self.sites[self.uplinks[up].place];
-        site.advance_to(hybrid_ms);
-        if first && self.uplinks[up].role == Role::Leaf {
-            let stamp = site.stamp(now);
-            let touched = site.fleet.restamp(&stamp);
-            site.touched(touched);
-        }
+    /// What a node has seen in this life counts as seen after all that it said in an earlier one.
+    fn reborn(&mut self, place: Place) {
+        let site = &mut self.sites[place];
+        let stamp = site.stamp(self.now);
+        let touched = site.fleet.restamp(&stamp);
+        site.touched(touched);
     }
 
     pub(super) fn hang_up(&mut self, up: usize) {

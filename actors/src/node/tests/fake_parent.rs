@@ -63,12 +63,19 @@ fn said(count: u64, said: Said) -> Answer {
     Answer { node: name("n1"), attempt: attempt(count), said }
 }
 
-async fn greet(listener: &TcpListener) -> (FrameReader, FrameWriter) {
+/// Takes the leaf's connection, as a parent that holds what the leaf has said up to a moment.
+async fn greet(listener: &TcpListener, spoken_ms: u64) -> (FrameReader, FrameWriter) {
     let (stream, _) = timeout(BOUND, listener.accept()).await.unwrap().unwrap();
     let (mut reader, writer) = wire::split(stream);
     let Ok(Some(Frame::Hello(hello))) = reader.next().await else { panic!("no Hello") };
     assert!(hello.takes_orders);
-    let welcome = Welcome { cluster: CLUSTER, uid: Some(uid()), hybrid_ms: 0, takes_answers: true };
+    let welcome = Welcome {
+        cluster: CLUSTER,
+        uid: Some(uid()),
+        hybrid_ms: spoken_ms,
+        takes_answers: true,
+        spoken_ms,
+    };
     writer.send(&Frame::Welcome(welcome)).unwrap();
     let objects = vec![ObjectDelta::Whole(Arc::new(n1(5)))];
     let cfg = CfgDelta { seq: 1, revision: Revision::new(5), objects };
@@ -83,7 +90,7 @@ impl Parent {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let parents = vec![listener.local_addr().unwrap().to_string()];
         let leaf = node("n1", Role::Leaf { parents }, folder.path()).await;
-        let (reader, writer) = greet(&listener).await;
+        let (reader, writer) = greet(&listener, 0).await;
         let (seen, answers, holds) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (beats, unanswered) = (0, None);
         let mut parent = Self {
@@ -105,8 +112,13 @@ impl Parent {
 
     /// The connection breaks, and the leaf dials again.
     async fn dial_again(&mut self) {
+        self.dial_another(0).await;
+    }
+
+    /// The connection breaks, and the leaf dials a parent that has heard it in an earlier life.
+    async fn dial_another(&mut self, spoken_ms: u64) {
         self.holds.clear();
-        let (reader, writer) = greet(&self.listener).await;
+        let (reader, writer) = greet(&self.listener, spoken_ms).await;
         (self.reader, self.writer) = (reader, writer);
     }
 
@@ -289,6 +301,19 @@ async fn what_a_broken_session_lost_is_said_again_and_what_is_in_hand_is_told() 
     parent.until("it says what it holds", |p| !p.holds.is_empty()).await;
     assert_eq!(parent.holds[0].attempts, []);
     assert_eq!(parent.deeds(), ["Start"]);
+    parent.leaf.stop().await;
+}
+
+#[actix_rt::test]
+async fn what_a_leaf_said_in_an_earlier_life_does_not_win_over_what_it_sees_in_this_one() {
+    let mut parent = Parent::start().await;
+    let ahead = parent.seen["/pump"].stamp.ms + 60_000;
+    parent.dial_another(ahead).await;
+    parent.until("it is stamped anew", |p| p.seen["/pump"].stamp.ms > ahead - 1).await;
+    let stamp = parent.seen["/pump"].stamp.clone();
+    parent.dial_another(stamp.ms).await;
+    parent.until("it says what it holds", |p| !p.holds.is_empty()).await;
+    assert_eq!(parent.seen["/pump"].stamp, stamp, "what it said in this life stands");
     parent.leaf.stop().await;
 }
 

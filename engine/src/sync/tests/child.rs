@@ -10,10 +10,12 @@ use crate::{
         BATCH_MS, DEAD_AFTER_MS, DELTA_BYTES_MAX, DELTA_PATHS_MAX, EVENTS_FRAME_MAX,
         EVENTS_PENDING_MAX, FRAME_BYTES_MAX, HEARTBEAT_MS, SIGHTING_BYTES_MAX, STALLED_AFTER_MS,
         WINDOW_FRAMES,
-        child::{Child, Effect},
+        child::{Child, Effect, Identity},
         delta::{ObjectDelta, between},
         encode,
-        frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason},
+        frame::{
+            CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome,
+        },
     },
     time::Millis,
     value::Value,
@@ -42,7 +44,7 @@ fn attached() -> Child {
     let mut child = child();
     child.connected(NOW);
     let effects = child.receive(Frame::Welcome(welcome()), NOW);
-    assert!(matches!(effects[..], [Effect::Attached(_), Effect::SendAll]));
+    assert!(matches!(effects[..], [Effect::Attached(_), Effect::Reborn, Effect::SendAll]));
     child
 }
 
@@ -87,6 +89,30 @@ fn a_welcome_attaches_and_asks_for_all_that_is_held() {
     let child = attached();
     assert!(child.is_attached());
     assert_eq!(child.cluster(), CLUSTER);
+}
+
+#[test]
+fn a_leaf_that_said_later_things_in_an_earlier_life_is_told_so() {
+    let mut child = attached();
+    child.offer(uid(1), vec![sighting("/a", "1", 50)], NOW);
+    let mut reborn = |spoken_ms| {
+        child.disconnected();
+        child.connected(NOW);
+        let welcome = Frame::Welcome(Welcome { spoken_ms, ..welcome() });
+        child.receive(welcome, NOW).contains(&Effect::Reborn)
+    };
+    let offered = sighting("/a", "1", 50).1.stamp.ms;
+    assert!(!reborn(0), "a parent that has heard nothing of it");
+    assert!(!reborn(offered), "what it said in this life");
+    assert!(reborn(offered + 1), "a parent that heard it before its clock went back");
+}
+
+#[test]
+fn a_member_is_told_its_own_words_and_not_reborn() {
+    let mut child = Child::new(Identity { role: Role::Member, ..identity() }, CLUSTER, Vec::new());
+    child.connected(NOW);
+    let effects = child.receive(Frame::Welcome(Welcome { spoken_ms: 9, ..welcome() }), NOW);
+    assert!(matches!(effects[..], [Effect::Attached(_), Effect::SendAll]));
 }
 
 #[test]

@@ -111,7 +111,13 @@ pub(super) fn hello(role: Role) -> Hello {
 }
 
 pub(super) fn welcome() -> Welcome {
-    Welcome { cluster: CLUSTER, uid: Some(uid(1)), hybrid_ms: NOW.get(), takes_answers: false }
+    Welcome {
+        cluster: CLUSTER,
+        uid: Some(uid(1)),
+        hybrid_ms: NOW.get(),
+        takes_answers: false,
+        spoken_ms: 0,
+    }
 }
 
 pub(super) fn authority(catalog: &Catalog) -> Authority<'_> {

@@ -240,6 +240,7 @@ impl World {
             match effect {
                 child::Effect::Send(frame) => self.up.push_back(encode(&frame).unwrap()),
                 child::Effect::Close(_) => return self.dial(1 - self.at),
+                child::Effect::Reborn => {}
                 child::Effect::Attached(welcome) => self.clock.advance_to(welcome.hybrid_ms),
                 child::Effect::SendAll => self.send_all(),
                 child::Effect::SetCfg(objects) => {

@@ -90,6 +90,10 @@ fn order_frames() -> Vec<(&'static str, Frame)> {
             "welcome by one that takes answers",
             Frame::Welcome(Welcome { takes_answers: true, ..welcome() }),
         ),
+        (
+            "welcome by one that holds what the child said",
+            Frame::Welcome(Welcome { spoken_ms: 300, ..welcome() }),
+        ),
         ("dispatch", Frame::Dispatch(vec![order(1, 2)])),
         ("cancel", Frame::Cancel(recall)),
         ("look", Frame::Look(look)),
