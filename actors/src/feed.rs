@@ -77,27 +77,22 @@ async fn apply(options: &FeedOptions, commit: &Commit) {
             Change::Removed(object) => removed.push(object.uid),
         }
     }
-    if !set.is_empty() {
-        options.state.set_objects(set).await;
-    }
-    if !removed.is_empty() {
-        options.state.remove_objects(removed).await;
-    }
+    options.state.follow(commit.revision, set, removed).await;
 }
 
 /// Reads the whole store. What was committed meanwhile comes again as a commit, and changes
 /// nothing.
 async fn reread(options: &FeedOptions) {
     let all = read(&*options.quorum, Consistency::Stale, |store| {
-        (store.catalog().clone(), store.objects().cloned().collect::<Vec<Arc<Object>>>())
+        let objects = store.objects().cloned().collect::<Vec<Arc<Object>>>();
+        (store.catalog().clone(), store.revision(), objects)
     });
-    let Ok((catalog, objects)) = all.await else { return };
+    let Ok((catalog, revision, objects)) = all.await else { return };
     let now: BTreeSet<Uid> = objects.iter().map(|object| object.uid).collect();
     let held = options.state.read(|fleet| fleet.objects().map(|o| o.uid).collect::<Vec<_>>());
     let gone = held.await.unwrap_or_default().into_iter().filter(|uid| !now.contains(uid));
     options.state.set_catalog(catalog).await;
-    options.state.remove_objects(gone.collect()).await;
-    options.state.set_objects(objects).await;
+    options.state.follow(revision, objects, gone.collect()).await;
 }
 
 /// Does what is left to do, again and again: each step looks first, so that repeating it is free.

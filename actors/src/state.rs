@@ -15,7 +15,7 @@ use kraken_engine::{
     dsc::{Sighting, Stamp},
     event::{Event, EventId, EventLog, Happening},
     fleet::{Fleet, Link, Touched},
-    id::{Name, SessionEpoch, Uid},
+    id::{Name, Revision, SessionEpoch, Uid},
     object::Object,
     path::Path,
     value::Value,
@@ -152,6 +152,16 @@ impl StateHandle {
     /// These objects are now so.
     pub async fn set_objects(&self, objects: Vec<Arc<Object>>) {
         self.tell(move |state| state.set_objects(objects)).await;
+    }
+
+    /// All writes of Cfg up to `revision` are known, and have made objects so, or removed them.
+    pub async fn follow(&self, revision: Revision, set: Vec<Arc<Object>>, removed: Vec<Uid>) {
+        self.tell(move |state| {
+            state.remove_objects(removed);
+            state.set_objects(set);
+            state.fleet.set_revision(revision);
+        })
+        .await;
     }
 
     /// These objects are no longer known here.

@@ -19,7 +19,7 @@ use std::{
 use crate::{
     catalog::Catalog,
     dsc::{Dsc, Observed, Sighting, Stamp},
-    id::{Name, SessionEpoch, Uid},
+    id::{Name, Revision, SessionEpoch, Uid},
     manifest::NODE_KIND,
     object::Object,
     path::Path,
@@ -42,6 +42,8 @@ pub struct Fleet {
     me: Name,
     catalog: Arc<Catalog>,
     objects: BTreeMap<Uid, Arc<Object>>,
+    /// Up to which write of Cfg the objects were told.
+    revision: Revision,
     nodes: BTreeMap<Name, Uid>,
     dsc: BTreeMap<Uid, Arc<Dsc>>,
     /// What was said of objects that are not known yet: Cfg and Dsc come by different ways.
@@ -74,6 +76,7 @@ impl Fleet {
             me,
             catalog,
             objects: BTreeMap::new(),
+            revision: Revision::default(),
             nodes: BTreeMap::new(),
             dsc: BTreeMap::new(),
             early: BTreeMap::new(),
@@ -136,6 +139,17 @@ impl Fleet {
         {
             self.nodes.remove(&object.key.name);
         }
+    }
+
+    /// All writes of Cfg up to this one have been told.
+    pub fn set_revision(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
+    }
+
+    /// The write of Cfg up to which the objects are known: what is held of one is what it was then,
+    /// or later.
+    pub fn revision(&self) -> Revision {
+        self.revision
     }
 
     /// An object.

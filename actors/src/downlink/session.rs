@@ -86,12 +86,20 @@ impl Driver {
                 },
                 () = self.dirty.marked() => self.offer().await,
                 Some(down) = next(&mut self.way) => self.hand_down(down).await,
-                _ = tick.tick() => self.session.tick(self.options.clock.wall()),
+                _ = tick.tick() => self.tick().await,
             };
             if let Err(over) = self.carry_out(effects, writer).await {
                 return over;
             }
         }
+    }
+
+    async fn tick(&mut self) -> Vec<Effect> {
+        let mut effects = self.session.tick(self.options.clock.wall());
+        if self.session.is_behind() {
+            effects.extend(self.offer().await);
+        }
+        effects
     }
 
     async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
@@ -110,15 +118,13 @@ impl Driver {
         let Some(Attached { uid, epoch, role: Role::Leaf, .. }) = self.attached else {
             return Vec::new();
         };
-        let known = self
-            .options
-            .state
-            .read(move |fleet| (fleet.object(uid).cloned(), fleet.link_epoch(uid) > epoch));
-        let Ok((known, is_superseded)) = known.await else { return Vec::new() };
+        let known = self.options.state.read(move |fleet| {
+            (fleet.object(uid).cloned(), fleet.revision(), fleet.link_epoch(uid) > epoch)
+        });
+        let Ok((known, revision, is_superseded)) = known.await else { return Vec::new() };
         if is_superseded {
             return vec![Effect::Close("a newer session of it was heard of".to_owned())];
         }
-        let revision = self.options.quorum.status().revision;
         self.session.offer(revision, known.into_iter().collect())
     }
 

@@ -212,6 +212,32 @@ async fn until(state: &StateHandle, of: &str, what: &str, holds: impl Fn(&Seen) 
 }
 
 #[actix_rt::test]
+async fn a_member_knows_up_to_which_write_it_knows_its_objects() {
+    let fixture = Fixture::start().await;
+    let leaf = fixture.leaf(fixture.parent()).await;
+    fixture.until("n1", "it is registered", |_| true).await;
+    let state = fixture.member.state();
+    let changed = state.watch_objects().await;
+    let written = fixture.merge("/lamp", "ON").await;
+    let known = async {
+        loop {
+            changed.take();
+            let read = |fleet: &kraken_engine::fleet::Fleet| {
+                (fleet.revision(), fleet.node(&name("n1")).map(|object| object.revision))
+            };
+            let (known, object) = state.read(read).await.unwrap();
+            if known >= written {
+                return object;
+            }
+            changed.marked().await;
+        }
+    };
+    assert_eq!(timeout(BOUND, known).await.unwrap(), Some(written));
+    leaf.stop().await;
+    fixture.member.stop().await;
+}
+
+#[actix_rt::test]
 async fn what_is_asked_of_a_leaf_is_carried_out_there_and_seen_at_the_member() {
     let fixture = Fixture::start().await;
     let leaf = fixture.leaf(fixture.parent()).await;

@@ -136,6 +136,15 @@ fn what_is_said_late_of_a_removed_object_is_not_kept() {
 }
 
 #[test]
+fn the_write_up_to_which_objects_are_known_does_not_go_back() {
+    let mut fleet = fleet();
+    for (told, known) in [(4, 4), (2, 4), (5, 5)] {
+        fleet.set_revision(Revision::new(told));
+        assert_eq!(fleet.revision(), Revision::new(known));
+    }
+}
+
+#[test]
 fn early_observations_and_removals_hold_their_limits() {
     let mut fleet = fleet();
     let said = || vec![sighting("/power", "ON", 10, "n2")];

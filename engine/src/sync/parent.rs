@@ -8,6 +8,7 @@
 //! | Asking | `accept` | Attached | Welcome, and the CfgDelta that is due |
 //! | Asking | `refuse` | Over | Refused, Close |
 //! | Attached | `offer`, also earlier | Attached | CfgDelta, unless one is unacknowledged |
+//! | Attached | `offer` of less than the child holds | Attached | waits for more: `is_behind` |
 //! | Attached | CfgAck | Attached | the CfgDelta that has become due |
 //! | Attached | DscDelta | Attached | Merge what the child may say, Alarm, Record, DscAck |
 //! | Attached | DscDelta of a leaf with later Cfg than this parent | Attached | waits for that |
@@ -195,10 +196,17 @@ impl Session {
         vec![Effect::Send(Frame::Refused(refused)), Effect::Close(text)]
     }
 
-    /// The Cfg that the child may see is now this, as of `revision`.
+    /// The Cfg that the child may see is now this, as of `revision`: both read at once.
     pub fn offer(&mut self, revision: Revision, objects: Vec<Arc<Object>>) -> Vec<Effect> {
         self.wanted = Some((revision, objects));
         self.push_cfg()
+    }
+
+    /// Whether what was offered is older than what the child holds: it must be offered again as the
+    /// parent learns more, also where nothing of the child's has changed.
+    pub fn is_behind(&self) -> bool {
+        let floor = self.hello.as_ref().map(|hello| hello.revision).unwrap_or_default();
+        self.is_attached() && self.wanted.as_ref().is_some_and(|(at, _)| *at < floor)
     }
 
     /// Hands an order to the child, which carries it out or hands it on; or says what to answer.

@@ -60,7 +60,11 @@ impl World {
         for link in self.holders[place].links() {
             let Some(session) = self.holders[place].sessions.get_mut(&link) else { continue };
             let effects = session.tick(wall);
+            let behind = session.is_behind().then(|| session.child().map(|h| h.node.clone()));
             self.descend(place, link, effects);
+            if let Some(node) = behind.flatten() {
+                self.offer(place, link, &node);
+            }
         }
         self.sweep(place);
     }
@@ -166,7 +170,7 @@ impl World {
     /// Offers a leaf its Cfg.
     pub(super) fn offer(&mut self, place: Place, link: u64, node: &Name) {
         let known = self.sites[place].fleet.node(node).cloned();
-        let revision = self.holders[place].store.revision();
+        let revision = self.sites[place].fleet.revision();
         let Some(session) = self.holders[place].sessions.get_mut(&link) else { return };
         if session.child().is_none_or(|hello| hello.role == Role::Member) {
             return;

@@ -106,6 +106,7 @@ impl World {
             let Some((term, proposal)) = self.quorum.log.get(holder.applied) else { break };
             holder.applied += 1;
             let applied = holder.store.apply(index(holder.applied), *term, proposal);
+            self.sites[place].fleet.set_revision(self.holders[place].store.revision());
             self.learn(place, applied.changes);
         }
         self.govern(place);
@@ -141,6 +142,7 @@ impl World {
         for object in self.quorum.store.objects() {
             self.sites[place].fleet.set_object(object.clone());
         }
+        self.sites[place].fleet.set_revision(self.quorum.store.revision());
     }
 
     pub(super) fn is_well(&self, place: Place) -> bool {

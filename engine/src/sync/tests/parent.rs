@@ -104,6 +104,20 @@ fn a_first_frame_that_is_no_hello_ends_the_session() {
 }
 
 #[test]
+fn a_parent_that_knows_less_than_its_child_offers_until_it_knows_as_much() {
+    let catalog = catalog();
+    let mut session = Session::new(NOW);
+    let knows = Hello { revision: Revision::new(9), ..hello(Role::Leaf) };
+    session.receive(Frame::Hello(knows), authority(&catalog), NOW);
+    assert!(!session.is_behind());
+    session.accept(welcome(), NOW);
+    assert!(cfg(&session.offer(Revision::new(8), vec![object(1, 3)])).is_none());
+    assert!(session.is_behind(), "nothing of the child's own may ever change again");
+    assert!(cfg(&session.offer(Revision::new(9), vec![object(1, 3)])).is_some());
+    assert!(!session.is_behind());
+}
+
+#[test]
 fn silence_ends_the_session_in_every_state() {
     let dead = Millis::new(NOW.get() + DEAD_AFTER_MS);
     let alive = Millis::new(NOW.get() + DEAD_AFTER_MS - 1);
