@@ -19,7 +19,7 @@ use std::{
 use crate::{
     catalog::Catalog,
     dsc::{Dsc, Observed, Sighting, Stamp},
-    id::{Name, Revision, SessionEpoch, Uid},
+    id::{Name, Revision, Uid},
     manifest::NODE_KIND,
     object::Object,
     path::Path,

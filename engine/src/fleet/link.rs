@@ -3,7 +3,16 @@
 //! A parent says UP when a session begins and DOWN when it is over. Others may only think that it
 //! is over, because they have lost the parent; where it goes on, the parent says UP again.
 
-use super::*;
+use super::{Fleet, HOST_PATH, Touched};
+use crate::{
+    dsc::{Dsc, Observed, Stamp},
+    id::{Name, SessionEpoch, Uid},
+    manifest::NODE_KIND,
+    object::Object,
+    path::Path,
+    time::Millis,
+    value::Value,
+};
 
 /// The path of a node's link.
 pub const LINK_PATH: &str = "/link";

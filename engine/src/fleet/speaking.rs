@@ -1,10 +1,17 @@
 //! For whom a node speaks: what it has to tell others of what it holds.
 //!
 //! Everybody tells what he wrote, and a parent what those attached to it wrote. What a member wrote
-//! may have been heard by one other alone when it died. So whoever attaches to a member tells it its
-//! own words, which it then tells to all; and whoever has lost a member for long speaks for it.
+//! may have been heard by one other alone when it died. So whoever attaches to a member tells it
+//! its own words, which it then tells to all; and whoever has lost a member for long speaks for it.
 
-use super::*;
+use std::collections::BTreeSet;
+
+use super::{Fleet, Touched};
+use crate::{
+    dsc::{Dsc, Observed, Sighting},
+    id::{Name, Uid},
+    path::Path,
+};
 
 impl Fleet {
     /// A node is attached here from now on, or no longer. What is held of its words is then told

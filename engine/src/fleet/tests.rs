@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    id::{ClusterId, Revision},
+    id::{ClusterId, Revision, SessionEpoch},
     manifest::{Extension, Manifest, PathSpec, Type},
     object::{Labels, ObjectRef},
     state::State,
@@ -307,8 +307,8 @@ fn who_has_lost_a_member_speaks_for_it_until_it_is_there_again() {
     assert!(!fleet.speaks_of(uid(1), &path("/run")));
 }
 
-/// `m2` thinks a link lost, tells `m3` alone, dies and comes again: `m1`, where the session goes on,
-/// hears of it all the same.
+/// `m2` thinks a link lost, tells `m3` alone, dies and comes again: `m1`, where the session goes
+/// on, hears of it all the same.
 #[test]
 fn a_word_that_one_member_alone_has_heard_reaches_the_others_by_its_writer() {
     let member = |me: &str| {
