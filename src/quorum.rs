@@ -3,6 +3,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kraken_actors::quorum::{
     Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus, Records,
@@ -10,7 +11,7 @@ use kraken_actors::quorum::{
 use kraken_engine::{
     command::{Outcome, PROPOSAL_BYTES_MAX, Proposal},
     history::Record,
-    id::{ClusterId, MemberId, Name, Revision},
+    id::{ClusterId, Epoch, MemberId, Name, Revision},
     store::Store,
 };
 use kraken_raft::{
@@ -18,7 +19,7 @@ use kraken_raft::{
 };
 use tokio::sync::{
     broadcast::{self, error::RecvError},
-    watch,
+    mpsc, watch,
 };
 
 /// Commits that a follower of them may lag behind before it has to read everything anew.
@@ -146,9 +147,20 @@ fn membership_error(error: MembershipError) -> QuorumError {
         MembershipError::Unavailable { why } => QuorumError::Unavailable(why),
         MembershipError::Timeout => QuorumError::Timeout,
         MembershipError::Refused { why } => QuorumError::Refused(why),
+        MembershipError::Backup(_) => {
+            QuorumError::BadBackup(format!("{:#}", anyhow::Error::new(error)))
+        }
         MembershipError::Member { .. } | MembershipError::Folder(_) | MembershipError::Start(_) => {
             QuorumError::Refused(format!("{:#}", anyhow::Error::new(error)))
         }
+    }
+}
+
+fn consistency(asked: Consistency) -> kraken_raft::Consistency {
+    match asked {
+        Consistency::Linearizable => kraken_raft::Consistency::Linearizable,
+        Consistency::Leader => kraken_raft::Consistency::Leader,
+        Consistency::Stale => kraken_raft::Consistency::Stale,
     }
 }
 
@@ -182,14 +194,10 @@ impl Quorum for RaftQuorum {
 
     fn with_store<'a>(
         &'a self,
-        consistency: Consistency,
+        asked: Consistency,
         read: Box<dyn FnOnce(&Store) + Send + 'a>,
     ) -> BoxFuture<'a, Result<(), QuorumError>> {
-        let consistency = match consistency {
-            Consistency::Linearizable => kraken_raft::Consistency::Linearizable,
-            Consistency::Leader => kraken_raft::Consistency::Leader,
-            Consistency::Stale => kraken_raft::Consistency::Stale,
-        };
+        let consistency = consistency(asked);
         Box::pin(async move { self.raft.read_with(consistency, read).await.map_err(read_error) })
     }
 
@@ -221,6 +229,24 @@ impl Quorum for RaftQuorum {
             last_log: theirs.last_log.unwrap_or_default(),
             members: theirs.members.into_iter().filter_map(member).collect(),
         }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.raft.epoch()
+    }
+
+    fn backup(
+        &self,
+        asked: Consistency,
+    ) -> BoxFuture<'_, Result<mpsc::Receiver<Bytes>, QuorumError>> {
+        Box::pin(async move { self.raft.backup(consistency(asked)).await.map_err(read_error) })
+    }
+
+    fn restore(
+        &self,
+        pieces: mpsc::Receiver<Bytes>,
+    ) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
+        Box::pin(async move { self.raft.restore(pieces).await.map_err(membership_error) })
     }
 
     fn init(&self) -> BoxFuture<'_, Result<MemberId, QuorumError>> {

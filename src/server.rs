@@ -33,7 +33,7 @@ use crate::{
 /// How long after a failure is tried again to found or to join.
 const COME_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The folder of Raft below the data folder.
-const RAFT_FOLDER: &str = "raft";
+pub(crate) const RAFT_FOLDER: &str = "raft";
 
 /// Runs a member of the quorum
 #[derive(Debug, clap::Args)]

@@ -6,16 +6,17 @@ pub mod memory;
 
 use std::{ops::ControlFlow, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kraken_engine::{
     command::{Outcome, Proposal},
     history::Record,
-    id::{ClusterId, MemberId, Name, Revision, Term},
+    id::{ClusterId, Epoch, MemberId, Name, Revision, Term},
     store::{Change, Store},
     time::Millis,
 };
 use serde::Serialize;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 /// The replicated Cfg, as the rest of a member sees it.
 pub trait Quorum: Send + Sync + 'static {
@@ -41,6 +42,21 @@ pub trait Quorum: Send + Sync + 'static {
 
     /// How the quorum is.
     fn status(&self) -> QuorumStatus;
+
+    /// The history that revisions belong to.
+    fn epoch(&self) -> Epoch;
+
+    /// All Cfg as the pieces of a backup; one without its end is not whole.
+    fn backup(
+        &self,
+        consistency: Consistency,
+    ) -> BoxFuture<'_, Result<mpsc::Receiver<Bytes>, QuorumError>>;
+
+    /// Founds a quorum of this one member with what a backup holds, in another epoch.
+    fn restore(
+        &self,
+        pieces: mpsc::Receiver<Bytes>,
+    ) -> BoxFuture<'_, Result<MemberId, QuorumError>>;
 
     /// Founds a cluster of this one member.
     fn init(&self) -> BoxFuture<'_, Result<MemberId, QuorumError>>;
@@ -196,6 +212,9 @@ pub enum QuorumError {
         /// The limit.
         limit: usize,
     },
+    /// What a quorum was to begin with is no backup, or not whole.
+    #[error("{0}")]
+    BadBackup(String),
     /// A change of membership is refused.
     #[error("{0}")]
     Refused(String),

@@ -234,6 +234,28 @@ ordinal!(
     SessionEpoch
 );
 
+ordinal!(
+    /// An unbroken history of one quorum: revisions of different epochs are not of one line. A
+    /// quorum that is begun from a backup, or from what one member was left with, starts the next.
+    Epoch
+);
+
+impl Epoch {
+    /// That of a quorum as it is founded.
+    pub const FIRST: Self = Self(1);
+
+    /// Whether it is the first, which is not written: what was stored before there were epochs is
+    /// of it.
+    pub fn is_first(&self) -> bool {
+        *self == Self::FIRST
+    }
+
+    /// [`Self::FIRST`], for what says nothing of epochs.
+    pub fn first() -> Self {
+        Self::FIRST
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

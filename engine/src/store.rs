@@ -30,7 +30,7 @@ use self::{requests::Requests, txn::Decided};
 use crate::{
     catalog::Catalog,
     command::{Command, Intent, Outcome, Proposal, Refusal},
-    id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
+    id::{AttemptId, ClusterId, Epoch, Name, Revision, Term, Uid},
     manifest::{Manifest, NODE_KIND},
     object::{Object, ObjectRef},
     policy::Rules,
@@ -38,10 +38,11 @@ use crate::{
 };
 
 /// All Cfg of the fleet at one revision.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "wire::Stored", into = "wire::Stored")]
 pub struct Store {
     cluster: ClusterId,
+    epoch: Epoch,
     revision: Revision,
     objects: BTreeMap<Uid, Arc<Object>>,
     keys: BTreeMap<ObjectRef, Uid>,
@@ -99,10 +100,42 @@ impl Change {
     }
 }
 
+impl Default for Store {
+    fn default() -> Self {
+        Self {
+            cluster: ClusterId::default(),
+            epoch: Epoch::FIRST,
+            revision: Revision::default(),
+            objects: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            catalog: Arc::default(),
+            freezes: Vec::new(),
+            intents: BTreeMap::new(),
+            rules: Arc::default(),
+            requests: Requests::default(),
+            added: BTreeSet::new(),
+            owned: BTreeSet::new(),
+        }
+    }
+}
+
 impl Store {
     /// A store to which nothing has been applied.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same Cfg as the beginning of another epoch, at a revision beyond all of its own. What
+    /// was answered to requests is forgotten: those who were answered are told to list again.
+    #[must_use]
+    pub fn in_epoch(self, epoch: Epoch, revision: Revision) -> Self {
+        Self { epoch, revision: self.revision.max(revision), requests: Requests::default(), ..self }
+    }
+
+    /// The history that its revisions belong to.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// The cluster's identity; 0 before it is founded.

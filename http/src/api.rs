@@ -12,9 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{hub::Hub, server::Limits};
 
-/// The history that revisions belong to. A quorum restored from a backup starts the next one.
-pub(crate) const EPOCH: u64 = 1;
-
 /// What the routes speak for. Cheap to clone.
 #[derive(Clone)]
 pub struct Api {

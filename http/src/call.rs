@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt};
 use kraken_actors::quorum::{Consistency, read};
 use kraken_engine::{
     command::{Command, Outcome, Proposal, RequestId},
-    id::Revision,
+    id::{Epoch, Revision},
     store::Store,
 };
 use warp::{
@@ -38,6 +38,7 @@ pub(crate) struct Call {
 /// What a write did.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Done {
+    pub(crate) epoch: Epoch,
     pub(crate) revision: Revision,
     pub(crate) changed: usize,
 }
@@ -91,7 +92,7 @@ impl Call {
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(Outcome::Refused(refusal))) => Err(refusal.into()),
             Ok(Ok(Outcome::Applied { revision, changed, .. })) => {
-                Ok(Done { revision, changed: changed.len() })
+                Ok(Done { epoch: api.quorum.epoch(), revision, changed: changed.len() })
             }
         }
     }
@@ -125,7 +126,12 @@ impl Call {
             return Ok(Some(IfMatch::Exists));
         }
         let plain = text.trim_start_matches("W/").trim_matches('"');
-        let number = plain.rsplit('-').next().unwrap_or_default();
+        let (epoch, number) = plain.rsplit_once('-').unwrap_or(("", plain));
+        let now = self.shared.api.quorum.epoch();
+        if epoch.parse().is_ok_and(|epoch| Epoch::new(epoch) != now) {
+            let why = format!("the tag is of epoch {epoch}, this is epoch {now}");
+            return Err(Problem::PreconditionFailed(why));
+        }
         match number.parse() {
             Ok(revision) => Ok(Some(IfMatch::Revision(Revision::new(revision)))),
             Err(_) => Err(Problem::BadHeader {
@@ -136,7 +142,7 @@ impl Call {
     }
 
     /// Refuses a write from a page of another site: a browser sends it without asking.
-    fn check_origin(&self) -> Result<(), Problem> {
+    pub(crate) fn check_origin(&self) -> Result<(), Problem> {
         let Some(origin) = self.headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default();
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());

@@ -7,6 +7,7 @@
 mod error;
 mod follow;
 mod past;
+mod snapshot;
 mod typed;
 mod url;
 
@@ -35,6 +36,7 @@ use self::{error::Broken, url::Base};
 pub use self::{
     error::{Error, Failure},
     follow::{Events, Watch, WatchKind, WatchLine},
+    snapshot::{Backup, Restored},
     typed::{ClusterView, EventsQuery, ListQuery, Ready, TargetsQuery, WatchQuery, WriteQuery},
     url::encode,
 };
@@ -233,6 +235,12 @@ impl Client {
             return Err(Error::BadServer { url: server.to_string(), why });
         };
         self.try_whole(base, call).await.map_err(|broken| broken.into_error(base))
+    }
+
+    /// The server that was named first.
+    fn first(&self) -> &Base {
+        // There is at least one, or there is no client.
+        &self.inner.servers[0]
     }
 
     /// A request id that no other request has.

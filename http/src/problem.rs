@@ -134,6 +134,9 @@ pub enum Problem {
     /// A change of the quorum was refused.
     #[error("{0}")]
     ClusterRefused(String),
+    /// What a quorum was to begin with is no backup, or not whole.
+    #[error("{0}; nothing was begun")]
+    BadBackup(String),
     /// The write belongs to an older term.
     #[error("{0}; it was decided by a leader that no longer leads")]
     StaleTerm(String),
@@ -241,6 +244,7 @@ impl Problem {
             Self::ForeignOrigin(_) => "foreign_origin",
             Self::Gone { .. } => "gone",
             Self::ClusterRefused(_) => "cluster_refused",
+            Self::BadBackup(_) => "bad_backup",
             Self::StaleTerm(_) => "stale_term",
             Self::Unavailable(_) => "unavailable",
             Self::Overloaded(_) => "overloaded",
@@ -271,7 +275,7 @@ impl Problem {
             Self::Gone { .. } => StatusCode::GONE,
             Self::PreconditionFailed(_) | Self::BaseMoved { .. } => StatusCode::PRECONDITION_FAILED,
             Self::BodyTooLarge { .. } | Self::TooMany { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid(_) | Self::BadBackup(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable(_) | Self::Overloaded(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -302,6 +306,7 @@ impl Problem {
             Self::ForeignOrigin(_) => "Foreign origin",
             Self::Gone { .. } => "No longer held",
             Self::ClusterRefused(_) => "Change of the quorum refused",
+            Self::BadBackup(_) => "No whole backup",
             Self::StaleTerm(_) => "Older term",
             Self::Unavailable(_) => "Quorum not available",
             Self::Overloaded(_) => "Overloaded",
@@ -389,6 +394,7 @@ impl From<QuorumError> for Problem {
             QuorumError::Timeout => Self::Timeout(text),
             QuorumError::Overloaded => Self::Overloaded(text),
             QuorumError::TooLarge { limit, .. } => Self::BodyTooLarge { limit },
+            QuorumError::BadBackup(why) => Self::BadBackup(why),
             QuorumError::Refused(why) => Self::ClusterRefused(why),
             // Who asked for which revision says so itself.
             QuorumError::Gone { horizon } => Self::Gone { from: 0, oldest: horizon.get() },

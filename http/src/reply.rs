@@ -1,6 +1,6 @@
 //! Answers: JSON with the revision that was read or written.
 
-use kraken_engine::id::Revision;
+use kraken_engine::id::{Epoch, Revision};
 use serde::Serialize;
 use warp::{
     http::{
@@ -10,10 +10,13 @@ use warp::{
     reply::Response,
 };
 
-use crate::{api::EPOCH, problem::Problem};
+use crate::problem::Problem;
 
 /// The revision that was read, or that a write has.
 pub(crate) const REVISION_HEADER: HeaderName = HeaderName::from_static("kraken-revision");
+
+/// The history that revisions belong to: those of different epochs cannot be compared.
+pub(crate) const EPOCH_HEADER: HeaderName = HeaderName::from_static("kraken-epoch");
 
 /// The answer to a write.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -54,15 +57,23 @@ pub(crate) fn with_revision(mut response: Response, revision: Revision) -> Respo
     response
 }
 
+/// Adds the epoch to what says a revision.
+pub(crate) fn with_epoch(mut response: Response, epoch: impl FnOnce() -> Epoch) -> Response {
+    if response.headers().contains_key(REVISION_HEADER) {
+        response.headers_mut().insert(EPOCH_HEADER, HeaderValue::from(epoch().get()));
+    }
+    response
+}
+
 /// Adds the tag with which `If-Match` compares.
-pub(crate) fn with_tag(mut response: Response, revision: Revision) -> Response {
-    if let Ok(tag) = HeaderValue::from_str(&tag(revision)) {
+pub(crate) fn with_tag(mut response: Response, epoch: Epoch, revision: Revision) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(&tag(epoch, revision)) {
         response.headers_mut().insert(ETAG, tag);
     }
     response
 }
 
 /// The tag of a revision: its epoch and itself.
-pub(crate) fn tag(revision: Revision) -> String {
-    format!("\"{EPOCH}-{revision}\"")
+pub(crate) fn tag(epoch: Epoch, revision: Revision) -> String {
+    format!("\"{epoch}-{revision}\"")
 }

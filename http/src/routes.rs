@@ -14,6 +14,7 @@ mod metrics;
 mod modules;
 mod objects;
 mod operations;
+mod snapshot;
 mod txn;
 mod watch;
 mod write;
@@ -32,7 +33,7 @@ use warp::{
     reply::Response,
 };
 
-use crate::{api::Shared, problem::Problem};
+use crate::{api::Shared, problem::Problem, reply::with_epoch};
 
 /// The name of the route that answered, among the extensions of a response.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,8 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
         .unify()
         .or(cluster::routes(shared))
         .unify()
+        .or(snapshot::routes(shared))
+        .unify()
         .or(health::routes(shared))
         .unify()
         .or(metrics::routes(shared))
@@ -77,7 +80,9 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
             Err::<Response, _>(warp::reject::custom(Asked { path: shorten(path.as_str()), method }))
         },
     );
-    known.or(unknown).unify().recover(recover).unify().boxed()
+    let quorum = shared.api.quorum.clone();
+    let answers = known.or(unknown).unify().recover(recover).unify();
+    answers.map(move |response| with_epoch(response, || quorum.epoch())).boxed()
 }
 
 /// What was asked for and not found; only to be said back.

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use kraken_actors::{
     clock::Clock,
@@ -20,12 +21,12 @@ use kraken_engine::{
     catalog::Catalog,
     command::{Command, Outcome, PROPOSAL_BYTES_MAX, Proposal},
     history::{Changed, Record},
-    id::{ClusterId, MemberId, Name, Revision, Term},
+    id::{ClusterId, Epoch, MemberId, Name, Revision, Term},
     manifest::Manifest,
     store::Store,
 };
 use serde_json::json;
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -33,6 +34,8 @@ use crate::{
     server::{Limits, Options, ServeError, Server, serve_with},
 };
 
+/// What stands for a backup.
+pub const BACKUP: [&[u8]; 2] = [b"all of ", b"it"];
 /// Commits that a watcher of the port may be behind.
 const COMMITS_MAX: usize = 256;
 
@@ -243,6 +246,45 @@ impl Quorum for MemoryQuorum {
             last_log: index,
             members: founded.into_iter().collect(),
         }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.look(Store::epoch)
+    }
+
+    fn backup(
+        &self,
+        consistency: Consistency,
+    ) -> BoxFuture<'_, Result<mpsc::Receiver<Bytes>, QuorumError>> {
+        async move {
+            if consistency != Consistency::Stale {
+                self.check()?;
+            }
+            let (pieces, taken) = mpsc::channel(BACKUP.len());
+            for piece in BACKUP {
+                // There is room for all of them.
+                drop(pieces.try_send(Bytes::from_static(piece)));
+            }
+            Ok(taken)
+        }
+        .boxed()
+    }
+
+    fn restore(
+        &self,
+        mut pieces: mpsc::Receiver<Bytes>,
+    ) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
+        async move {
+            let mut bytes = Vec::new();
+            while let Some(piece) = pieces.recv().await {
+                bytes.extend_from_slice(&piece);
+            }
+            if bytes != BACKUP.concat() {
+                return Err(QuorumError::BadBackup("the backup is damaged at byte 0".to_owned()));
+            }
+            self.init().await
+        }
+        .boxed()
     }
 
     fn init(&self) -> BoxFuture<'_, Result<MemberId, QuorumError>> {

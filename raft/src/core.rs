@@ -7,6 +7,7 @@ mod change;
 mod lead;
 mod propose;
 mod read;
+mod restore;
 mod serve;
 mod tend;
 
@@ -35,6 +36,7 @@ pub use self::{
     change::{MEMBERS_MAX, MembershipError},
     propose::ProposeError,
     read::{Consistency, READERS_MAX, ReadError},
+    restore::BACKUP_BYTES_MAX,
 };
 use crate::{
     disk::Disk,
@@ -83,6 +85,18 @@ pub enum StartError {
     /// The history cannot be read or begun.
     #[error("history: cannot read or begin it in the data folder")]
     History(#[source] io::Error),
+    /// The folder is of nobody who could be recovered.
+    #[error("there is no member in {path}; give the data folder of one that belonged to a cluster")]
+    Nobody {
+        /// The folder.
+        path: std::path::PathBuf,
+    },
+    /// The folder is of a member that was removed.
+    #[error("the member in {path} was removed from its cluster; recover another one")]
+    Removed {
+        /// The folder.
+        path: std::path::PathBuf,
+    },
     /// The timers contradict each other.
     #[error("the timers do not fit together: {0}")]
     Timers(String),
@@ -246,13 +260,19 @@ impl Core {
     pub(crate) fn status(&self) -> Status {
         let Some(node) = self.node() else { return Status::uninitialised() };
         let applied = self.shared.applied().map_or(0, |id| id.index);
-        Status::from_metrics(node.cluster, applied, &node.metrics())
+        let said = self.shared.with(|store| (store.cluster(), store.epoch()));
+        let (cluster, epoch) = said.unwrap_or_default();
+        // Before the entry that says it is applied, a founder's own is the cluster's.
+        let is_known = cluster != ClusterId::default();
+        let cluster = if is_known { cluster } else { ClusterId::new(node.cluster) };
+        Status { epoch, ..Status::from_metrics(cluster, applied, &node.metrics()) }
     }
 
     /// Founds a cluster of one.
     pub(crate) async fn init(self: &Arc<Self>) -> Result<MemberId, MembershipError> {
         let _becoming = self.becoming.lock().await;
         self.expect_nobody()?;
+        self.clear_folder()?;
         let cluster = ClusterId::new(entropy::number());
         let identity = Identity::new(cluster, MemberId::new(FOUNDER), Phase::Founding);
         self.set_identity(&identity)?;
@@ -266,6 +286,13 @@ impl Core {
             None => Ok(()),
             Some(node) => Err(MembershipError::Member { member: MemberId::new(node.member) }),
         }
+    }
+
+    /// Removes what an attempt to begin from a backup has left.
+    fn clear_folder(&self) -> Result<(), MembershipError> {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = folder.as_ref().ok_or_else(MembershipError::stopped)?;
+        Ok(folder.clear()?)
     }
 
     fn set_identity(&self, identity: &Identity) -> Result<(), MembershipError> {

@@ -88,6 +88,11 @@ impl Folder {
         for path in [root.to_owned(), root.join("raft"), root.join("state")] {
             fs::create_dir_all(&path).map_err(io_error("create", &path))?;
         }
+        Self::open_old(root)
+    }
+
+    /// Locks a folder that is there.
+    pub(crate) fn open_old(root: &Path) -> Result<Self, FolderError> {
         let path = root.join("lock");
         let lock = File::create(&path).map_err(io_error("create", &path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
@@ -105,6 +110,18 @@ impl Folder {
     /// Where snapshots are.
     pub(crate) fn state(&self) -> PathBuf {
         self.root.join("state")
+    }
+
+    /// Removes everything, as long as this is nobody's: what was begun and not finished.
+    pub(crate) fn clear(&self) -> Result<(), FolderError> {
+        if self.identity()?.is_some() {
+            return Ok(());
+        }
+        for path in [self.log(), self.state()] {
+            fs::remove_dir_all(&path).map_err(io_error("clear", &path))?;
+            fs::create_dir(&path).map_err(io_error("create", &path))?;
+        }
+        Ok(())
     }
 
     /// Who this member is, if it is one.
@@ -144,7 +161,7 @@ impl Folder {
     }
 }
 
-fn io_error(what: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError {
+pub(crate) fn io_error(what: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError {
     let path = path.to_owned();
     move |source| FolderError::Io { what, path: path.clone(), source }
 }

@@ -6,14 +6,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use kraken_engine::{
     command::{Outcome, Proposal},
-    id::{MemberId, Revision},
+    id::{Epoch, MemberId, Revision},
     store::Store,
 };
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{broadcast, watch},
+    sync::{broadcast, mpsc, watch},
 };
 
 use crate::{
@@ -95,6 +96,27 @@ impl Handle {
         self.run(|core| async move { core.join(via).await }, MembershipError::stopped).await
     }
 
+    /// Founds a quorum with this as its one member and what a backup holds, in another epoch. The
+    /// pieces end with the backup; what is wrong with it is told with its place, and this is nobody
+    /// as before.
+    pub async fn restore(
+        &self,
+        pieces: mpsc::Receiver<Bytes>,
+    ) -> Result<MemberId, MembershipError> {
+        self.run(|core| async move { core.restore(pieces).await }, MembershipError::stopped).await
+    }
+
+    /// All Cfg as the pieces of a backup, as of now. With [`Consistency::Stale`] also without a
+    /// quorum: what this member has applied. A backup without its end is not whole.
+    pub async fn backup(
+        &self,
+        consistency: Consistency,
+    ) -> Result<mpsc::Receiver<Bytes>, ReadError> {
+        self.ready_to_read(consistency).await?;
+        let stopped = || ReadError::Stopped;
+        self.run(|core| async move { core.backup() }, stopped).await
+    }
+
     /// Removes a member, dead or alive. Refused with the reason where the quorum would be lost.
     pub async fn remove(&self, member: impl Into<Which>) -> Result<(), MembershipError> {
         let which = member.into();
@@ -158,6 +180,11 @@ impl Handle {
     /// What this member says of itself and the others.
     pub fn status(&self) -> Status {
         self.inner.core.status()
+    }
+
+    /// The epoch of what this member holds.
+    pub fn epoch(&self) -> Epoch {
+        self.inner.core.shared.with(Store::epoch).unwrap_or_else(Epoch::first)
     }
 
     /// Follows who leads.

@@ -5,26 +5,32 @@
 //! interface, so that it can be replaced and is compiled here only. The log, the snapshots and the
 //! transport are our own. This crate knows nothing of actors, HTTP or leaves.
 
+mod backup;
 mod core;
 mod disk;
 mod entropy;
 mod fatal;
 mod folder;
+mod genesis;
 mod handle;
 mod history;
 mod log;
 mod machine;
 mod options;
+mod recover;
 mod status;
 mod transport;
 mod types;
 
 pub use self::{
+    backup::{BackupError, BackupHeader, Verified, verify},
     core::{
-        Consistency, MEMBERS_MAX, MembershipError, ProposeError, READERS_MAX, ReadError, StartError,
+        BACKUP_BYTES_MAX, Consistency, MEMBERS_MAX, MembershipError, ProposeError, READERS_MAX,
+        ReadError, StartError,
     },
     fatal::FatalError,
     folder::FolderError,
+    genesis::REVISIONS_BEYOND,
     handle::Handle,
     history::{HISTORY_AGE, HISTORY_BYTES, HISTORY_REVISIONS, HistoryError, Reading, Retention},
     log::LogError,
@@ -33,5 +39,6 @@ pub use self::{
         Bootstrap, KEEP_BYTES, KEEP_ENTRIES, Limits, Options, SEGMENT_BYTES, SNAPSHOT_BYTES,
         SNAPSHOT_ENTRIES, Timers,
     },
+    recover::{Recovered, recover},
     status::{Leadership, Member, Role, Status, Which},
 };

@@ -22,7 +22,7 @@ use kraken_engine::{
     time::Millis,
 };
 use openraft::{
-    OptionalSend, RaftSnapshotBuilder, Snapshot,
+    OptionalSend, RaftLogReader, RaftSnapshotBuilder, Snapshot,
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine},
 };
@@ -32,6 +32,7 @@ pub use self::snapshot::StateError;
 pub(crate) use self::snapshot::{Image, Incoming, Snapshots};
 use crate::{
     history::History,
+    log::Log,
     types::{Answer, Data, Entry, LogId, Payload, SnapshotMeta, StoredMembership, Types},
 };
 
@@ -133,6 +134,38 @@ impl Shared {
         let store = Arc::new(held.store.clone());
         *whole = Some((next, Arc::clone(&store)));
         Some(store)
+    }
+
+    /// The store, the last entry that is part of it, and the membership; nothing where no entry was
+    /// applied yet.
+    pub(crate) fn held_last(&self) -> Option<(Store, LogId, StoredMembership)> {
+        let held = self.held.read().ok()?;
+        Some((held.store.clone(), held.applied?, held.membership.clone()))
+    }
+
+    /// Applies everything that a log holds after a snapshot, committed or not.
+    pub(crate) async fn replay(
+        &self,
+        newest: Option<(SnapshotMeta, Store)>,
+        log: &Log,
+    ) -> io::Result<()> {
+        if let Some((meta, store)) = newest {
+            self.replace(&meta, store)?;
+        }
+        let (mut log, mut next) = (log.clone(), next_index(self.applied()));
+        loop {
+            let entries = log.limited_get_log_entries(next, u64::MAX).await?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            for entry in entries {
+                if entry.log_id().index != next {
+                    return Err(io::Error::other(format!("entry {next} is missing in the log")));
+                }
+                next += 1;
+                self.apply(entry)?;
+            }
+        }
     }
 
     /// What was applied last.

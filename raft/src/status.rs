@@ -1,6 +1,6 @@
 //! What a member says of itself and of the others.
 
-use kraken_engine::id::{ClusterId, MemberId, Name, Revision, Term};
+use kraken_engine::id::{ClusterId, Epoch, MemberId, Name, Revision, Term};
 use openraft::{RaftMetrics, ServerState};
 use serde::Serialize;
 
@@ -47,6 +47,8 @@ pub struct Member {
 pub struct Status {
     /// The cluster; 0 before there is one.
     pub cluster: ClusterId,
+    /// The history that its revisions belong to.
+    pub epoch: Epoch,
     /// This member's id; `None` before it has one.
     pub member: Option<MemberId>,
     /// What part it plays.
@@ -86,6 +88,7 @@ impl Status {
     pub(crate) fn uninitialised() -> Self {
         Self {
             cluster: ClusterId::default(),
+            epoch: Epoch::FIRST,
             member: None,
             role: Role::Uninitialised,
             term: Term::default(),
@@ -99,7 +102,11 @@ impl Status {
     }
 
     /// What openraft says, in our words.
-    pub(crate) fn from_metrics(cluster: u64, applied: u64, metrics: &RaftMetrics<Types>) -> Self {
+    pub(crate) fn from_metrics(
+        cluster: ClusterId,
+        applied: u64,
+        metrics: &RaftMetrics<Types>,
+    ) -> Self {
         let membership = metrics.membership_config.membership();
         let voters: std::collections::BTreeSet<u64> = membership.voter_ids().collect();
         let matched = |id: &u64| {
@@ -116,7 +123,8 @@ impl Status {
             matched: matched(id),
         });
         Self {
-            cluster: ClusterId::new(cluster),
+            cluster,
+            epoch: Epoch::FIRST,
             member: Some(MemberId::new(metrics.id)),
             role: match metrics.state {
                 ServerState::Leader => Role::Leader,

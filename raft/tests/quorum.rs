@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "quorum/epochs.rs"]
+mod epochs;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

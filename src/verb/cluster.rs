@@ -1,5 +1,8 @@
 //! `kraken cluster`: the quorum: who votes, who leads, who comes and goes.
 
+mod recover;
+mod snapshot;
+
 use clap::Subcommand;
 use kraken_http::client::{Client, ClusterView, Error};
 
@@ -43,6 +46,10 @@ enum Verb {
         /// Its name or its id
         to: String,
     },
+    /// Saves, checks and restores all Cfg
+    #[command(subcommand)]
+    Snapshot(snapshot::Verb),
+    Recover(recover::Args),
 }
 
 impl Args {
@@ -70,6 +77,8 @@ impl Args {
                 client.cluster_leader(&to).await.map_err(named)?;
                 console.print(format!("member {to} leads"))
             }
+            Verb::Snapshot(verb) => verb.run(client, console).await,
+            Verb::Recover(args) => args.run(console).await,
         }
     }
 }

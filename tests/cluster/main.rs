@@ -6,6 +6,7 @@
 
 mod bench;
 mod disk;
+mod epochs;
 mod failover;
 mod first_run;
 mod healing;

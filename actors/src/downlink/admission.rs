@@ -44,23 +44,44 @@ pub(super) async fn admit(hello: &Hello, options: &DownlinkOptions) -> Result<Ad
         let text = format!("{} holds Cfg of another cluster, {}", hello.node, hello.cluster);
         return Err(Rejected { reason: RefusedReason::Cluster, text });
     }
+    let epoch = options.quorum.epoch();
+    if hello.cfg_epoch > epoch {
+        let text =
+            format!("{} holds Cfg of epoch {}, this is {epoch}", hello.node, hello.cfg_epoch);
+        return Err(Rejected { reason: RefusedReason::Cluster, text });
+    }
     let is_member = status.members.iter().any(|member| member.name == hello.node);
     if (hello.role == Role::Member) != is_member {
         return Err(not_ready(format!("{} is known in another role", hello.node)));
     }
     let uid = match hello.uid {
-        Some(uid) => known(uid, options).await?,
+        Some(uid) if hello.cfg_epoch == epoch => known(uid, options).await?,
+        // What was made after the backup that this epoch began with is not there, and was not
+        // removed by anybody.
+        Some(uid) => match known(uid, options).await {
+            Err(rejected) if rejected.reason == RefusedReason::Gone => {
+                named(hello, options).await?
+            }
+            found => found?,
+        },
         None => named(hello, options).await?,
     };
     let node = hello.node.clone();
     let held = options.state.read(move |fleet| (fleet.link_epoch(uid), fleet.spoken_ms(&node)));
-    let (epoch, spoken_ms) = held.await.map_err(not_ready)?;
-    check_epoch(hello, epoch)?;
+    let (held, spoken_ms) = held.await.map_err(not_ready)?;
+    check_epoch(hello, held)?;
     let hybrid_ms = options.state.stamps().reading().get();
     let uid_told = (hello.role == Role::Leaf).then_some(uid);
     Ok(Admitted {
         uid,
-        welcome: Welcome { cluster, uid: uid_told, hybrid_ms, takes_answers: true, spoken_ms },
+        welcome: Welcome {
+            cluster,
+            uid: uid_told,
+            hybrid_ms,
+            takes_answers: true,
+            spoken_ms,
+            cfg_epoch: epoch,
+        },
     })
 }
 

@@ -5,15 +5,16 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kraken_engine::{
     command::{Command, Outcome, Proposal},
     history::{Changed, Record},
-    id::{ClusterId, MemberId, Name, Revision, Term},
+    id::{ClusterId, Epoch, MemberId, Name, Revision, Term},
     store::Store,
     time::Millis,
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use super::{Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus, Records};
 
@@ -173,6 +174,18 @@ impl Quorum for MemoryQuorum {
             last_log: store.revision().get(),
             members: vec![self.member.clone()],
         }
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.store().epoch()
+    }
+
+    fn backup(&self, _: Consistency) -> BoxFuture<'_, Result<mpsc::Receiver<Bytes>, QuorumError>> {
+        Box::pin(async { Err(QuorumError::Refused("there is no backup of memory".to_owned())) })
+    }
+
+    fn restore(&self, _: mpsc::Receiver<Bytes>) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
+        Box::pin(async { Err(QuorumError::Refused("founded already".to_owned())) })
     }
 
     fn init(&self) -> BoxFuture<'_, Result<MemberId, QuorumError>> {

@@ -235,3 +235,23 @@ fn revisions_move_with_writes_and_only_with_them() {
     assert_eq!(cfg, [&path("/power")]);
     assert_eq!(state(&[("/power", "ON")]), first.cfg);
 }
+
+#[test]
+fn another_epoch_holds_the_same_cfg_beyond_all_revisions_and_forgets_answers() {
+    let mut fleet = Fleet::new();
+    fleet.txn(vec![Fleet::put("n1", &[])]).unwrap();
+    let request = Some(RequestId("r1".to_owned()));
+    fleet.ask(request.clone(), Command::Mark);
+    let before = fleet.store.clone();
+    let epoch = Epoch::new(9);
+    let store = before.clone().in_epoch(epoch, Revision::new(1_000));
+    assert_eq!((store.epoch(), store.revision()), (epoch, Revision::new(1_000)));
+    assert!(store.objects().eq(before.objects()));
+    assert_eq!(store.requests.answer(&request.unwrap()), None);
+    let bytes = rmp_serde::to_vec_named(&store).unwrap();
+    assert_eq!(rmp_serde::from_slice::<Store>(&bytes).unwrap().epoch(), epoch);
+    let bytes = rmp_serde::to_vec_named(&before).unwrap();
+    assert_eq!(rmp_serde::from_slice::<Store>(&bytes).unwrap().epoch(), Epoch::FIRST);
+    let again = before.in_epoch(epoch, Revision::new(0));
+    assert_eq!(again.revision(), fleet.store.revision(), "revisions do not go back");
+}

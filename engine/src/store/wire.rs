@@ -11,7 +11,7 @@ use super::{Freeze, Store};
 use crate::{
     catalog::Catalog,
     command::{Intent, Outcome, RequestId},
-    id::{ClusterId, Revision},
+    id::{ClusterId, Epoch, Revision},
     manifest::Manifest,
     object::Object,
     policy::Ledger,
@@ -24,6 +24,8 @@ const FORMAT: u32 = 1;
 pub(super) struct Stored {
     format: u32,
     cluster: ClusterId,
+    #[serde(default = "Epoch::first", skip_serializing_if = "Epoch::is_first")]
+    epoch: Epoch,
     revision: Revision,
     objects: Vec<Arc<Object>>,
     manifests: Vec<Manifest>,
@@ -42,6 +44,7 @@ impl From<Store> for Stored {
         Self {
             format: FORMAT,
             cluster: store.cluster,
+            epoch: store.epoch,
             revision: store.revision,
             objects: store.objects.into_values().collect(),
             manifests: store.manifests.into_values().collect(),
@@ -70,6 +73,7 @@ impl TryFrom<Stored> for Store {
         let owned = owned.collect();
         let mut store = Self {
             cluster: stored.cluster,
+            epoch: stored.epoch,
             revision: stored.revision,
             keys: stored.objects.iter().map(|object| (object.key.clone(), object.uid)).collect(),
             objects: stored.objects.into_iter().map(|object| (object.uid, object)).collect(),

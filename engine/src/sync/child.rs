@@ -6,7 +6,8 @@
 //! | Detached | a frame | Detached | |
 //! | Greeting | Welcome | Attached | Attached, SendAll |
 //! | Greeting | Welcome of a leaf that lived before | Attached | Attached, Reborn, SendAll |
-//! | Greeting | Welcome to another cluster | Detached | Close |
+//! | Greeting | Welcome to a later epoch | Attached | the same; Cfg of any revision is taken |
+//! | Greeting | Welcome to another cluster, or an earlier epoch | Detached | Close |
 //! | Greeting | Refused | Detached | Close, and Gone where the object is |
 //! | Greeting | another frame, or silence | Detached | Close |
 //! | Attached | the first CfgDelta | Attached | SetCfg, DropCfg of all else, CfgAck |
@@ -34,7 +35,7 @@ use super::{
 use crate::{
     dsc::Sighting,
     event::Event,
-    id::{ClusterId, Name, Revision, SessionEpoch, Uid},
+    id::{ClusterId, Epoch, Name, Revision, SessionEpoch, Uid},
     object::{Labels, Object},
     order::{Answer, Holds, LookAt, Order, Recall},
     time::Millis,
@@ -93,6 +94,7 @@ pub struct Child {
     phase: Phase,
     epoch: SessionEpoch,
     cluster: ClusterId,
+    cfg_epoch: Epoch,
     uid: Option<Uid>,
     revision: Revision,
     objects: BTreeMap<Uid, Arc<Object>>,
@@ -114,6 +116,7 @@ impl Child {
             phase: Phase::Detached,
             epoch: SessionEpoch::default(),
             cluster,
+            cfg_epoch: Epoch::FIRST,
             uid: own.map(|object| object.uid),
             revision: objects.iter().map(|object| object.revision).max().unwrap_or_default(),
             objects: objects.into_iter().map(|object| (object.uid, object)).collect(),
@@ -192,6 +195,7 @@ impl Child {
             uid: self.uid,
             labels: self.identity.labels.clone(),
             takes_orders: true,
+            cfg_epoch: self.cfg_epoch,
         }))]
     }
 
@@ -283,6 +287,15 @@ impl Child {
         if self.cluster != ClusterId::default() && self.cluster != welcome.cluster {
             let (held, other) = (self.cluster, welcome.cluster);
             return self.close(format!("it holds Cfg of cluster {held}, the parent is of {other}"));
+        }
+        if welcome.cfg_epoch < self.cfg_epoch {
+            let (held, other) = (self.cfg_epoch, welcome.cfg_epoch);
+            return self.close(format!("it holds Cfg of epoch {held}, the parent is of {other}"));
+        }
+        if welcome.cfg_epoch > self.cfg_epoch {
+            // Revisions of another line; the first delta of a session is all of Cfg.
+            self.cfg_epoch = welcome.cfg_epoch;
+            self.revision = Revision::default();
         }
         self.phase = Phase::Attached { heard: now, beat: now };
         self.cluster = welcome.cluster;

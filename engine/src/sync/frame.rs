@@ -7,7 +7,7 @@ use super::delta::ObjectDelta;
 use crate::{
     dsc::Sighting,
     event::Event,
-    id::{ClusterId, Name, Revision, SessionEpoch, Uid},
+    id::{ClusterId, Epoch, Name, Revision, SessionEpoch, Uid},
     object::Labels,
     order::{Answer, Holds, LookAt, Order, Recall},
 };
@@ -74,6 +74,9 @@ pub struct Hello {
     /// Whether it takes orders.
     #[serde(default, skip_serializing_if = "is_false")]
     pub takes_orders: bool,
+    /// The epoch of the Cfg that it holds.
+    #[serde(default = "Epoch::first", skip_serializing_if = "Epoch::is_first")]
+    pub cfg_epoch: Epoch,
 }
 
 /// What a child is.
@@ -101,6 +104,9 @@ pub struct Welcome {
     /// The latest stamp that the parent holds in the child's name of the child's object; 0: none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub spoken_ms: u64,
+    /// The epoch of the Cfg that it will send.
+    #[serde(default = "Epoch::first", skip_serializing_if = "Epoch::is_first")]
+    pub cfg_epoch: Epoch,
 }
 
 /// What a parent answers to a Hello that it does not accept.
@@ -118,7 +124,7 @@ pub struct Refused {
 pub enum RefusedReason {
     /// Another protocol version.
     Version,
-    /// The child holds Cfg of another cluster.
+    /// The child holds Cfg of another cluster, or of a later epoch.
     Cluster,
     /// The epoch is not beyond the last one: try again with a higher one.
     Epoch(SessionEpoch),

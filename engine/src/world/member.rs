@@ -145,7 +145,9 @@ impl World {
         }
         let cluster = self.quorum.store.cluster();
         let spoken_ms = self.sites[place].fleet.spoken_ms(&hello.node);
-        let welcome = Welcome { cluster, uid, hybrid_ms, takes_answers: false, spoken_ms };
+        let cfg_epoch = self.quorum.store.epoch();
+        let takes_answers = false;
+        let welcome = Welcome { cluster, uid, hybrid_ms, takes_answers, spoken_ms, cfg_epoch };
         let effects = session.accept(welcome, wall);
         let held = self.holders[place].attached.insert(hello.node.clone(), (hello.epoch, link));
         if let Some((_, older)) = held {

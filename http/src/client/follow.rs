@@ -192,6 +192,9 @@ pub struct WatchLine {
     pub state: Option<String>,
     /// The revision up to which Cfg has been told.
     pub revision: u64,
+    /// The history that revisions belong to, where the line is about no object.
+    #[serde(default)]
+    pub epoch: Option<u64>,
     /// The object as it is now, or was last.
     #[serde(default)]
     pub object: Option<Box<ObjectView>>,
@@ -265,6 +268,7 @@ impl Watch {
             };
             let Some(resume) = self.told.take(&line) else { continue };
             self.wanted.from = Some(resume);
+            self.wanted.epoch = line.epoch.or(self.wanted.epoch);
             if line.r#type == WatchKind::Lagged {
                 self.wanted.from = None;
                 self.lines = None;
@@ -297,7 +301,7 @@ mod tests {
             "kind": "node", "name": "n", "uid": uid, "revision": revision, "created": "",
         }));
         let object = object.ok().filter(|_| !uid.is_empty());
-        WatchLine { r#type, state: Some(state.to_owned()), revision, object }
+        WatchLine { r#type, state: Some(state.to_owned()), revision, epoch: None, object }
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct EventsQuery {
 pub struct WatchQuery {
     /// After this revision; from now on where absent.
     pub from: Option<u64>,
+    /// The epoch of that revision, as an earlier line told it.
+    pub epoch: Option<u64>,
     /// Of these kinds, separated by commas.
     pub kinds: Option<String>,
     /// What a selector selects.
@@ -468,6 +470,7 @@ impl WatchQuery {
     pub(super) fn write(&self) -> String {
         query(&[
             ("from", self.from.map(|revision| revision.to_string())),
+            ("epoch", self.from.and(self.epoch).map(|epoch| epoch.to_string())),
             ("kinds", self.kinds.clone()),
             ("selector", self.selector.clone()),
             ("names", self.names.clone()),

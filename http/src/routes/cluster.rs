@@ -12,7 +12,7 @@ use warp::{Filter, http::StatusCode, reply::Response};
 
 use super::{Routes, answered};
 use crate::{
-    api::{EPOCH, Shared},
+    api::Shared,
     call::{Call, call, call_with_body},
     problem::Problem,
     reply::{self, with_revision, with_status},
@@ -78,7 +78,7 @@ fn show(mut call: Call) -> Result<Response, Problem> {
         body.insert("node".to_owned(), json!(api.node));
         body.insert("version".to_owned(), json!(api.version));
         body.insert("leaderName".to_owned(), json!(leader_name));
-        body.insert("epoch".to_owned(), json!(EPOCH));
+        body.insert("epoch".to_owned(), json!(api.quorum.epoch()));
     }
     Ok(with_revision(reply::json(&body)?, revision))
 }

@@ -181,7 +181,8 @@ async fn list(family: Family, mut call: Call) -> Result<Response, Problem> {
     let revision = found.revision;
     let items = found.show(&call, shown).await?;
     let body = List { revision: revision.get(), items, r#continue: next };
-    Ok(with_tag(with_revision(json(&body)?, revision), revision))
+    let epoch = call.shared.api.quorum.epoch();
+    Ok(with_tag(with_revision(json(&body)?, revision), epoch, revision))
 }
 
 /// The key after which a page starts: the last one of the page before.
@@ -231,7 +232,8 @@ async fn get(family: Family, name: String, mut call: Call) -> Result<Response, P
     let revision = found.revision;
     let tag = found.objects.first().map(|object| object.revision).unwrap_or_default();
     let view = found.show(&call, shown).await?.pop().ok_or_else(|| family.missing(&name))?;
-    Ok(with_tag(with_revision(json(&view)?, revision), tag))
+    let epoch = call.shared.api.quorum.epoch();
+    Ok(with_tag(with_revision(json(&view)?, revision), epoch, tag))
 }
 
 async fn create(family: Family, mut call: Call, body: Bytes) -> Result<Response, Problem> {

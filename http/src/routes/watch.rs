@@ -11,7 +11,7 @@ use kraken_engine::{
     catalog::Catalog,
     dsc::Dsc,
     fleet::Fleet,
-    id::{Name, Revision, Uid},
+    id::{Epoch, Name, Revision, Uid},
     object::{Object, ObjectRef},
     selector::Selector,
     store::Change,
@@ -53,6 +53,9 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
     revision: Revision,
+    /// The history that revisions belong to; told where a stream begins and now and then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<Epoch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<&'a ObjectView>,
 }
@@ -111,6 +114,7 @@ impl Wanted {
 
 async fn watch(mut call: Call) -> Result<Response, Problem> {
     let from = call.query.parse::<u64>("from")?.map(Revision::new);
+    let of_epoch = call.query.parse::<u64>("epoch")?.map(Epoch::new);
     let wanted = Wanted::take(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     // Marks are gathered from here on: what the client lists after its first line is not missed.
@@ -122,6 +126,10 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     let gone = |from: Revision| {
         move |too_old: TooOld| Problem::Gone { from: from.get(), oldest: too_old.oldest.get() }
     };
+    let is_ours = of_epoch.is_none_or(|epoch| epoch == call.shared.api.quorum.epoch());
+    if let Some(from) = from.filter(|_| !is_ours) {
+        return Err(gone(from)(TooOld { oldest: now }));
+    }
     let (position, revision) = match from {
         None => hub.start_at(now),
         Some(from) => (hub.after(from).map_err(gone(from))?, from),
@@ -209,7 +217,8 @@ impl Watcher {
         state: Option<&'static str>,
         object: Option<&ObjectView>,
     ) -> Result<(), Gone> {
-        let line = Line { r#type, state, revision: self.revision, object };
+        let epoch = object.is_none().then(|| self.shared.api.quorum.epoch());
+        let line = Line { r#type, state, revision: self.revision, epoch, object };
         self.lines.write(Some(&resume.to_string()), &line).await
     }
 

@@ -84,7 +84,7 @@ impl Wish {
 pub(super) fn written(done: Done, status: StatusCode) -> Result<Response, Problem> {
     let body = Written { revision: done.revision.get(), changed: done.changed };
     let response = with_status(json(&body)?, status);
-    Ok(with_tag(with_revision(response, done.revision), done.revision))
+    Ok(with_tag(with_revision(response, done.revision), done.epoch, done.revision))
 }
 
 /// What `If-Match` asks of one object, as a precondition.

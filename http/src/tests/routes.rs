@@ -1,10 +1,15 @@
 //! Every route's happy path.
 
+use bytes::Bytes;
 use hyper::Method;
 use serde_json::{Value as Json, json};
+use tokio::sync::mpsc;
 
 use super::kit::{FLEET, ask, call, fleet, member, see, uid};
-use crate::client::{Call, EventsQuery, ListQuery, TargetsQuery, WriteQuery};
+use crate::{
+    client::{Call, Client, EventsQuery, ListQuery, TargetsQuery, WriteQuery},
+    testing::{BACKUP, Fixture},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lists_choose_by_selector_names_and_page() {
@@ -261,4 +266,49 @@ async fn a_cluster_is_founded_once() {
     client.cluster_leader("m1").await.unwrap();
     let error = client.cluster_remove("1").await.unwrap_err();
     assert_eq!(error.code(), Some("cluster_refused"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_goes_out_and_begins_a_cluster_elsewhere() {
+    let (_fixture, client) = fleet().await;
+    let mut backup = client.cluster_save(false).await.unwrap();
+    let mut bytes = Vec::new();
+    while let Some(piece) = backup.next().await.unwrap() {
+        bytes.extend_from_slice(&piece);
+    }
+    assert_eq!(bytes, BACKUP.concat());
+    let error = client.cluster_restore(pieces(&bytes)).await.unwrap_err();
+    assert_eq!(error.code(), Some("cluster_refused"), "it is a member already");
+
+    let fixture = Fixture::start_with(<_>::default()).await.unwrap();
+    let client = Client::new(&[fixture.url()]).unwrap();
+    let error = client.cluster_restore(pieces(&bytes[1..])).await.unwrap_err();
+    let problem = error.problem().unwrap();
+    assert_eq!((problem.status, problem.code.as_ref()), (422, "bad_backup"));
+    let restored = client.cluster_restore(pieces(&bytes)).await.unwrap();
+    assert_eq!((restored.member, restored.epoch), (1, 1));
+}
+
+fn pieces(bytes: &[u8]) -> mpsc::Receiver<Bytes> {
+    let (sender, receiver) = mpsc::channel(bytes.len());
+    for piece in bytes.chunks(3) {
+        sender.try_send(Bytes::copy_from_slice(piece)).unwrap();
+    }
+    receiver
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revisions_of_another_epoch_are_refused_where_they_are_given() {
+    let (_fixture, client) = fleet().await;
+    let read = client.raw_get("/v1/nodes/n1").await.unwrap();
+    let (tag, revision) = (read.tag.unwrap(), read.revision.unwrap());
+    assert!(tag.starts_with("\"1-"), "{tag}");
+    let of_another = tag.replace("\"1-", "\"2-");
+    for (tag, status) in [(of_another, 412), (tag, 200)] {
+        let patch = call("PATCH", "/v1/nodes/n1", &json!({ "slots": 3 })).header("if-match", tag);
+        assert_eq!(ask(&client, patch).await.0, status);
+    }
+    let path = format!("/v1/watch?from={revision}&epoch=2");
+    let (status, body) = ask(&client, Call::new(Method::GET, path)).await;
+    assert_eq!((status, &body["code"]), (410, &json!("gone")));
 }

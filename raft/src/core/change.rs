@@ -14,6 +14,7 @@ use super::{
     propose::{Missed, Pauses, describe},
 };
 use crate::{
+    backup::BackupError,
     folder::{FolderError, Identity, Phase},
     status::Which,
     transport::{Channel, LinkError, Reply, Request, decode, encoded, stranger},
@@ -51,6 +52,9 @@ pub enum MembershipError {
     /// The data folder cannot be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// What the quorum was to begin with is none.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// This member cannot be started.
     #[error(transparent)]
     Start(Box<StartError>),
@@ -61,7 +65,11 @@ impl MembershipError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unavailable { .. } | Self::Timeout => true,
-            Self::Member { .. } | Self::Refused { .. } | Self::Folder(_) | Self::Start(_) => false,
+            Self::Member { .. }
+            | Self::Refused { .. }
+            | Self::Backup(_)
+            | Self::Folder(_)
+            | Self::Start(_) => false,
         }
     }
 
@@ -92,6 +100,7 @@ impl Core {
     ) -> Result<MemberId, MembershipError> {
         let _becoming = self.becoming.lock().await;
         self.expect_nobody()?;
+        self.clear_folder()?;
         let request = Request::Join(self.peer.clone());
         let (cluster, member) = match self.ask_strangers(&via, (0, 0), &request).await? {
             Reply::Joined { cluster, member } => (ClusterId::new(cluster), MemberId::new(member)),

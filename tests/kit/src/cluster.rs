@@ -1,6 +1,8 @@
 //! A cluster of real processes: members m1, m2, .. and leaves n1, n2, .. of the very binary that
 //! ships, each with a folder and ports of its own that it keeps over its restarts.
 
+mod members;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -30,6 +32,12 @@ const READY_MAX: Duration = Duration::from_mins(1);
 
 /// Lines that a node may write to its log in one test.
 const LOG_LINES_MAX: usize = 2_000;
+
+impl Addresses {
+    fn free() -> Result<Self> {
+        Ok(Self { http: ports::free()?, raft: ports::free()?, sync: ports::free()? })
+    }
+}
 
 /// What a cluster is made of.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +77,10 @@ pub struct TestCluster {
 #[derive(Debug)]
 struct Node {
     job: Job,
+    /// Where a member is.
     http: Option<SocketAddr>,
+    raft: Option<SocketAddr>,
+    sync: Option<SocketAddr>,
 }
 
 /// The addresses of a member.
@@ -78,6 +89,16 @@ struct Addresses {
     http: SocketAddr,
     raft: SocketAddr,
     sync: SocketAddr,
+}
+
+impl Node {
+    fn is_at(&mut self, at: Addresses) {
+        (self.http, self.raft, self.sync) = (Some(at.http), Some(at.raft), Some(at.sync));
+    }
+
+    fn addresses(&self) -> Option<Addresses> {
+        Some(Addresses { http: self.http?, raft: self.raft?, sync: self.sync? })
+    }
 }
 
 impl TestCluster {
@@ -95,9 +116,7 @@ impl TestCluster {
     pub fn prepare(program: &str, shape: &Shape) -> Result<Self> {
         let lock = Lock::take()?;
         let folder = tempfile::Builder::new().prefix("kraken-cluster-").tempdir()?;
-        let addresses = (0..shape.members).map(|_| {
-            Ok(Addresses { http: ports::free()?, raft: ports::free()?, sync: ports::free()? })
-        });
+        let addresses = (0..shape.members).map(|_| Addresses::free());
         let addresses = addresses.collect::<Result<Vec<Addresses>>>()?;
         let mut cluster = Self {
             nodes: BTreeMap::new(),
@@ -108,8 +127,11 @@ impl TestCluster {
             _lock: lock,
         };
         for (index, member) in addresses.iter().enumerate() {
-            let founder = addresses.first().filter(|_| index > 0);
-            let config = member_config(*member, founder) + &shape.more;
+            let come = match addresses.first().filter(|_| index > 0) {
+                None => Come::Found,
+                Some(founder) => Come::Join(founder.raft),
+            };
+            let config = member_config(*member, &come) + &shape.more;
             cluster.add(&format!("m{}", index + 1), "server", &config, shape)?;
         }
         for leaf in 1..=shape.leaves {
@@ -117,7 +139,7 @@ impl TestCluster {
         }
         for (index, member) in addresses.iter().enumerate() {
             let node = cluster.nodes.get_mut(&format!("m{}", index + 1));
-            node.context("a member")?.http = Some(member.http);
+            node.context("a member")?.is_at(*member);
         }
         Ok(cluster)
     }
@@ -132,7 +154,8 @@ impl TestCluster {
         fs::write(&file, format!("[node]\nname = \"{name}\"\ndata = \"{data}\"\n{config}{more}"))?;
         let job = Job::new(name, &self.program, &folder);
         let job = job.args([verb, "--exit-with-parent", "--config"]).args([file]);
-        self.nodes.insert(name.to_owned(), Node { job, http: None });
+        let node = Node { job, http: None, raft: None, sync: None };
+        self.nodes.insert(name.to_owned(), node);
         Ok(())
     }
 
@@ -358,11 +381,21 @@ impl Drop for TestCluster {
     }
 }
 
-fn member_config(own: Addresses, founder: Option<&Addresses>) -> String {
+/// How a member comes to a cluster.
+#[derive(Debug, Clone, Copy)]
+enum Come {
+    Found,
+    Join(SocketAddr),
+    /// Waits to be told.
+    Wait,
+}
+
+fn member_config(own: Addresses, come: &Come) -> String {
     let Addresses { http, raft, sync } = own;
-    let cluster = match founder {
-        None => "init = true".to_owned(),
-        Some(founder) => format!("join = [\"{}\"]", founder.raft),
+    let cluster = match come {
+        Come::Found => "init = true".to_owned(),
+        Come::Join(raft) => format!("join = [\"{raft}\"]"),
+        Come::Wait => String::new(),
     };
     format!(
         "[http]\nlisten = \"{http}\"\n[raft]\nlisten = \"{raft}\"\n[sync]\nlisten = \"{sync}\"\n\

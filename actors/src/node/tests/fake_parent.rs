@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kraken_engine::{
     dsc::Observed,
-    id::{AttemptId, ClusterId, Revision, Term, Uid},
+    id::{AttemptId, ClusterId, Epoch, Revision, Term, Uid},
     object::{Frozen, Object},
     order::{Answer, Holds, Order, Recall, Said},
     sync::{
@@ -75,6 +75,7 @@ async fn greet(listener: &TcpListener, spoken_ms: u64) -> (FrameReader, FrameWri
         hybrid_ms: spoken_ms,
         takes_answers: true,
         spoken_ms,
+        cfg_epoch: Epoch::FIRST,
     };
     writer.send(&Frame::Welcome(welcome)).unwrap();
     let objects = vec![ObjectDelta::Whole(Arc::new(n1(5)))];

@@ -5,7 +5,7 @@ use super::kit::{
 };
 use crate::{
     event::Event,
-    id::{ClusterId, Revision, SessionEpoch},
+    id::{ClusterId, Epoch, Revision, SessionEpoch},
     sync::{
         BATCH_MS, DEAD_AFTER_MS, DELTA_BYTES_MAX, DELTA_PATHS_MAX, EVENTS_FRAME_MAX,
         EVENTS_PENDING_MAX, FRAME_BYTES_MAX, HEARTBEAT_MS, SIGHTING_BYTES_MAX, STALLED_AFTER_MS,
@@ -389,4 +389,22 @@ fn a_frame_out_of_place_ends_the_session() {
         assert!(!child.is_attached());
     }
     assert_eq!(path("/level").as_str(), "/level");
+}
+
+#[test]
+fn cfg_of_a_later_epoch_is_taken_at_any_revision_and_of_an_earlier_one_never() {
+    let mut child = attached();
+    child.receive(whole(1, 90, &[1]), NOW);
+    child.disconnected();
+    child.connected(NOW);
+    let later = Welcome { cfg_epoch: Epoch::new(5), ..welcome() };
+    assert!(!closes(&child.receive(Frame::Welcome(later), NOW)));
+    let effects = child.receive(whole(1, 20, &[2]), NOW);
+    assert!(!closes(&effects), "revisions of another line: {effects:?}");
+    assert_eq!(child.revision(), Revision::new(20));
+    child.disconnected();
+    let effects = child.connected(NOW);
+    assert_eq!(hello(&effects).cfg_epoch, Epoch::new(5));
+    let earlier = Welcome { cfg_epoch: Epoch::new(4), ..welcome() };
+    assert!(closes(&child.receive(Frame::Welcome(earlier), NOW)));
 }

@@ -6,7 +6,7 @@ use crate::{
     catalog::Catalog,
     dsc::{Observed, Sighting, Stamp},
     event::{Event, EventId, EventKind},
-    id::{AttemptId, ClusterId, Name, Revision, SessionEpoch, Term, Uid},
+    id::{AttemptId, ClusterId, Epoch, Name, Revision, SessionEpoch, Term, Uid},
     manifest::{Context, Extension, From, Manifest, MutationSpec, PathSpec, SeenBy, To, Type},
     object::{Labels, Object, ObjectRef},
     order::{Answer, Order, Said},
@@ -107,6 +107,7 @@ pub(super) fn hello(role: Role) -> Hello {
         uid: Some(uid(1)),
         labels: Labels::new(),
         takes_orders: false,
+        cfg_epoch: Epoch::FIRST,
     }
 }
 
@@ -117,6 +118,7 @@ pub(super) fn welcome() -> Welcome {
         hybrid_ms: NOW.get(),
         takes_answers: false,
         spoken_ms: 0,
+        cfg_epoch: Epoch::FIRST,
     }
 }
 

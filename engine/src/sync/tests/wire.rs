@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::kit::{answer, event, hello, name, object, order, sighting, uid, welcome};
 use crate::{
-    id::{Revision, SessionEpoch},
+    id::{Epoch, Revision, SessionEpoch},
     order::{Holds, LookAt, Recall, Said},
     sync::{
         FRAME_BYTES_MAX, FrameError, decode,
@@ -93,6 +93,14 @@ fn order_frames() -> Vec<(&'static str, Frame)> {
         (
             "welcome by one that holds what the child said",
             Frame::Welcome(Welcome { spoken_ms: 300, ..welcome() }),
+        ),
+        (
+            "hello with Cfg of another epoch",
+            Frame::Hello(Hello { cfg_epoch: Epoch::new(7), ..hello(Role::Leaf) }),
+        ),
+        (
+            "welcome of another epoch",
+            Frame::Welcome(Welcome { cfg_epoch: Epoch::new(8), ..welcome() }),
         ),
         ("dispatch", Frame::Dispatch(vec![order(1, 2)])),
         ("cancel", Frame::Cancel(recall)),
