@@ -89,3 +89,34 @@ async fn a_cluster_by_hand() -> Result<()> {
     book.ends(&first.cli, "cluster_remove", "cluster remove a", 4).await?;
     book.close()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_from_a_backup_and_from_its_last_member() -> Result<()> {
+    let _lock = Lock::take()?;
+    let folder = tempfile::Builder::new().prefix("kraken-golden-").tempdir()?;
+    let _sweep = Sweep::of(folder.path());
+    let mut book = Book::new(Steady::new()?.also(folder.path().display().to_string(), "<folder>"));
+    let first = Server::start("a", folder.path()).await?;
+    let second = Server::start("b", folder.path()).await?;
+    first.cli.run(&["cluster", "init"]).await?;
+    first.sees(1).await?;
+
+    let page = "cluster_snapshot";
+    book.ends(&first.cli, page, "cluster snapshot save ../all.backup", 0).await?;
+    book.ends(&first.cli, page, "cluster snapshot save ../all.backup", 1).await?;
+    book.ends(&first.cli, page, "cluster snapshot verify ../all.backup", 0).await?;
+    book.ends(&first.cli, page, "cluster snapshot restore ../all.backup", 4).await?;
+    book.ends(&second.cli, page, "cluster snapshot restore kraken.toml", 1).await?;
+    book.ends(&second.cli, page, "cluster snapshot restore ../all.backup", 0).await?;
+    second.sees(1).await?;
+
+    let page = "cluster_recover";
+    let recover = "cluster recover --data data";
+    book.ends(&first.cli, page, recover, 4).await?;
+    let (cli, lost) = (first.cli.clone(), "cluster recover --data data --others-are-lost");
+    book.ends(&cli, page, lost, 1).await?;
+    drop(first);
+    book.ends(&cli, page, lost, 0).await?;
+    book.ends(&cli, page, "cluster recover --data nothing --others-are-lost", 1).await?;
+    book.close()
+}
