@@ -1,5 +1,5 @@
-//! The beginning of another epoch: a quorum of one whose first state is given, from a backup or from
-//! what one member was left with.
+//! The beginning of another epoch: a quorum of one whose first state is given, from a backup or
+//! from what one member was left with.
 //!
 //! It is another group than the one before, with an identity of its own in every connection and
 //! file, so that members of the old one are refused and the two never mix. Its entries and terms

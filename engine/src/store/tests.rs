@@ -240,14 +240,14 @@ fn revisions_move_with_writes_and_only_with_them() {
 fn another_epoch_holds_the_same_cfg_beyond_all_revisions_and_forgets_answers() {
     let mut fleet = Fleet::new();
     fleet.txn(vec![Fleet::put("n1", &[])]).unwrap();
-    let request = Some(RequestId("r1".to_owned()));
-    fleet.ask(request.clone(), Command::Mark);
+    let request = RequestId("r1".to_owned());
+    fleet.ask(Some(request.clone()), Command::Mark);
     let before = fleet.store.clone();
     let epoch = Epoch::new(9);
     let store = before.clone().in_epoch(epoch, Revision::new(1_000));
     assert_eq!((store.epoch(), store.revision()), (epoch, Revision::new(1_000)));
     assert!(store.objects().eq(before.objects()));
-    assert_eq!(store.requests.answer(&request.unwrap()), None);
+    assert_eq!(store.requests.answer(&request), None);
     let bytes = rmp_serde::to_vec_named(&store).unwrap();
     assert_eq!(rmp_serde::from_slice::<Store>(&bytes).unwrap().epoch(), epoch);
     let bytes = rmp_serde::to_vec_named(&before).unwrap();

@@ -31,7 +31,7 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// The next piece; nothing when it has ended, whole or not: its own end says which. Cancel safe.
+    /// The next piece; nothing when it has ended, whole or not: its end says which. Cancel safe.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let broken = |why: String| Error::BadAnswer { server: self.server.clone(), why };
         loop {
