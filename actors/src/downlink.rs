@@ -11,10 +11,15 @@ mod admission;
 pub mod messages;
 mod session;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use actix::{Actor, Addr, Context, Handler, MessageResult};
 use kraken_engine::{
+    fleet::Fleet,
     id::{Name, SessionEpoch, Uid},
     sync::frame::Role,
 };
@@ -22,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::messages::{
-    ChildSnapshot, DownlinkSnapshot, IsAttached, Marked, Observe, Register, Unregister,
+    ChildSnapshot, DownlinkSnapshot, IsAttached, Marked, Observe, Register, Serves, Unregister,
 };
 use crate::{clock::Clock, dirty::Dirty, orders::Orders, quorum::Quorum, state::StateHandle};
 
@@ -59,12 +64,14 @@ pub struct DownlinkHandle {
 #[derive(Default)]
 struct Downlink {
     children: BTreeMap<Name, Entry>,
-    by_uid: BTreeMap<Uid, Dirty<Uid>>,
+    /// The children to which something is told of an object.
+    by_uid: BTreeMap<Uid, BTreeSet<Name>>,
     superseded: u64,
 }
 
 struct Entry {
-    uid: Uid,
+    uids: BTreeSet<Uid>,
+    dirty: Dirty<Uid>,
     epoch: SessionEpoch,
     role: Role,
     peer: String,
@@ -84,7 +91,8 @@ impl DownlinkHandle {
             Downlink::default()
         });
         let changed = options.state.watch_objects().await;
-        actix_rt::spawn(forward(changed, address.clone(), options.stop.clone()));
+        let to = address.clone();
+        actix_rt::spawn(forward(changed, options.state.clone(), to, options.stop.clone()));
         actix_rt::spawn(accept(listener, address.clone(), options));
         Ok(Self { address, local_addr })
     }
@@ -100,14 +108,27 @@ impl DownlinkHandle {
     }
 }
 
-/// Tells the register whose objects have changed.
-async fn forward(changed: Dirty<Uid>, address: Addr<Downlink>, stop: CancellationToken) {
+/// Tells the register which objects have changed, and who has them in charge: it may be so only
+/// since then.
+async fn forward(
+    changed: Dirty<Uid>,
+    state: StateHandle,
+    address: Addr<Downlink>,
+    stop: CancellationToken,
+) {
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = changed.marked() => {}
         }
-        if address.send(Marked(changed.take())).await.is_err() {
+        let uids = changed.take();
+        let read = move |fleet: &Fleet| {
+            let objects = uids.iter().filter_map(|uid| fleet.object(*uid));
+            let nodes = objects.flat_map(|object| object.charges()).collect();
+            Marked { uids, nodes }
+        };
+        let Ok(marked) = state.read(read).await else { return };
+        if address.send(marked).await.is_err() {
             return;
         }
     }
@@ -133,6 +154,31 @@ async fn accept(listener: TcpListener, address: Addr<Downlink>, options: Downlin
     }
 }
 
+impl Downlink {
+    /// A child is told of these objects from now on.
+    fn serve(&mut self, node: &Name, uids: &BTreeSet<Uid>) {
+        let Some(entry) = self.children.get_mut(node) else { return };
+        for gone in entry.uids.difference(uids) {
+            if let Some(nodes) = self.by_uid.get_mut(gone) {
+                nodes.remove(node);
+                if nodes.is_empty() {
+                    self.by_uid.remove(gone);
+                }
+            }
+        }
+        for new in uids.difference(&entry.uids) {
+            self.by_uid.entry(*new).or_default().insert(node.clone());
+        }
+        entry.uids.clone_from(uids);
+    }
+
+    fn mark(&self, node: &Name, uid: Uid) {
+        if let Some(entry) = self.children.get(node) {
+            entry.dirty.mark([uid]);
+        }
+    }
+}
+
 impl Handler<Register> for Downlink {
     type Result = bool;
 
@@ -148,9 +194,11 @@ impl Handler<Register> for Downlink {
             old.close.cancel();
             self.superseded += 1;
         }
-        self.by_uid.insert(new.uid, new.dirty);
-        let Register { node, uid, epoch, role, peer, close, .. } = new;
-        self.children.insert(node, Entry { uid, epoch, role, peer, close });
+        let Register { node, uid, epoch, role, peer, dirty, close } = new;
+        self.serve(&node, &BTreeSet::new());
+        let uids = BTreeSet::new();
+        self.children.insert(node.clone(), Entry { uids, dirty, epoch, role, peer, close });
+        self.serve(&node, &BTreeSet::from([uid]));
         true
     }
 }
@@ -160,10 +208,21 @@ impl Handler<Unregister> for Downlink {
 
     fn handle(&mut self, old: Unregister, _: &mut Self::Context) -> bool {
         let current = self.children.get(&old.node).is_some_and(|entry| entry.epoch == old.epoch);
-        if current && let Some(entry) = self.children.remove(&old.node) {
-            self.by_uid.remove(&entry.uid);
+        if current {
+            self.serve(&old.node, &BTreeSet::new());
+            self.children.remove(&old.node);
         }
         current
+    }
+}
+
+impl Handler<Serves> for Downlink {
+    type Result = ();
+
+    fn handle(&mut self, Serves { node, epoch, uids }: Serves, _: &mut Self::Context) {
+        if self.children.get(&node).is_some_and(|entry| entry.epoch == epoch) {
+            self.serve(&node, &uids);
+        }
     }
 }
 
@@ -178,10 +237,15 @@ impl Handler<IsAttached> for Downlink {
 impl Handler<Marked> for Downlink {
     type Result = ();
 
-    fn handle(&mut self, Marked(uids): Marked, _: &mut Self::Context) {
+    fn handle(&mut self, Marked { uids, nodes }: Marked, _: &mut Self::Context) {
         for uid in uids {
-            if let Some(dirty) = self.by_uid.get(&uid) {
-                dirty.mark([uid]);
+            for node in self.by_uid.get(&uid).into_iter().flatten() {
+                self.mark(node, uid);
+            }
+        }
+        for node in nodes {
+            if let Some(entry) = self.children.get(&node) {
+                entry.dirty.mark(entry.uids.first().copied());
             }
         }
     }

@@ -208,6 +208,7 @@ async fn peer(toward: &Name, address: String, options: &FeedOptions) -> Peer {
         reconciler: None,
         orders: options.orders.clone(),
         toward: Some(toward.clone()),
+        manifests: None,
         clock: options.clock,
         stop: stop.clone(),
     });

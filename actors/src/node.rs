@@ -123,6 +123,8 @@ impl Node {
         let mut manifests = options.base.clone();
         manifests.push(host::manifest());
         manifests.extend(options.factories.iter().map(|factory| factory.manifest().clone()));
+        // As the store has them.
+        manifests.sort_by(|one, other| one.module.cmp(&other.module));
         let catalog = Arc::new(sound(&manifests).map_err(StartError::Manifests)?);
         let (name, clock) = (options.name.clone(), options.clock);
         let stamps = Stamps::new(name.clone(), clock);
@@ -293,6 +295,7 @@ async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, Star
                 reconciler: Some(reconciler.clone()),
                 orders,
                 toward: None,
+                manifests: Some(manifests),
                 clock: options.clock,
                 stop: stop.clone(),
             });

@@ -139,6 +139,8 @@ impl Reconciler {
         if known.is_hosted_by(&self.node) && !self.released {
             let own = self.own.look(known.subject(catalog, Millis::ZERO), now);
             effects.extend(in_lane(Lane::Itself, own));
+        } else if self.own.decides(known.object.uid) {
+            effects.extend(in_lane(Lane::Itself, self.own.forget(known.object.uid)));
         }
         if let Some(led) = &mut self.led
             && known.concerns_quorum(catalog)

@@ -11,13 +11,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use actix::{Actor, Addr, Context};
 use kraken_engine::{
-    catalog::Catalog,
+    catalog::{CATALOG_PATH, Catalog},
     dsc::{Sighting, Stamp},
     event::{Event, EventId, EventLog, Happening},
     fleet::{Fleet, Link, Touched},
     id::{Name, Revision, SessionEpoch, Uid},
     object::Object,
     path::Path,
+    sync::views::ViewDelta,
     value::Value,
 };
 use tokio::sync::watch;
@@ -27,6 +28,9 @@ use crate::{clock::Clock, dirty::Dirty, module::reporter::Stamps};
 
 /// Messages that wait for the state actor; at the bound senders wait.
 pub const STATE_MAILBOX_MAX: usize = 4_096;
+
+/// Where a node's modules are told of.
+const MODULES_PATH: &str = "/modules/";
 
 /// What the state actor holds.
 pub struct State {
@@ -172,6 +176,47 @@ impl StateHandle {
     /// What can be declared and done has changed.
     pub async fn set_catalog(&self, catalog: Arc<Catalog>) {
         self.tell(move |state| state.set_catalog(catalog)).await;
+    }
+
+    /// What this leaf's decisions need of elsewhere has changed.
+    pub async fn set_views(&self, delta: ViewDelta) {
+        let seen = delta.objects.iter().flat_map(|(_, sight)| &sight.seen);
+        if let Some(latest) = seen.map(|(_, observed)| observed.stamp.ms).max() {
+            self.stamps.advance_to(latest);
+        }
+        self.tell(move |state| {
+            let changed = state.fleet.set_views(delta, state.clock.wall());
+            state.mark(changed, false);
+        })
+        .await;
+    }
+
+    /// This node says with which declarations it decides.
+    pub async fn say_catalog(&self) {
+        let stamp = self.stamps.next();
+        self.tell(move |state| {
+            let fleet = &state.fleet;
+            let Some(uid) = fleet.node(fleet.me()).map(|own| own.uid) else { return };
+            let Ok(path) = Path::new(CATALOG_PATH) else { return };
+            let word = fleet.catalog().word();
+            let touched = state.fleet.see(
+                uid,
+                &stamp,
+                vec![(path, Some(word.as_str().into()))],
+                state.clock.wall(),
+            );
+            state.touched(touched, true);
+        })
+        .await;
+    }
+
+    /// This leaf is attached, or no longer: what it was told of elsewhere grows old.
+    pub async fn set_cut_off(&self, cut_off: bool) {
+        self.tell(move |state| {
+            let since = cut_off.then(|| state.clock.wall());
+            state.fleet.set_cut_off(since);
+        })
+        .await;
     }
 
     /// The link of a node changed.
@@ -404,9 +449,20 @@ impl State {
 
     fn mark_touched(&mut self, touched: &Touched, are_own_words: bool) {
         if !touched.paths.is_empty() {
-            let uids: BTreeSet<Uid> = touched.paths.iter().map(|(uid, _)| *uid).collect();
+            let mut uids: BTreeSet<Uid> = touched.paths.iter().map(|(uid, _)| *uid).collect();
+            uids.extend(self.moved_by_modules(touched));
             self.mark(uids, are_own_words);
         }
+    }
+
+    /// The objects in the charge of nodes on which a module came or went: what can be done for them
+    /// has changed.
+    fn moved_by_modules(&self, touched: &Touched) -> Vec<Uid> {
+        let of_modules = touched.paths.iter().filter(|(_, path)| {
+            path.as_str().starts_with(MODULES_PATH) && path.as_str().ends_with("/state")
+        });
+        let nodes = of_modules.filter_map(|(uid, _)| self.fleet.object(*uid));
+        nodes.flat_map(|node| self.fleet.charges_of(&node.key.name)).map(|o| o.uid).collect()
     }
 
     fn mark(&mut self, uids: impl IntoIterator<Item = Uid> + Clone, are_own_words: bool) {

@@ -14,6 +14,7 @@ pub mod messages;
 use actix::{Actor, Addr, Context, Handler, MessageResult};
 use kraken_engine::{
     id::{ClusterId, Name},
+    manifest::Manifest,
     sync::child::{Child, Effect, Identity},
 };
 use tokio_util::sync::CancellationToken;
@@ -39,6 +40,8 @@ pub struct UplinkOptions {
     pub(crate) orders: Orders,
     /// The member that is attached to; `None` on a leaf, which has one uplink.
     pub toward: Option<Name>,
+    /// The manifests that are declared here; `None` on a member, which has them of the quorum.
+    pub manifests: Option<Vec<Manifest>>,
     /// The node's clock.
     pub clock: Clock,
     /// Ends the driver.
@@ -64,8 +67,12 @@ impl Actor for Uplink {
 impl UplinkHandle {
     /// Starts an uplink on the present arbiter.
     pub async fn start(options: UplinkOptions) -> Self {
+        let child = Child::new(options.identity.clone(), ClusterId::default(), Vec::new());
         let actor = Uplink {
-            child: Child::new(options.identity.clone(), ClusterId::default(), Vec::new()),
+            child: match options.manifests.clone() {
+                Some(manifests) => child.declaring(manifests),
+                None => child,
+            },
             clock: options.clock,
             snapshot: UplinkSnapshot::default(),
         };

@@ -1,6 +1,7 @@
 //! The catalog: all manifests compiled together, by kind. What planner, store and nodes share.
 
 mod compile;
+mod lanes;
 #[cfg(test)]
 mod tests;
 
@@ -19,14 +20,22 @@ use crate::{
     manifest::{KindSpec, Manifest, MutationSpec, NODE_KIND},
     mutation::{Mutation, MutationId},
     path::{Path, Pattern},
+    predicate::On,
     schema::{PathRule, Schema},
+    sync::declared::{Digests, digests},
 };
+
+/// The path of its own Dsc at which a leaf says with which declarations it decides: the digest of
+/// its catalog.
+pub const CATALOG_PATH: &str = "/engine/self/catalog";
 
 /// Everything that the loaded modules declare, by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalog {
     kinds: BTreeMap<Name, KindCatalog>,
     digest: u64,
+    manifests: Arc<[Manifest]>,
+    declared: Arc<Digests>,
 }
 
 /// What the loaded modules declare for one kind of object.
@@ -41,6 +50,10 @@ pub struct KindCatalog {
     pub digest: u64,
     /// Whether the names of its objects live in namespaces.
     pub namespaced: bool,
+    /// What its predicates name of other objects, each once.
+    pub elsewhere: Arc<[(On, Path)]>,
+    /// Of these what concerns the lane of the object's host.
+    pub elsewhere_of_host: Arc<[(On, Path)]>,
 }
 
 /// Something in a manifest that cannot be.
@@ -88,8 +101,10 @@ impl Catalog {
             let digest = xxh3_64(&rmp_serde::to_vec(manifests).unwrap_or_default());
             for (name, kind) in &mut compiler.kinds {
                 kind.digest = xxh3_64_with_seed(name.as_str().as_bytes(), digest);
+                lanes::mark(kind);
             }
-            Ok(Self { kinds: compiler.kinds, digest })
+            let declared = Arc::new(digests(manifests));
+            Ok(Self { kinds: compiler.kinds, digest, manifests: manifests.into(), declared })
         } else {
             Err(compiler.problems)
         }
@@ -103,6 +118,21 @@ impl Catalog {
     /// All kinds, in order.
     pub fn kinds(&self) -> impl Iterator<Item = (&Name, &KindCatalog)> {
         self.kinds.iter()
+    }
+
+    /// The digest as nodes say it at [`CATALOG_PATH`].
+    pub fn word(&self) -> String {
+        format!("{:016x}", self.digest)
+    }
+
+    /// The manifests of which it was built, in that order.
+    pub fn manifests(&self) -> &[Manifest] {
+        &self.manifests
+    }
+
+    /// The digests of its manifests, by module.
+    pub fn declared(&self) -> &Digests {
+        &self.declared
     }
 
     /// Differs wherever the declarations differ: a plan made under one digest is not one under

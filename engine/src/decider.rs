@@ -58,6 +58,11 @@ impl Decider {
         self.machines.len()
     }
 
+    /// Whether it decides for an object.
+    pub fn decides(&self, uid: Uid) -> bool {
+        self.machines.contains_key(&uid)
+    }
+
     /// The attempts in flight, or waiting for their intents.
     pub fn attempts(&self) -> impl Iterator<Item = &AttemptId> {
         self.attempts.keys()

@@ -5,17 +5,21 @@
 //! from which uplinks take what they have to send.
 
 mod link;
+mod related;
 mod speaking;
 #[cfg(test)]
 mod tests;
-
-pub use self::link::{LINK_PATH, Link, parent_of};
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
+use self::related::Told;
+pub use self::{
+    link::{LINK_PATH, Link},
+    related::{Elsewhere, parent_of},
+};
 use crate::{
     catalog::Catalog,
     dsc::{Dsc, Observed, Sighting, Stamp},
@@ -23,18 +27,14 @@ use crate::{
     manifest::NODE_KIND,
     object::Object,
     path::Path,
-    predicate::On,
     time::Millis,
     value::Value,
-    view::Related,
 };
 
 /// Objects of which something may be held before the object itself is known; of more it is refused.
 pub const EARLY_OBJECTS_MAX: usize = 200_000;
 /// Removed objects that are remembered, so that what is said late of one is not kept as early.
 pub const REMOVED_OBJECTS_MAX: usize = 10_000;
-/// The path of Cfg that names the node which hosts an object that is none itself.
-pub const HOST_PATH: &str = "/host";
 
 /// The objects and observations that a node holds.
 #[derive(Debug)]
@@ -45,6 +45,9 @@ pub struct Fleet {
     /// Up to which write of Cfg the objects were told.
     revision: Revision,
     nodes: BTreeMap<Name, Uid>,
+    /// The objects that are none of the nodes themselves and that a node hosts, or through which
+    /// they are reached, by node.
+    charges: BTreeMap<Name, BTreeSet<Uid>>,
     dsc: BTreeMap<Uid, Arc<Dsc>>,
     /// What was said of objects that are not known yet: Cfg and Dsc come by different ways.
     early: BTreeMap<Uid, Arc<Dsc>>,
@@ -60,6 +63,8 @@ pub struct Fleet {
     bequeathed: BTreeSet<Name>,
     /// Objects of which everything is to be told afresh: what was stamped before this.
     renewed: BTreeMap<Uid, u64>,
+    /// What a leaf was told of elsewhere.
+    told: Told,
 }
 
 /// What a change of the fleet touched.
@@ -78,6 +83,7 @@ impl Fleet {
             objects: BTreeMap::new(),
             revision: Revision::default(),
             nodes: BTreeMap::new(),
+            charges: BTreeMap::new(),
             dsc: BTreeMap::new(),
             early: BTreeMap::new(),
             removed: BTreeSet::new(),
@@ -87,6 +93,7 @@ impl Fleet {
             attached: BTreeSet::new(),
             bequeathed: BTreeSet::new(),
             renewed: BTreeMap::new(),
+            told: Told::default(),
         }
     }
 
@@ -118,7 +125,31 @@ impl Fleet {
         if object.key.kind.as_str() == NODE_KIND {
             self.nodes.insert(object.key.name.clone(), object.uid);
         }
+        if let Some(held) = self.objects.get(&object.uid).cloned() {
+            self.discharge(&held);
+        }
+        for node in object.charges() {
+            self.charges.entry(node).or_default().insert(object.uid);
+        }
         self.objects.insert(object.uid, object);
+    }
+
+    fn discharge(&mut self, object: &Object) {
+        for node in object.charges() {
+            if let Some(held) = self.charges.get_mut(&node) {
+                held.remove(&object.uid);
+                if held.is_empty() {
+                    self.charges.remove(&node);
+                }
+            }
+        }
+    }
+
+    /// The objects that a node hosts, itself among them, and those that are reached through it.
+    pub fn charges_of(&self, node: &Name) -> impl Iterator<Item = &Arc<Object>> {
+        let others = self.charges.get(node).into_iter().flatten();
+        let others = others.filter_map(|uid| self.objects.get(uid));
+        self.node(node).into_iter().chain(others)
     }
 
     /// Forgets an object and all that was seen of it.
@@ -126,6 +157,7 @@ impl Fleet {
         self.dsc.remove(&uid);
         self.early.remove(&uid);
         self.renewed.remove(&uid);
+        self.forget_views(uid);
         if self.removed.insert(uid) {
             self.removals.push_back(uid);
         }
@@ -134,9 +166,9 @@ impl Fleet {
         {
             self.removed.remove(&oldest);
         }
-        if let Some(object) = self.objects.remove(&uid)
-            && self.nodes.get(&object.key.name) == Some(&uid)
-        {
+        let Some(object) = self.objects.remove(&uid) else { return };
+        self.discharge(&object);
+        if self.nodes.get(&object.key.name) == Some(&uid) {
             self.nodes.remove(&object.key.name);
         }
     }
@@ -326,24 +358,5 @@ impl Fleet {
         for path in &written {
             dsc.confirm(path, now);
         }
-    }
-}
-
-impl Related for Fleet {
-    fn value(&self, object: &Object, on: &On, path: &Path) -> Option<Value> {
-        let related = match on {
-            On::Itself => Some(object.uid),
-            On::Owner => object.owner,
-            On::Parent => {
-                let parent = parent_of(object, self.dsc.get(&object.uid).map(Arc::as_ref))?;
-                self.nodes.get(&parent).copied()
-            }
-            On::NamedBy(naming) => {
-                let name = object.cfg.get(naming.as_str())?.as_str()?;
-                self.nodes.get(&Name::new(name).ok()?).copied()
-            }
-        }?;
-        let kind = self.catalog.kind(&self.objects.get(&related)?.key.kind)?;
-        crate::view::seen(kind, self.dsc.get(&related)?, path).cloned()
     }
 }

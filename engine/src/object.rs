@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{Name, Revision, Uid},
+    manifest::NODE_KIND,
     state::State,
     time::Millis,
+    value::Value,
 };
 
 /// Most labels of one object.
@@ -31,6 +33,12 @@ pub struct ObjectRef {
     /// The name, unique within kind and namespace.
     pub name: Name,
 }
+
+/// The path of Cfg that names the node which hosts an object that is none itself.
+pub const HOST_PATH: &str = "/host";
+/// The path of Cfg that names the node through which an object is reached: that one sees what a
+/// parent sees of it, and carries out what a parent does.
+pub const VIA_PATH: &str = "/via";
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,6 +76,46 @@ pub struct Object {
     /// What becomes of it when its owner is deleted.
     #[serde(default, skip_serializing_if = "OnDelete::is_default")]
     pub on_delete: OnDelete,
+}
+
+impl Object {
+    /// The node that hosts the object and decides its own lane: a node itself, any other the one
+    /// that its Cfg names at [`HOST_PATH`].
+    pub fn host(&self) -> Option<Name> {
+        if self.key.kind.as_str() == NODE_KIND {
+            return Some(self.key.name.clone());
+        }
+        self.names(HOST_PATH)
+    }
+
+    /// Whether a node hosts the object.
+    pub fn is_hosted_by(&self, node: &Name) -> bool {
+        if self.key.kind.as_str() == NODE_KIND {
+            return self.key.name == *node;
+        }
+        self.cfg.get(HOST_PATH).and_then(Value::as_str) == Some(node.as_str())
+    }
+
+    /// The node through which it is reached, where its Cfg names one at [`VIA_PATH`].
+    pub fn via(&self) -> Option<Name> {
+        self.names(VIA_PATH)
+    }
+
+    /// Whether it is reached through a node.
+    pub fn is_reached_via(&self, node: &Name) -> bool {
+        self.cfg.get(VIA_PATH).and_then(Value::as_str) == Some(node.as_str())
+    }
+
+    /// The nodes that have it in their charge beside itself: its host, and that through which it is
+    /// reached.
+    pub fn charges(&self) -> impl Iterator<Item = Name> {
+        let host = self.host().filter(|_| self.key.kind.as_str() != NODE_KIND);
+        host.into_iter().chain(self.via())
+    }
+
+    fn names(&self, path: &str) -> Option<Name> {
+        Name::new(self.cfg.get(path)?.as_str()?).ok()
+    }
 }
 
 /// What becomes of an object when its owner is deleted.

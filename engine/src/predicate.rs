@@ -40,8 +40,7 @@ pub enum On {
     Itself,
     /// The node that a node is attached to, or that hosts an object which is none
     /// ([`parent_of`](crate::fleet::parent_of)). Members are attached to nobody: what asks for
-    /// their parent is not met. A leaf does not know its parent's values, so that only mutations
-    /// that the leader decides can wait for them.
+    /// their parent is not met.
     Parent,
     /// Its owner.
     Owner,

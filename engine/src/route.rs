@@ -3,10 +3,13 @@
 //! | context | carried out by | reached |
 //! |---|---|---|
 //! | `self` | the node that hosts the object, which decided it | here |
-//! | `node` | the object's own node, if it runs the module | here, attached here, or by a parent |
-//! | `parent` | the node's parent, if it is a member that runs the module | here, or directly |
+//! | `node` | the object's host, if it runs the module | here, attached here, or by a parent |
+//! | `parent` | the node that its Cfg names at `/via` | the same |
+//! | `parent`, else | a node's parent, if it is a member that runs the module | the same |
 //! | `parent`, else | a member that runs the module, chosen by rendezvous hashing | the same |
 //! | `control` | the leader, if it runs the module | here |
+//!
+//! A node hosts itself, any other object is hosted by the node that its Cfg names at `/host`.
 //!
 //! What a parent sees of an object is looked at where its `parent` mutations are carried out: by
 //! one node for each module, so that two never tell of the same.
@@ -77,7 +80,7 @@ pub enum NoRoute {
         module: Name,
     },
     /// The object has no node of its own.
-    #[error("{object} is hosted by no node")]
+    #[error("{object} is hosted by no node: its Cfg names none at /host")]
     NoHost {
         /// The object's name.
         object: Name,
@@ -93,10 +96,9 @@ pub fn route(
 ) -> Result<Route, NoRoute> {
     match context {
         Context::Itself | Context::Node => {
-            if object.key.kind.as_str() != NODE_KIND {
-                return Err(NoRoute::NoHost { object: object.key.name.clone() });
-            }
-            on_node(module, &object.key.name, standing)
+            let host = object.host();
+            let host = host.ok_or_else(|| NoRoute::NoHost { object: object.key.name.clone() })?;
+            on_node(module, &host, standing)
         }
         Context::Parent => on_parent(module, object, standing),
         Context::Control => on_node(module, standing.leader(), standing),
@@ -126,6 +128,9 @@ pub fn first_to(node: &Name, standing: &impl Standing) -> Result<Option<Name>, N
 }
 
 fn on_parent(module: &Name, object: &Object, standing: &impl Standing) -> Result<Route, NoRoute> {
+    if let Some(via) = object.via() {
+        return on_node(module, &via, standing);
+    }
     let able = |member: &Name| standing.is_member(member) && standing.runs(member, module);
     let is_node = object.key.kind.as_str() == NODE_KIND;
     let parent = is_node.then(|| standing.parent_of(&object.key.name)).flatten();

@@ -75,6 +75,12 @@ pub struct PathRule {
     pub discovered: bool,
     /// The lane from which mutations change them, if any do.
     pub changed_from: Option<Lane>,
+    /// Whether the quorum's lane may have something to do for what is asked here: it changes the
+    /// paths, or others on which they rest.
+    pub concerns_quorum: bool,
+    /// Whether the host of an object must know them for its own lane: it changes them, or what it
+    /// changes rests on them.
+    pub concerns_host: bool,
 }
 
 /// A condition of `known_while`: the path holds one of these values.

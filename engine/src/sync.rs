@@ -7,11 +7,13 @@
 //! heartbeats find what nobody noticed.
 
 pub mod child;
+pub mod declared;
 pub mod delta;
 pub mod frame;
 pub mod orders;
 mod outbox;
 pub mod parent;
+pub mod views;
 
 #[cfg(test)]
 mod tests;

@@ -35,15 +35,27 @@ pub(super) struct Unregister {
     pub(super) epoch: SessionEpoch,
 }
 
+/// A session tells of these objects: it is to hear when one changes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Serves {
+    pub(super) node: Name,
+    pub(super) epoch: SessionEpoch,
+    pub(super) uids: BTreeSet<Uid>,
+}
+
 /// Is this node attached here?
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(super) struct IsAttached(pub(super) Name);
 
-/// These objects have changed.
+/// These objects have changed; and these nodes have some of them in their charge.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Marked(pub(super) BTreeSet<Uid>);
+pub(super) struct Marked {
+    pub(super) uids: BTreeSet<Uid>,
+    pub(super) nodes: BTreeSet<Name>,
+}
 
 /// Show yourself. From `/v1/debug` and tests.
 #[derive(Message)]

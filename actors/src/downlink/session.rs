@@ -1,27 +1,31 @@
 //! One child's session: moves frames between its connection and the protocol, and tells the node
 //! what came. A task of its own; everything it waits for is its own child's.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix::Addr;
 use kraken_engine::{
+    catalog::Catalog,
     event::{EventKind, Happening},
-    fleet::Link,
-    id::{Name, SessionEpoch, Uid},
+    fleet::{Elsewhere, Fleet, Link},
+    id::{Name, Revision, SessionEpoch, Uid},
+    object::Object,
     order::{Answer, Order, Said},
     sync::{
         DEAD_AFTER_MS, HEARTBEAT_MS, ORDERS_FRAME_MAX,
         frame::{Frame, Hello, RefusedReason, Role},
         orders::Orphan,
         parent::{Authority, Effect, Session},
+        views::RELATED_OBJECTS_MAX,
     },
+    time::Millis,
 };
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Downlink, DownlinkOptions, admission,
-    messages::{IsAttached, Register, Unregister},
+    messages::{IsAttached, Register, Serves, Unregister},
 };
 use crate::{
     dirty::Dirty,
@@ -32,6 +36,9 @@ use crate::{
 /// How long the leaves of a member that was lost may take to attach elsewhere before they count as
 /// lost themselves.
 const RE_ATTACH: Duration = Duration::from_millis(DEAD_AFTER_MS + 2_000);
+
+/// How often an object is looked for that a child's predicates name and nobody knows.
+const LOOK_FOR_LACKING: Duration = Duration::from_secs(5);
 
 /// Why a session is over.
 type Over = String;
@@ -44,8 +51,25 @@ struct Driver {
     dirty: Dirty<Uid>,
     close: CancellationToken,
     attached: Option<Attached>,
+    /// The objects of which it tells the child.
+    serves: BTreeSet<Uid>,
+    /// Whether something of elsewhere that its predicates name is not known.
+    lacks: bool,
+    /// When that is looked for again.
+    look_at: Millis,
+    /// Whether it was said that there is too much of that.
+    left_out: bool,
     /// What goes down to the child, once it is attached.
     way: Option<ChildWay>,
+}
+
+/// What a leaf is told of the fleet at one moment.
+struct Offered {
+    objects: Vec<Arc<Object>>,
+    elsewhere: Elsewhere,
+    catalog: Arc<Catalog>,
+    revision: Revision,
+    is_superseded: bool,
 }
 
 #[derive(Clone)]
@@ -67,8 +91,20 @@ pub(super) async fn run(
     let session = Session::new(options.clock.wall());
     let close = options.stop.child_token();
     let dirty = Dirty::new();
-    let mut driver =
-        Driver { session, peer, register, options, dirty, close, attached: None, way: None };
+    let mut driver = Driver {
+        session,
+        peer,
+        register,
+        options,
+        dirty,
+        close,
+        attached: None,
+        serves: BTreeSet::new(),
+        lacks: false,
+        look_at: Millis::ZERO,
+        left_out: false,
+        way: None,
+    };
     let over = driver.serve(&mut reader, &writer).await;
     driver.ended(over).await;
 }
@@ -94,14 +130,6 @@ impl Driver {
         }
     }
 
-    async fn tick(&mut self) -> Vec<Effect> {
-        let mut effects = self.session.tick(self.options.clock.wall());
-        if self.session.is_behind() {
-            effects.extend(self.offer().await);
-        }
-        effects
-    }
-
     async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
         let Ok(catalog) = self.options.state.read(|fleet| fleet.catalog().clone()).await else {
             return Vec::new();
@@ -111,21 +139,66 @@ impl Driver {
         self.session.receive(frame, Authority { catalog: &catalog, hybrid_ms }, now)
     }
 
-    /// Offers the child what it may see: its own object. A member knows everything already. A child
-    /// of which a newer session was heard of has moved, or its clock went back: this one is over.
+    /// Offers the child what it may see: its own object, what it hosts and what is reached through
+    /// it. A member knows everything already. A child of which a newer session was heard of has
+    /// moved, or its clock went back: this one is over.
     async fn offer(&mut self) -> Vec<Effect> {
         self.dirty.take();
-        let Some(Attached { uid, epoch, role: Role::Leaf, .. }) = self.attached else {
+        let Some(Attached { uid, node, epoch, role: Role::Leaf }) = self.attached.clone() else {
             return Vec::new();
         };
-        let known = self.options.state.read(move |fleet| {
-            (fleet.object(uid).cloned(), fleet.revision(), fleet.link_epoch(uid) > epoch)
-        });
-        let Ok((known, revision, is_superseded)) = known.await else { return Vec::new() };
+        let name = node.clone();
+        let read = move |fleet: &Fleet| Offered {
+            objects: charges(fleet, uid, &node),
+            elsewhere: fleet.elsewhere_of(&node),
+            catalog: fleet.catalog().clone(),
+            revision: fleet.revision(),
+            is_superseded: fleet.link_epoch(uid) > epoch,
+        };
+        let Ok(offered) = self.options.state.read(read).await else { return Vec::new() };
+        let Offered { objects, elsewhere, catalog, revision, is_superseded } = offered;
         if is_superseded {
             return vec![Effect::Close("a newer session of it was heard of".to_owned())];
         }
-        self.session.offer(revision, known.into_iter().collect())
+        let own = objects.iter().map(|object| object.uid).chain([uid]);
+        self.tell_served(own.chain(elsewhere.rests_on).collect()).await;
+        self.lacks = elsewhere.lacks;
+        self.session.declare(&catalog);
+        let mut effects = self.session.offer(revision, objects);
+        effects.extend(self.session.offer_views(elsewhere.sights));
+        if elsewhere.left_out > 0 && !std::mem::replace(&mut self.left_out, true) {
+            effects.push(Effect::Alarm(format!(
+                "what {name} hosts names more than {RELATED_OBJECTS_MAX} objects elsewhere: of {} \
+                 it is not told, and what is required of them is not met there",
+                elsewhere.left_out
+            )));
+        }
+        effects
+    }
+
+    /// Time has passed. What was not known when it was looked for may be by now, and so may Cfg
+    /// that the child had of another parent.
+    async fn tick(&mut self) -> Vec<Effect> {
+        let now = self.options.clock.wall();
+        let mut effects = self.session.tick(now);
+        let looks = self.lacks && self.session.is_attached() && now >= self.look_at;
+        if looks {
+            self.look_at = now.after(LOOK_FOR_LACKING);
+        }
+        if looks || self.session.is_behind() {
+            effects.extend(self.offer().await);
+        }
+        effects
+    }
+
+    /// Tells the register of what this session tells, where that has changed.
+    async fn tell_served(&mut self, uids: BTreeSet<Uid>) {
+        let Some(Attached { node, epoch, .. }) = self.attached.clone() else { return };
+        if self.serves != uids {
+            self.serves.clone_from(&uids);
+            // Fails only when the node stops.
+            self.register.send(Serves { node, epoch, uids }).await.ok();
+        }
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {
@@ -215,6 +288,7 @@ impl Driver {
         self.options.state.set_link(uid, hello.epoch, Link::Up).await;
         let text = format!("{} attached to {}", hello.node, self.options.node);
         self.record(EventKind::Link, Some(uid), text).await;
+        self.serves = BTreeSet::from([uid]);
         self.attached = Some(attached);
         self.way = Some(self.options.orders.ways().child(&hello.node, hello.role));
         if hello.role == Role::Member {
@@ -347,6 +421,15 @@ async fn lose_all_left_by(member: Name, why: &str, options: &DownlinkOptions) {
     for (uid, node, epoch) in lost.unwrap_or_default() {
         options.state.set_link(uid, epoch, Link::Down).await;
         record(EventKind::Link, Some(uid), format!("{node} lost: {why}"), options).await;
+    }
+}
+
+/// The objects that a child may see: itself, what it hosts and what is reached through it; nothing
+/// once it is removed, also where another has its name by now.
+fn charges(fleet: &Fleet, uid: Uid, node: &Name) -> Vec<Arc<Object>> {
+    match fleet.node(node) {
+        Some(own) if own.uid == uid => fleet.charges_of(node).cloned().collect(),
+        _ => fleet.object(uid).cloned().into_iter().collect(),
     }
 }
 

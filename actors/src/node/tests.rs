@@ -1,6 +1,7 @@
 //! A member and a leaf in one process, over real sockets, with a lamp as the only module.
 
 mod fake_parent;
+mod hosted;
 mod ordered;
 mod pump;
 
@@ -128,10 +129,20 @@ impl Fixture {
     }
 
     async fn merge(&self, path: &str, value: &str) -> Revision {
+        self.merge_of("n1", path, value).await
+    }
+
+    async fn merge_of(&self, node: &str, path: &str, value: &str) -> Revision {
         let mut set = State::new();
         set.set(Path::new(path).unwrap(), value.into()).unwrap();
-        let op = Op::Merge { target: Target::One(key("n1")), set, unset: Vec::new() };
-        let command = Command::Txn(Txn { ops: vec![op], ..Txn::default() });
+        self.commit(Op::Merge { target: Target::One(key(node)), set, unset: Vec::new() }).await
+    }
+
+    async fn commit(&self, op: Op) -> Revision {
+        self.propose(Command::Txn(Txn { ops: vec![op], ..Txn::default() })).await
+    }
+
+    async fn propose(&self, command: Command) -> Revision {
         let author = "test".to_owned();
         let at = Clock::new().wall();
         let proposal = Proposal { request: None, author, at, command };
@@ -155,7 +166,7 @@ async fn node(of: &str, role: Role, folder: &std::path::Path) -> Node {
         role,
         data,
         labels: Labels::new(),
-        factories: vec![Lamp::factory(), pump::Pump::factory()],
+        factories: vec![Lamp::factory(), pump::Pump::factory(), hosted::Bulbs::factory()],
         module_configs: BTreeMap::new(),
         base: Vec::new(),
         clock: Clock::new(),

@@ -269,7 +269,7 @@ impl Driver {
             let object = fleet.object(uid)?;
             let kind = fleet.catalog().kind(&object.key.kind)?;
             let mut lookers = parent_lookers(kind, object, &standing);
-            lookers.insert(object.key.name.clone());
+            lookers.extend(object.host());
             let ways = lookers.into_iter().filter_map(|node| {
                 let first = first_to(&node, &standing).ok()??;
                 Some((node, first))

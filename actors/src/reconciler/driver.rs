@@ -196,17 +196,18 @@ impl Driver {
         self.has_led |= self.term.is_some();
         let (node, takes_all) = (self.node.clone(), self.has_led);
         let members = self.quorum.as_ref().map(|_| self.orders.ways().members());
+        let now = self.clock.wall();
         let shown = uids.iter().filter(|uid| self.shown.contains_key(*uid));
         let shown: BTreeSet<Uid> = shown.copied().collect();
         let read = move |fleet: &Fleet| {
-            let own = fleet.node(&node).map(|object| object.uid);
             let is_here = |uid: &Uid| {
                 let theirs = || looks_as_parent(fleet, *uid, members.as_ref());
-                let known = own == Some(*uid) || shown.contains(uid);
+                let own = || fleet.object(*uid).is_some_and(|object| object.is_hosted_by(&node));
+                let known = shown.contains(uid) || own();
                 takes_all || known || fleet.object(*uid).is_none() || theirs()
             };
             let uids = uids.into_iter().filter(is_here).collect();
-            Sight::read(fleet, uids, members.as_ref())
+            Sight::read(fleet, uids, members.as_ref(), now)
         };
         self.state.read(read).await
     }

@@ -7,12 +7,10 @@ use std::{
 };
 
 use kraken_engine::{
-    catalog::{Catalog, KindCatalog},
+    catalog::Catalog,
     dsc::Dsc,
     fleet::Fleet,
     id::{Name, Uid},
-    manifest::NODE_KIND,
-    mutation::Lane,
     object::Object,
     path::Path,
     predicate::On,
@@ -47,8 +45,9 @@ impl Sight {
         fleet: &Fleet,
         uids: BTreeSet<Uid>,
         members: Option<&BTreeSet<Name>>,
+        now: Millis,
     ) -> Self {
-        let read = |uid| (uid, Known::read(fleet, uid, members));
+        let read = |uid| (uid, Known::read(fleet, uid, members, now));
         let objects = uids.into_iter().map(read).collect();
         Self { objects, catalog: fleet.catalog().clone() }
     }
@@ -78,9 +77,14 @@ impl Known {
     }
 
     /// Reads an object; `None`: gone.
-    fn read(fleet: &Fleet, uid: Uid, members: Option<&BTreeSet<Name>>) -> Option<Self> {
+    fn read(
+        fleet: &Fleet,
+        uid: Uid,
+        members: Option<&BTreeSet<Name>>,
+        now: Millis,
+    ) -> Option<Self> {
         let object = fleet.object(uid)?.clone();
-        let related = related(fleet, &object);
+        let related = related(fleet, &object, now);
         let looks_as_parent = looks_as_parent(fleet, uid, members);
         Some(Self { dsc: fleet.dsc(uid), related, looks_as_parent, object })
     }
@@ -95,19 +99,19 @@ impl Known {
         }
     }
 
-    /// Whether a node hosts the object: each hosts itself.
+    /// Whether a node hosts the object, and so decides its own lane.
     pub(crate) fn is_hosted_by(&self, node: &Name) -> bool {
-        self.object.key.kind.as_str() == NODE_KIND && self.object.key.name == *node
+        self.object.is_hosted_by(node)
     }
 
     /// Whether the quorum's lane has, or had, something to decide for the object.
     pub(crate) fn concerns_quorum(&self, catalog: &Catalog) -> bool {
         let Some(kind) = catalog.kind(&self.object.key.kind) else { return false };
-        let changed_by_quorum = |path: &Path| {
+        let concerns = |path: &Path| {
             let rule = kind.schema.rule_at(path);
-            rule.is_some_and(|rule| rule.changed_from == Some(Lane::Quorum))
+            rule.is_some_and(|rule| rule.concerns_quorum)
         };
-        self.object.cfg.iter().any(|(path, _)| changed_by_quorum(path))
+        self.object.cfg.iter().any(|(path, _)| concerns(path))
             || self.dsc.value("/engine/quorum/phase").is_some()
     }
 
@@ -148,26 +152,20 @@ impl Known {
 /// Whether this node looks at what a parent sees of an object. `members`: those that are attached
 /// here; `None` on a leaf.
 pub(super) fn looks_as_parent(fleet: &Fleet, uid: Uid, members: Option<&BTreeSet<Name>>) -> bool {
-    let (Some(members), Some(object)) = (members, fleet.object(uid)) else { return false };
+    let Some(object) = fleet.object(uid) else { return false };
+    let Some(members) = members else { return object.is_reached_via(fleet.me()) };
     let Some(kind) = fleet.catalog().kind(&object.key.kind) else { return false };
     parent_lookers(kind, object, &Seen::new(fleet, members)).contains(fleet.me())
 }
 
-/// The values that predicates on other objects name, as they are seen now. Predicates whose paths
-/// hold stars are of the object itself.
-fn related(fleet: &Fleet, object: &Object) -> RelatedValues {
+/// The values that predicates on other objects name, as they are known here now.
+fn related(fleet: &Fleet, object: &Object, now: Millis) -> RelatedValues {
     let Some(kind) = fleet.catalog().kind(&object.key.kind) else {
         return RelatedValues::default();
     };
-    let named = elsewhere(kind).filter_map(|(on, path)| {
-        let value = fleet.value(object, &on, &path)?;
-        Some(((on, path), value))
+    let named = kind.elsewhere.iter().filter_map(|(on, path)| {
+        let value = fleet.related_value(object, on, path, now)?;
+        Some(((on.clone(), path.clone()), value))
     });
     RelatedValues(named.collect())
-}
-
-fn elsewhere(kind: &KindCatalog) -> impl Iterator<Item = (On, Path)> {
-    let guards = kind.mutations.iter().flat_map(|m| m.requires.iter().chain(&m.excludes));
-    let elsewhere = guards.filter(|guard| guard.on != On::Itself);
-    elsewhere.filter_map(|guard| Some((guard.on.clone(), guard.path.bind(&[])?)))
 }

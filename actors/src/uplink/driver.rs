@@ -92,6 +92,9 @@ impl Driver {
             if self.input(Input::Disconnected).await.is_err() {
                 return;
             }
+            if self.is_of_leaf() {
+                self.options.state.set_cut_off(true).await;
+            }
             // A session that held for a while was a good one: the next is tried at once.
             pause = if started.elapsed() > REDIAL_MAX { REDIAL_MIN } else { pause };
             tokio::time::sleep(self.jittered(pause)).await;
@@ -220,6 +223,9 @@ impl Driver {
                 Effect::Attached(welcome) => {
                     self.options.state.stamps().advance_to(welcome.hybrid_ms);
                     tracing::info!(cluster = %welcome.cluster, "attached");
+                    if self.is_of_leaf() {
+                        self.options.state.set_cut_off(false).await;
+                    }
                 }
                 Effect::Reborn => self.options.state.restamp().await,
                 Effect::SendAll => {
@@ -242,7 +248,19 @@ impl Driver {
                 Effect::LookAt(look) => {
                     self.options.orders.tell(orders::Input::Look(look, None)).await;
                 }
-                Effect::SetCfg(objects) => self.options.state.set_objects(objects).await,
+                Effect::SetCfg(objects) => {
+                    self.options.state.set_objects(objects).await;
+                    self.options.state.say_catalog().await;
+                }
+                Effect::SetViews(delta) => self.options.state.set_views(delta).await,
+                Effect::Declare(catalog) => {
+                    tracing::info!(digest = %catalog.word(), "takes over what is declared");
+                    self.options.state.set_catalog(catalog).await;
+                    self.options.state.say_catalog().await;
+                }
+                Effect::Undeclared(why) => {
+                    tracing::warn!(%why, "goes on with the declarations that it has");
+                }
                 Effect::DropCfg(uids) => self.options.state.remove_objects(uids).await,
                 Effect::Gone => {
                     tracing::warn!("this node's object was removed: it decides no more");
@@ -253,6 +271,11 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is the one uplink of a leaf.
+    fn is_of_leaf(&self) -> bool {
+        self.options.toward.is_none()
     }
 
     async fn send(&self, frame: &Frame, writer: &FrameWriter) -> Result<(), Over> {

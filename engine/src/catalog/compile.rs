@@ -80,6 +80,8 @@ pub(super) fn path_rule(spec: &PathSpec, place: &Place<'_>) -> Result<PathRule, 
         flaps_max: spec.flaps_max,
         discovered: false,
         changed_from: None,
+        concerns_quorum: false,
+        concerns_host: false,
         pattern,
     })
 }

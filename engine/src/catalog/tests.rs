@@ -242,3 +242,55 @@ fn digests_differ_where_declarations_or_kinds_do() {
     assert_ne!(digest(&one, "node"), digest(&one, "app"));
     assert_ne!(digest(&one, "node"), digest(&other, "node"));
 }
+
+#[test]
+fn a_lane_is_concerned_with_what_it_changes_and_what_that_rests_on() {
+    let plain = |path: &str| PathSpec::new(path, Type::Text);
+    let extension = Extension::new("m")
+        .path(plain("/power"))
+        .path(plain("/cooling"))
+        .path(plain("/system"))
+        .path(plain("/web"))
+        .path(plain("/page"))
+        .path(plain("/known").known_while("/power = ON"))
+        .path(plain("/doc/spec").digest_of(&["/doc/text"]))
+        .path(PathSpec::input("/doc/text", Type::Text))
+        .path(plain("/lamp"));
+    let set = |name: &str, path: &str| MutationSpec::new(name).changes(path, From::Any, To::Cfg);
+    let mut manifest = Manifest::new("m")
+        .extension(extension)
+        .mutation(set("Power", "/power").context(Context::Parent))
+        .mutation(
+            set("Cool", "/cooling").context(Context::Control).requires("@parent /cooling = ON"),
+        )
+        .mutation(set("Boot", "/system").requires("/power = ON"))
+        .mutation(set("Serve", "/web").requires("/system = UP"))
+        .mutation(set("Show", "/page").excludes("/web = DOWN"))
+        .mutation(set("Apply", "/doc/spec").requires("/power = ON"))
+        .mutation(set("Light", "/lamp").requires("@parent /power = ON"));
+    for path in ["/power", "/cooling", "/system", "/web", "/page", "/known", "/doc/spec", "/lamp"] {
+        manifest = manifest.discovers(path);
+    }
+    let catalog = Catalog::build(&[manifest]).unwrap();
+    let kind = catalog.kind(&Name::new("node").unwrap()).unwrap();
+    for (path, quorum, host) in [
+        ("/power", true, true),
+        ("/cooling", true, false),
+        ("/system", true, true),
+        ("/web", true, true),
+        ("/page", true, true),
+        ("/known", true, false),
+        ("/doc/spec", true, true),
+        ("/doc/text", true, false),
+        // Another object's path is brought about by whoever asks for that.
+        ("/lamp", false, true),
+    ] {
+        let rule = kind.schema.rule_at(&Path::new(path).unwrap()).unwrap();
+        assert_eq!((rule.concerns_quorum, rule.concerns_host), (quorum, host), "{path}");
+    }
+    let named = |list: &[(On, Path)]| -> Vec<String> {
+        list.iter().map(|(_, path)| path.to_string()).collect()
+    };
+    assert_eq!(named(&kind.elsewhere), ["/cooling", "/power"]);
+    assert_eq!(named(&kind.elsewhere_of_host), ["/power"]);
+}

@@ -5,6 +5,8 @@ use super::PlanView;
 use crate::{
     fleet::{LINK_PATH, Link},
     manifest::NODE_KIND,
+    path::Path,
+    predicate::On,
     status::{PhaseName, Status},
     value::Value,
     view::Subject,
@@ -72,15 +74,19 @@ fn of_phase(status: &Status, plan: &PlanView) -> String {
 
 /// Says so where a node is not attached: then it cannot act, whatever its last word was.
 fn away(subject: Subject<'_>) -> Option<String> {
-    if subject.object.key.kind.as_str() != NODE_KIND {
-        return None;
-    }
-    let name = &subject.object.key.name;
-    match subject.dsc.value(LINK_PATH).and_then(Value::as_str) {
+    let name = subject.object.host()?;
+    let is_node = subject.object.key.kind.as_str() == NODE_KIND;
+    let link = if is_node {
+        subject.dsc.value(LINK_PATH).cloned()
+    } else {
+        let path = Path::new(LINK_PATH).ok()?;
+        subject.related.value(subject.object, &On::Parent, &path)
+    };
+    match link.as_ref().and_then(Value::as_str) {
         Some(link) if link == Link::Down.as_str() => Some(format!(
             "whoever brings {name} back: it is not attached, and what it last said may be outdated"
         )),
-        None if subject.dsc.is_empty() => {
+        None if is_node && subject.dsc.is_empty() => {
             Some(format!("whoever starts {name}: nothing was ever heard of it"))
         }
         _ => None,

@@ -3,12 +3,10 @@
 //! A parent says UP when a session begins and DOWN when it is over. Others may only think that it
 //! is over, because they have lost the parent; where it goes on, the parent says UP again.
 
-use super::{Fleet, HOST_PATH, Touched};
+use super::{Fleet, Touched};
 use crate::{
-    dsc::{Dsc, Observed, Stamp},
+    dsc::{Observed, Stamp},
     id::{Name, SessionEpoch, Uid},
-    manifest::NODE_KIND,
-    object::Object,
     path::Path,
     time::Millis,
     value::Value,
@@ -94,16 +92,4 @@ impl Fleet {
         let mine = said.stamp.writer == self.me && said.value == Some(Link::Up.as_str().into());
         (mine && self.attached.contains(node)).then(|| SessionEpoch::new(said.stamp.ms))
     }
-}
-
-/// The node that `@parent` speaks of: for a node the one it is attached to, which says that its
-/// link is up; for any other object the one that hosts it, which its Cfg names at [`HOST_PATH`].
-/// `None` where a node is not attached, and for members, which are attached to nobody.
-pub fn parent_of(object: &Object, dsc: Option<&Dsc>) -> Option<Name> {
-    if object.key.kind.as_str() != NODE_KIND {
-        return Name::new(object.cfg.get(HOST_PATH)?.as_str()?).ok();
-    }
-    let link = dsc?.get(LINK_PATH)?;
-    let is_up = link.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
-    is_up.then(|| link.stamp.writer.clone())
 }

@@ -23,10 +23,11 @@ impl Fleet {
             return touched;
         }
         self.attached.insert(node.clone());
-        let Some(uid) = self.nodes.get(node).copied() else { return touched };
-        let held = self.dsc.get(&uid).into_iter().flat_map(|dsc| dsc.iter());
-        let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
-        touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
+        for uid in self.charges_of(node).map(|object| object.uid) {
+            let held = self.dsc.get(&uid).into_iter().flat_map(|dsc| dsc.iter());
+            let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
+            touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
+        }
         touched
     }
 
@@ -63,11 +64,10 @@ impl Fleet {
         held.is_some_and(|held| self.speaks_for(held))
     }
 
-    /// The latest stamp that is held in a node's name of the node itself, in milliseconds.
+    /// The latest stamp that is held in a node's name of what is in its charge, in milliseconds.
     pub fn spoken_ms(&self, node: &Name) -> u64 {
-        let dsc = self.nodes.get(node).and_then(|uid| self.dsc.get(uid));
-        let stamps =
-            dsc.into_iter().flat_map(|dsc| dsc.iter()).map(|(_, observed)| &observed.stamp);
+        let charges = self.charges_of(node).filter_map(|object| self.dsc.get(&object.uid));
+        let stamps = charges.flat_map(|dsc| dsc.iter()).map(|(_, observed)| &observed.stamp);
         stamps.filter(|stamp| stamp.writer == *node).map(|stamp| stamp.ms).max().unwrap_or_default()
     }
 

@@ -3,9 +3,12 @@
 use super::*;
 use crate::{
     id::{ClusterId, Revision, SessionEpoch},
-    manifest::{Extension, Manifest, PathSpec, Type},
-    object::{Labels, ObjectRef},
+    manifest::{Extension, From, Manifest, MutationSpec, PathSpec, SeenBy, To, Type},
+    object::{HOST_PATH, Labels, ObjectRef, VIA_PATH},
+    predicate::On,
     state::State,
+    sync::views::{RELATED_OBJECTS_MAX, Relation, Sight, ViewDelta},
+    view::Related,
 };
 
 const NOW: Millis = Millis::new(50);
@@ -358,4 +361,208 @@ fn a_link_that_a_member_said_in_an_earlier_life_is_left_unless_its_node_is_here(
     assert!(left(&fleet, "n1").is_empty(), "attached here");
     fleet.set_link(uid(2), SessionEpoch::new(7), Link::Down, NOW);
     assert!(left(&fleet, "m2").is_empty());
+}
+
+#[test]
+fn a_node_has_in_its_charge_itself_what_it_hosts_and_what_is_reached_through_it() {
+    let mut fleet = fleet();
+    fleet.set_object(node(2));
+    let of = |fleet: &Fleet, node: &str| -> Vec<Uid> {
+        fleet.charges_of(&name(node)).map(|object| object.uid).collect()
+    };
+    let at = |revision: u64, kind: &str, cfg: &[(&str, &str)]| {
+        let mut object = (*node(3)).clone();
+        object.key.kind = name(kind);
+        object.revision = Revision::new(revision);
+        for (at, value) in cfg {
+            object.cfg.set(path(at), (*value).into()).unwrap();
+        }
+        Arc::new(object)
+    };
+    let steps: [(Arc<Object>, &[u32], &[u32]); 5] = [
+        (at(2, "app", &[(HOST_PATH, "n1")]), &[1, 3], &[2]),
+        (at(3, "app", &[(HOST_PATH, "n1"), (VIA_PATH, "n2")]), &[1, 3], &[2, 3]),
+        (at(4, "app", &[(HOST_PATH, "n2")]), &[1], &[2, 3]),
+        (at(5, "app", &[]), &[1], &[2]),
+        // A node hosts itself, whatever its Cfg says.
+        (at(6, NODE_KIND, &[(HOST_PATH, "n1"), (VIA_PATH, "n2")]), &[1], &[2, 3]),
+    ];
+    for (object, first, second) in steps {
+        let revision = object.revision;
+        fleet.set_object(object);
+        let uids = |ordinals: &[u32]| ordinals.iter().map(|o| uid(*o)).collect::<Vec<_>>();
+        assert_eq!(of(&fleet, "n1"), uids(first), "revision {revision}");
+        assert_eq!(of(&fleet, "n2"), uids(second), "revision {revision}");
+    }
+    fleet.remove_object(uid(3));
+    assert_eq!(of(&fleet, "n2"), [uid(2)]);
+}
+
+#[test]
+fn what_a_child_said_of_its_charges_is_told_again_where_it_attaches() {
+    let mut fleet = fleet();
+    fleet.set_object(node(2));
+    let mut app = (*node(3)).clone();
+    app.key.kind = name("app");
+    app.cfg.set(path(HOST_PATH), "n2".into()).unwrap();
+    fleet.set_object(Arc::new(app));
+    let stamp = Stamp { ms: 5, counter: 0, writer: name("n2") };
+    let said = Observed { value: Some("ON".into()), stamp, seen_at: NOW };
+    fleet.merge(uid(3), vec![(path("/power"), said)], NOW);
+    let told_again = fleet.set_attached(&name("n2"), true);
+    assert_eq!(told_again.paths, [(uid(3), path("/power"))]);
+}
+
+/// A member's fleet: `n1` hosts the app 3, whose predicates name its host, its owner and the node
+/// at `/rack`. That is `n2`, which the member itself speaks of.
+fn member(ttl: Option<u64>) -> Fleet {
+    let mut power = PathSpec::new("/power", Type::Text);
+    power.ttl_ms = ttl;
+    let guarded = ["@parent /power = ON", "@owner /power = ON", "@/rack /power = ON", "/fuse = ON"]
+        .into_iter()
+        .fold(MutationSpec::new("Run").kind("app"), MutationSpec::requires);
+    let app = Extension::new("app")
+        .kind("app")
+        .path(PathSpec::new("/run", Type::Text))
+        .path(PathSpec::new("/fuse", Type::Text).seen_by(SeenBy::Parent))
+        .path(PathSpec::new("/draws", Type::Text).seen_by(SeenBy::Parent))
+        .path(PathSpec::input("/rack", Type::Text));
+    let manifest = Manifest::new("power")
+        .extension(Extension::new("power").path(power))
+        .extension(app)
+        .mutation(guarded.changes("/run", From::Any, To::Cfg));
+    let manifest =
+        manifest.discovers("/power").discovers("/run").discovers("/fuse").discovers("/draws");
+    let mut fleet = Fleet::new(name("m1"), Arc::new(Catalog::build(&[manifest]).unwrap()));
+    fleet.set_object(node(1));
+    fleet.set_object(node(2));
+    fleet.set_object(app_of("n2"));
+    for ordinal in [1, 2] {
+        let values = vec![(path("/power"), Some("ON".into()))];
+        fleet.see(uid(ordinal), &stamp(10, "m1"), values, NOW);
+    }
+    let fuse = ["/fuse", "/draws"].map(|at| (path(at), Some("ON".into())));
+    fleet.see(uid(3), &stamp(10, "m1"), fuse.into(), NOW);
+    let run = Observed { value: Some("ON".into()), stamp: stamp(10, "n1"), seen_at: NOW };
+    fleet.merge(uid(3), vec![(path("/run"), run)], NOW);
+    fleet
+}
+
+fn app_of(rack: &str) -> Arc<Object> {
+    let mut app = (*node(3)).clone();
+    app.key.kind = name("app");
+    app.owner = Some(uid(2));
+    app.cfg.set(path(HOST_PATH), "n1".into()).unwrap();
+    app.cfg.set(path("/rack"), rack.into()).unwrap();
+    Arc::new(app)
+}
+
+/// The leaf `n1`, which was told what a member tells it.
+fn leaf(member: &Fleet) -> Fleet {
+    let mut leaf = Fleet::new(name("n1"), member.catalog().clone());
+    for object in member.charges_of(&name("n1")) {
+        leaf.set_object(object.clone());
+    }
+    let objects = member.elsewhere_of(&name("n1")).sights.into_iter().collect();
+    let changed = leaf.set_views(ViewDelta { seq: 1, whole: true, objects }, NOW);
+    assert_eq!(changed, [uid(3)].into());
+    leaf
+}
+
+#[test]
+fn a_child_is_told_what_others_see_of_its_own_and_what_its_predicates_name() {
+    let told = member(None).elsewhere_of(&name("n1"));
+    let sight = &told.sights[&uid(3)];
+    assert_eq!(told.sights.len(), 1, "nothing is told of what it sees itself, or goes by");
+    let seen: Vec<&str> = sight.seen.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(seen, ["/fuse"]);
+    let related: Vec<&Relation> = sight.related.iter().map(|related| &related.by).collect();
+    let rack = Relation::NamedBy(path("/rack"));
+    assert_eq!(related, [&Relation::Owner, &rack], "its parent is the child itself");
+    assert_eq!((told.rests_on, told.lacks), ([uid(2)].into(), false));
+}
+
+#[test]
+fn what_is_named_and_not_known_is_lacking() {
+    for (rack, lacks) in [("n2", false), ("n9", true)] {
+        let mut fleet = member(None);
+        let mut app = (*app_of(rack)).clone();
+        app.revision = Revision::new(2);
+        fleet.set_object(Arc::new(app));
+        assert_eq!(fleet.elsewhere_of(&name("n1")).lacks, lacks, "{rack}");
+    }
+}
+
+#[test]
+fn a_predicate_on_what_is_not_held_is_not_met() {
+    let member = member(None);
+    let leaf = leaf(&member);
+    let value = |leaf: &Fleet, app: &Object, on: &On| {
+        leaf.related_value(app, on, &path("/power"), NOW).is_some()
+    };
+    let rack = On::NamedBy(path("/rack"));
+    let app = app_of("n2");
+    assert!(value(&leaf, &app, &On::Owner) && value(&leaf, &app, &rack));
+    assert!(!value(&leaf, &app, &On::Parent), "of itself it has seen nothing");
+    // What leads elsewhere by now is not held.
+    let mut moved = (*app_of("n9")).clone();
+    moved.owner = Some(uid(9));
+    assert!(!value(&leaf, &moved, &On::Owner) && !value(&leaf, &moved, &rack));
+    assert!(!value(&Fleet::new(name("n1"), member.catalog().clone()), &app, &On::Owner));
+}
+
+#[test]
+fn what_was_told_outlives_the_session_until_it_is_older_than_it_is_good_for() {
+    for (ttl_ms, cut_off, after_ms, held) in [
+        (None, true, u64::MAX / 2, true),
+        (Some(1_000), false, 1_000_000, true),
+        (Some(1_000), true, 1_000, true),
+        (Some(1_000), true, 1_001, false),
+    ] {
+        let mut leaf = leaf(&member(ttl_ms));
+        leaf.set_cut_off(cut_off.then_some(NOW));
+        // Not reached again: it is cut off since the first moment.
+        leaf.set_cut_off(cut_off.then_some(NOW.after_ms(500)));
+        let now = NOW.after_ms(after_ms);
+        let value = leaf.related_value(&app_of("n2"), &On::Owner, &path("/power"), now);
+        assert_eq!(value.is_some(), held, "{ttl_ms:?} {cut_off} {after_ms}");
+        leaf.set_cut_off(None);
+        assert!(leaf.related_value(&app_of("n2"), &On::Owner, &path("/power"), now).is_some());
+    }
+}
+
+#[test]
+fn what_is_told_no_more_is_held_no_more() {
+    let member = member(None);
+    let value = |leaf: &Fleet| leaf.related_value(&app_of("n2"), &On::Owner, &path("/power"), NOW);
+    let none = || vec![(uid(3), Sight::default())];
+    for (whole, objects, held) in
+        [(true, vec![], false), (false, vec![], true), (false, none(), false)]
+    {
+        let mut leaf = leaf(&member);
+        leaf.set_views(ViewDelta { seq: 2, whole, objects }, NOW);
+        assert_eq!(value(&leaf).is_some(), held);
+    }
+    let mut leaf = leaf(&member);
+    leaf.remove_object(uid(3));
+    leaf.set_object(app_of("n2"));
+    assert_eq!(value(&leaf), None, "it went and came back");
+}
+
+#[test]
+fn a_child_is_told_of_so_many_objects_and_no_more() {
+    for (racks, left_out) in [(RELATED_OBJECTS_MAX, 0), (RELATED_OBJECTS_MAX + 1, 1)] {
+        let mut fleet = member(None);
+        for ordinal in 0..u32::try_from(racks).unwrap() {
+            let mut rack = (*node(100 + ordinal)).clone();
+            rack.key.name = name(&format!("r{ordinal}"));
+            fleet.set_object(Arc::new(rack));
+            let mut app = (*app_of(&format!("r{ordinal}"))).clone();
+            (app.uid, app.owner) = (uid(1_000 + ordinal), None);
+            fleet.set_object(Arc::new(app));
+        }
+        fleet.remove_object(uid(3));
+        let told = fleet.elsewhere_of(&name("n1"));
+        assert_eq!((told.rests_on.len(), told.left_out), (RELATED_OBJECTS_MAX, left_out));
+    }
 }

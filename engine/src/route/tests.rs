@@ -9,6 +9,7 @@ use crate::{
     id::{ClusterId, Name, Revision, Uid},
     manifest::Context,
     object::{Labels, Object, ObjectRef},
+    path::Path,
     state::State,
     time::Millis,
 };
@@ -125,6 +126,36 @@ fn what_is_no_node_has_no_node_of_its_own() {
     assert_eq!(found, Err(NoRoute::NoHost { object: name("shop") }));
     let found = route(Context::Parent, &name("lamp"), &app, &fleet);
     assert_eq!(found, Ok(Route { to: name("m1"), first: None }));
+}
+
+#[test]
+fn what_is_no_node_is_carried_out_where_it_is_hosted_and_through_what_it_is_reached() {
+    let fleet = Fleet::new(&["m2"], &["m1", "m2", "n1", "n2", "n3"]);
+    let to = |to: &str, first: Option<&str>| Ok(Route { to: name(to), first: first.map(name) });
+    let gone = || Err(NoRoute::NotAttached { node: name("n3") });
+    let table = [
+        ("app", Context::Node, "/host", "n1", to("n1", Some("m2"))),
+        ("app", Context::Itself, "/host", "n2", to("n2", Some("n2"))),
+        ("app", Context::Node, "/host", "m1", to("m1", None)),
+        ("app", Context::Node, "/host", "n3", gone()),
+        ("app", Context::Node, "/via", "n1", Err(NoRoute::NoHost { object: name("it") })),
+        ("app", Context::Parent, "/via", "n1", to("n1", Some("m2"))),
+        ("app", Context::Parent, "/via", "n3", gone()),
+        // A node that is reached through another, as a machine without a way of its own is.
+        ("node", Context::Parent, "/via", "n2", to("n2", Some("n2"))),
+        ("node", Context::Node, "/host", "n2", gone_it()),
+    ];
+    for (kind, context, at, node, expected) in table {
+        let mut object = object(kind, "it", 1);
+        object.cfg.set(Path::new(at).unwrap(), node.into()).unwrap();
+        let found = route(context, &name("lamp"), &object, &fleet);
+        assert_eq!(found, expected, "{context:?} of a {kind} with {at} = {node}");
+    }
+}
+
+/// A node is hosted by itself alone.
+fn gone_it() -> Result<Route, NoRoute> {
+    Err(NoRoute::NotAttached { node: name("it") })
 }
 
 #[test]

@@ -13,6 +13,8 @@
 //! | Attached | the first CfgDelta | Attached | SetCfg, DropCfg of all else, CfgAck |
 //! | Attached | CfgDelta that fits | Attached | SetCfg, DropCfg, CfgAck; Gone where its object is |
 //! | Attached | CfgDelta that does not fit | Detached | Close: a new Hello brings all |
+//! | Attached | CfgDelta with manifests | Attached | besides Declare, or Undeclared |
+//! | Attached | ViewDelta | Attached | SetViews, ViewAck, see [`super::views`] |
 //! | Attached | DscAck | Attached | the next batch |
 //! | Attached | Resync | Attached | SendAll, and digests count afresh |
 //! | Attached | a heartbeat is due | Attached | Heartbeat |
@@ -27,15 +29,19 @@ use std::{
 
 use super::{
     DEAD_AFTER_MS, HEARTBEAT_MS, PROTOCOL_VERSION, STALLED_AFTER_MS,
+    declared::{self, Declared, digests},
     delta::{self, DeltaError, ObjectDelta},
     frame::{CfgDelta, Frame, Hello, Refused, RefusedReason, Role, Welcome},
     orders::Taken,
     outbox::Outbox,
+    views::ViewDelta,
 };
 use crate::{
+    catalog::Catalog,
     dsc::Sighting,
     event::Event,
     id::{ClusterId, Epoch, Name, Revision, SessionEpoch, Uid},
+    manifest::{Manifest, NODE_KIND},
     object::{Labels, Object},
     order::{Answer, Holds, LookAt, Order, Recall},
     time::Millis,
@@ -70,6 +76,12 @@ pub enum Effect {
     SetCfg(Vec<Arc<Object>>),
     /// These objects are no longer this child's.
     DropCfg(Vec<Uid>),
+    /// What can be declared and done is now this.
+    Declare(Arc<Catalog>),
+    /// What is declared could not be taken over, for this reason: what was declared before stands.
+    Undeclared(String),
+    /// What its decisions need of elsewhere has changed.
+    SetViews(ViewDelta),
     /// The child's own object was removed.
     Gone,
     /// Carry an order out, or hand it on; it may be started until this moment.
@@ -106,12 +118,19 @@ pub struct Child {
     welcomed: bool,
     /// The latest stamp that it has offered in this life, in milliseconds.
     offered_ms: u64,
+    /// The manifests that it holds, by module, if it takes any.
+    manifests: Option<BTreeMap<String, Manifest>>,
+    /// Views of this session that came.
+    views: u64,
 }
 
 impl Child {
     /// A child that has never been attached. `objects` is what it holds from before, if anything.
     pub fn new(identity: Identity, cluster: ClusterId, objects: Vec<Arc<Object>>) -> Self {
-        let own = objects.iter().find(|object| object.key.name == identity.node);
+        let is_own = |object: &&Arc<Object>| {
+            object.key.kind.as_str() == NODE_KIND && object.key.name == identity.node
+        };
+        let own = objects.iter().find(is_own);
         Self {
             phase: Phase::Detached,
             epoch: SessionEpoch::default(),
@@ -125,8 +144,17 @@ impl Child {
             answers: false,
             welcomed: false,
             offered_ms: 0,
+            manifests: None,
+            views: 0,
             identity,
         }
+    }
+
+    /// The same child, which holds these manifests and takes others.
+    #[must_use]
+    pub fn declaring(self, manifests: impl IntoIterator<Item = Manifest>) -> Self {
+        let named = manifests.into_iter().map(|manifest| (manifest.module.clone(), manifest));
+        Self { manifests: Some(named.collect()), ..self }
     }
 
     /// The same child, which is known to have held Cfg up to this revision: it takes none from
@@ -185,6 +213,7 @@ impl Child {
         self.phase = Phase::Greeting { since: now };
         self.outbox.begin();
         self.orders.begin();
+        self.views = 0;
         vec![Effect::Send(Frame::Hello(Hello {
             version: PROTOCOL_VERSION,
             node: self.identity.node.clone(),
@@ -196,6 +225,8 @@ impl Child {
             labels: self.identity.labels.clone(),
             takes_orders: true,
             cfg_epoch: self.cfg_epoch,
+            takes_views: self.identity.role == Role::Leaf,
+            declared: self.manifests.as_ref().map(|held| digests(held.values())),
         }))]
     }
 
@@ -376,7 +407,9 @@ impl Child {
             Frame::Dispatch(orders) => self.ordered(orders, now),
             Frame::Cancel(recall) => vec![Effect::Recall(recall)],
             Frame::Look(look) => vec![Effect::LookAt(look)],
-            Frame::Hello(_)
+            Frame::ViewDelta(delta) => self.view_delta(delta),
+            Frame::ViewAck { .. }
+            | Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::Refused(_)
             | Frame::CfgAck { .. }
@@ -390,6 +423,8 @@ impl Child {
         if delta.revision < self.revision {
             return self.close(format!("Cfg would go back to revision {}", delta.revision));
         }
+        let mut effects: Vec<Effect> =
+            delta.declared.into_iter().filter_map(|declared| self.declare(&declared)).collect();
         let (set, mut gone) = match self.read(delta.objects) {
             Ok(read) => read,
             Err(error) => return self.close(error.to_string()),
@@ -404,7 +439,6 @@ impl Child {
         }
         self.objects.extend(set.iter().map(|object| (object.uid, object.clone())));
         self.revision = delta.revision;
-        let mut effects = Vec::new();
         if !set.is_empty() {
             effects.push(Effect::SetCfg(set));
         }
@@ -416,6 +450,23 @@ impl Child {
         }
         effects.push(Effect::Send(Frame::CfgAck { seq: delta.seq }));
         effects
+    }
+
+    fn declare(&mut self, declared: &Declared) -> Option<Effect> {
+        let manifests = self.manifests.as_mut()?;
+        Some(match declared::apply(manifests, declared) {
+            Ok(catalog) => Effect::Declare(Arc::new(catalog)),
+            Err(error) => Effect::Undeclared(error.to_string()),
+        })
+    }
+
+    fn view_delta(&mut self, delta: ViewDelta) -> Vec<Effect> {
+        let seq = delta.seq;
+        if seq != self.views + 1 || delta.whole != (seq == 1) {
+            return self.close("views out of order".to_owned());
+        }
+        self.views = seq;
+        vec![Effect::SetViews(delta), Effect::Send(Frame::ViewAck { seq })]
     }
 
     /// What deltas make of what is held: objects as they are now, and those that are no longer

@@ -3,7 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::delta::ObjectDelta;
+use super::{
+    declared::{Declared, Digests},
+    delta::ObjectDelta,
+    views::ViewDelta,
+};
 use crate::{
     dsc::Sighting,
     event::Event,
@@ -50,6 +54,13 @@ pub enum Frame {
     Answers(Vec<Answer>),
     /// Child to parent, first after its Welcome: what it has in hand.
     Holds(Holds),
+    /// Parent to child: what its decisions need of elsewhere.
+    ViewDelta(ViewDelta),
+    /// Child to parent: views up to this delta are held.
+    ViewAck {
+        /// The delta's number.
+        seq: u64,
+    },
 }
 
 /// What a child says first.
@@ -77,6 +88,12 @@ pub struct Hello {
     /// The epoch of the Cfg that it holds.
     #[serde(default = "Epoch::first", skip_serializing_if = "Epoch::is_first")]
     pub cfg_epoch: Epoch,
+    /// Whether it takes views.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub takes_views: bool,
+    /// The manifests that it holds, by their digests; absent: it takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Digests>,
 }
 
 /// What a child is.
@@ -144,6 +161,9 @@ pub struct CfgDelta {
     pub revision: Revision,
     /// What changed, by object.
     pub objects: Vec<ObjectDelta>,
+    /// What is declared besides what the child holds, if it takes that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
 }
 
 /// What a child has seen since its last delta.

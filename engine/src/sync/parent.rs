@@ -9,6 +9,8 @@
 //! | Asking | `refuse` | Over | Refused, Close |
 //! | Attached | `offer`, also earlier | Attached | CfgDelta, unless one is unacknowledged |
 //! | Attached | `offer` of less than the child holds | Attached | waits for more: `is_behind` |
+//! | Attached | `declare`, also earlier | Attached | goes with the next CfgDelta |
+//! | Attached | `offer_views`, ViewAck | Attached | see [`super::views`] |
 //! | Attached | CfgAck | Attached | the CfgDelta that has become due |
 //! | Attached | DscDelta | Attached | Merge what the child may say, Alarm, Record, DscAck |
 //! | Attached | DscDelta of a leaf with later Cfg than this parent | Attached | waits for that |
@@ -20,6 +22,8 @@
 //! A child has at most one unacknowledged CfgDelta; what changes meanwhile collapses into the next,
 //! so that a slow child holds one frame of memory and never another child.
 
+mod judge;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
@@ -27,17 +31,17 @@ use std::{
 
 use super::{
     DEAD_AFTER_MS, LEASE_MS, ORDERS_OPEN_MAX, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
+    declared::{self, Declared, Digests},
     delta::{self, ObjectDelta},
     frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome},
     orders::{Given, Orphan},
+    views::{Shown, Sights},
 };
 use crate::{
     catalog::Catalog,
-    dsc::{Observed, Sighting, sighting_digest},
+    dsc::Sighting,
     event::Event,
-    fleet::LINK_PATH,
     id::{Name, Revision, Uid},
-    manifest::SeenBy,
     object::Object,
     order::{Answer, Holds, Order, Said},
     path::Path,
@@ -107,6 +111,10 @@ pub struct Session {
     early: VecDeque<DscDelta>,
     refused: u64,
     orders: Given,
+    shown: Shown,
+    /// What is declared here, and what the child holds of that.
+    catalog: Option<Arc<Catalog>>,
+    declared: Option<Digests>,
     /// When something was heard last.
     heard: Millis,
 }
@@ -129,6 +137,9 @@ impl Session {
             early: VecDeque::new(),
             refused: 0,
             orders: Given::default(),
+            shown: Shown::default(),
+            catalog: None,
+            declared: None,
             heard: now,
         }
     }
@@ -174,6 +185,7 @@ impl Session {
             return self.refuse(RefusedReason::Version, text);
         }
         self.phase = Phase::Asking { since: now };
+        self.declared.clone_from(&hello.declared);
         self.hello = Some(hello.clone());
         vec![Effect::Greeted(hello)]
     }
@@ -207,6 +219,37 @@ impl Session {
     pub fn is_behind(&self) -> bool {
         let floor = self.hello.as_ref().map(|hello| hello.revision).unwrap_or_default();
         self.is_attached() && self.wanted.as_ref().is_some_and(|(at, _)| *at < floor)
+    }
+
+    /// What is declared is now this: the child is told with its Cfg, which is offered after this.
+    pub fn declare(&mut self, catalog: &Arc<Catalog>) {
+        if self.catalog.as_ref().is_none_or(|held| !Arc::ptr_eq(held, catalog)) {
+            self.catalog = Some(catalog.clone());
+        }
+    }
+
+    /// What the child's decisions need of elsewhere is now this.
+    pub fn offer_views(&mut self, sights: Sights) -> Vec<Effect> {
+        self.shown.offer(sights);
+        self.push_views()
+    }
+
+    /// Views follow the Cfg that they belong to.
+    fn push_views(&mut self) -> Vec<Effect> {
+        let takes = self.hello.as_ref().is_some_and(|hello| hello.takes_views);
+        let settled = self.sequence > 0 && self.acknowledged == self.sequence;
+        if !takes || !settled || self.wanted.is_some() || !self.is_attached() {
+            return Vec::new();
+        }
+        self.shown.next().map(|delta| Effect::Send(Frame::ViewDelta(delta))).into_iter().collect()
+    }
+
+    /// What is declared here and the child does not hold yet.
+    fn undeclared(&mut self) -> Option<Declared> {
+        let (held, catalog) = (self.declared.as_mut()?, self.catalog.as_deref()?);
+        let declared = declared::between(held, catalog)?;
+        held.clone_from(catalog.declared());
+        Some(declared)
     }
 
     /// Hands an order to the child, which carries it out or hands it on; or says what to answer.
@@ -258,7 +301,12 @@ impl Session {
                     self.leaving.clear();
                 }
                 effects.extend(self.push_cfg());
+                effects.extend(self.push_views());
                 effects
+            }
+            Frame::ViewAck { seq } => {
+                self.shown.acknowledge(seq);
+                self.push_views()
             }
             Frame::DscDelta(delta) if self.is_early() => {
                 self.early.push_back(delta);
@@ -278,6 +326,7 @@ impl Session {
             | Frame::Welcome(_)
             | Frame::Refused(_)
             | Frame::CfgDelta(_)
+            | Frame::ViewDelta(_)
             | Frame::DscAck { .. }
             | Frame::Resync
             | Frame::Dispatch(_)
@@ -329,121 +378,14 @@ impl Session {
         objects.extend(self.leaving.iter().map(|uid| ObjectDelta::Gone(*uid)));
         self.sent = now;
         // The first is sent even if it is empty: the child may hold what is no longer its own.
-        if objects.is_empty() && self.sequence > 0 {
+        let declared = self.undeclared();
+        if objects.is_empty() && declared.is_none() && self.sequence > 0 {
             return Vec::new();
         }
         self.sequence += 1;
-        let delta = CfgDelta { seq: self.sequence, revision, objects };
+        self.shown.cfg_sent(&objects);
+        let delta = CfgDelta { seq: self.sequence, revision, objects, declared };
         vec![Effect::Send(Frame::CfgDelta(delta))]
-    }
-
-    /// Whether the child may hold later Cfg than this parent: what it says cannot be judged yet.
-    fn is_early(&self) -> bool {
-        let leaf = self.hello.as_ref().is_some_and(|hello| hello.role == Role::Leaf);
-        leaf && (self.sequence == 0 || !self.early.is_empty())
-    }
-
-    fn merge_early(&mut self, authority: Authority<'_>) -> Vec<Effect> {
-        let early = std::mem::take(&mut self.early);
-        early.into_iter().flat_map(|delta| self.merge(delta, authority)).collect()
-    }
-
-    fn merge(&mut self, delta: DscDelta, authority: Authority<'_>) -> Vec<Effect> {
-        let Some(hello) = self.hello.clone() else { return Vec::new() };
-        let node = &hello.node;
-        if delta.afresh {
-            self.count_afresh();
-        }
-        let mut effects = Vec::new();
-        let mut refusals = Refusals::default();
-        for (uid, sightings) in delta.changes {
-            let mut accepted = Vec::with_capacity(sightings.len());
-            for (path, observed) in sightings {
-                let digest = sighting_digest(&path, &observed);
-                let held = self.digests.insert((uid, path.clone()), digest).unwrap_or_default();
-                self.digest ^= held ^ digest;
-                match self.judge(&hello, uid, (&path, &observed), authority) {
-                    Verdict::Accepted => accepted.push((path, observed)),
-                    Verdict::TooLate => {}
-                    Verdict::Ahead(why) => {
-                        self.ahead_ms = self.ahead_ms.max(Some(observed.stamp.ms));
-                        refusals.add(why);
-                    }
-                    Verdict::Refused(why) => refusals.add(why),
-                }
-            }
-            if !accepted.is_empty() {
-                effects.push(Effect::Merge(uid, accepted));
-            }
-        }
-        let (events, others): (Vec<Event>, Vec<Event>) = delta
-            .events
-            .into_iter()
-            .partition(|event| hello.role == Role::Member || event.id.node == *node);
-        for event in others {
-            refusals.add(format!("{node} reports event {}, which is not its own", event.id));
-        }
-        if !events.is_empty() {
-            effects.push(Effect::Record(events));
-        }
-        self.refused = self.refused.saturating_add(refusals.count);
-        effects.extend(refusals.alarm());
-        if delta.dropped > 0 {
-            let dropped = delta.dropped;
-            let text = format!("{node} could not keep or send {dropped} events and observations");
-            effects.push(Effect::Alarm(text));
-        }
-        effects.push(Effect::Send(Frame::DscAck { seq: delta.seq }));
-        effects
-    }
-
-    /// Whether this session may say this.
-    fn judge(
-        &self,
-        hello: &Hello,
-        uid: Uid,
-        (path, observed): (&Path, &Observed),
-        authority: Authority<'_>,
-    ) -> Verdict {
-        let node = &hello.node;
-        // A link is ordered by the epochs of its sessions, which are no moments.
-        let is_link = hello.role == Role::Member && path.as_str() == LINK_PATH;
-        let ahead = observed.stamp.ms.saturating_sub(authority.hybrid_ms);
-        if ahead > STAMP_AHEAD_MS_MAX && !is_link {
-            return Verdict::Ahead(format!("{node} reports {path} with a clock {ahead} ms ahead"));
-        }
-        if hello.role == Role::Member {
-            return Verdict::Accepted;
-        }
-        if observed.stamp.writer != *node {
-            let writer = &observed.stamp.writer;
-            return Verdict::Refused(format!("{node} reports {path} in the name of {writer}"));
-        }
-        if self.orders.grants(node, uid, path) {
-            return Verdict::Accepted;
-        }
-        let Some(object) = self.sent.get(&uid) else {
-            if self.acknowledged == 0 || self.leaving.contains(&uid) {
-                return Verdict::TooLate;
-            }
-            return Verdict::Refused(format!("{node} reports of {uid}, which is not its own"));
-        };
-        let own = path.as_str().starts_with("/engine/self/") || {
-            let kind = authority.catalog.kind(&object.key.kind);
-            let rule = kind.and_then(|kind| kind.schema.rule(path));
-            rule.is_some_and(|(rule, _)| rule.discovered && rule.seen_by == SeenBy::Itself)
-        };
-        if own {
-            Verdict::Accepted
-        } else {
-            Verdict::Refused(format!("{node} reports {path}, which it does not discover"))
-        }
-    }
-
-    fn count_afresh(&mut self) {
-        self.digests.clear();
-        self.digest = 0;
-        self.resyncing = None;
     }
 
     fn beat(&mut self, beat: Heartbeat, authority: Authority<'_>) -> Vec<Effect> {
@@ -463,37 +405,5 @@ impl Session {
             effects.push(Effect::Send(Frame::Resync));
         }
         effects
-    }
-}
-
-/// What becomes of one observation.
-enum Verdict {
-    Accepted,
-    /// Of an object that the child does not know yet to be no longer its own.
-    TooLate,
-    /// Not now; once time has come that far, the child is asked again.
-    Ahead(String),
-    Refused(String),
-}
-
-/// What was refused of one delta: one alarm, however much it was.
-#[derive(Default)]
-struct Refusals {
-    first: Option<String>,
-    count: u64,
-}
-
-impl Refusals {
-    fn add(&mut self, why: String) {
-        self.count = self.count.saturating_add(1);
-        self.first.get_or_insert(why);
-    }
-
-    fn alarm(self) -> Option<Effect> {
-        let first = self.first?;
-        Some(Effect::Alarm(match self.count.saturating_sub(1) {
-            0 => first,
-            more => format!("{first}; and {more} more"),
-        }))
     }
 }

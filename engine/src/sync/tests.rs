@@ -6,4 +6,5 @@ mod kit;
 mod link;
 mod orders;
 mod parent;
+mod views;
 mod wire;

@@ -165,8 +165,20 @@ impl World {
                     }
                     self.holds(up);
                 }
-                // The leader of this world carries out its own decisions.
-                Effect::Gone | Effect::Carry(..) | Effect::Recall(_) | Effect::LookAt(_) => {}
+                Effect::SetViews(delta) => {
+                    let wall = self.sites[place].wall(self.now);
+                    let site = &mut self.sites[place];
+                    let changed = site.fleet.set_views(delta, wall);
+                    site.dirty.extend(changed);
+                }
+                // In this world everybody has the same declarations from the start, and its leader
+                // carries out its own decisions.
+                Effect::Declare(_)
+                | Effect::Undeclared(_)
+                | Effect::Gone
+                | Effect::Carry(..)
+                | Effect::Recall(_)
+                | Effect::LookAt(_) => {}
             }
         }
     }

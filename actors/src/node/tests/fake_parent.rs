@@ -79,7 +79,7 @@ async fn greet(listener: &TcpListener, spoken_ms: u64) -> (FrameReader, FrameWri
     };
     writer.send(&Frame::Welcome(welcome)).unwrap();
     let objects = vec![ObjectDelta::Whole(Arc::new(n1(5)))];
-    let cfg = CfgDelta { seq: 1, revision: Revision::new(5), objects };
+    let cfg = CfgDelta { seq: 1, revision: Revision::new(5), objects, declared: None };
     writer.send(&Frame::CfgDelta(cfg)).unwrap();
     (reader, writer)
 }

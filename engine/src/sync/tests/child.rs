@@ -50,7 +50,12 @@ fn attached() -> Child {
 
 fn whole(seq: u64, revision: u64, ordinals: &[u32]) -> Frame {
     let objects = ordinals.iter().map(|ordinal| ObjectDelta::Whole(object(*ordinal, revision)));
-    Frame::CfgDelta(CfgDelta { seq, revision: Revision::new(revision), objects: objects.collect() })
+    Frame::CfgDelta(CfgDelta {
+        seq,
+        revision: Revision::new(revision),
+        objects: objects.collect(),
+        declared: None,
+    })
 }
 
 fn refused(reason: RefusedReason) -> Frame {
@@ -193,7 +198,8 @@ fn a_change_is_applied_to_what_is_held() {
     let mut child = attached();
     child.receive(whole(1, 5, &[1]), NOW);
     let delta = between(Some(&object(1, 5)), &object(1, 6)).unwrap();
-    let frame = CfgDelta { seq: 2, revision: Revision::new(6), objects: vec![delta] };
+    let frame =
+        CfgDelta { seq: 2, revision: Revision::new(6), objects: vec![delta], declared: None };
     let effects = child.receive(Frame::CfgDelta(frame), NOW);
     assert_eq!(effects[0], Effect::SetCfg(vec![object(1, 6)]));
 }
@@ -201,7 +207,8 @@ fn a_change_is_applied_to_what_is_held() {
 #[test]
 fn cfg_that_does_not_fit_or_goes_back_ends_the_session_and_changes_nothing() {
     let unfit = between(Some(&object(1, 4)), &object(1, 6)).unwrap();
-    let unfit = CfgDelta { seq: 2, revision: Revision::new(6), objects: vec![unfit] };
+    let unfit =
+        CfgDelta { seq: 2, revision: Revision::new(6), objects: vec![unfit], declared: None };
     for frame in [Frame::CfgDelta(unfit), whole(2, 4, &[1])] {
         let mut child = attached();
         child.receive(whole(1, 5, &[1]), NOW);
@@ -215,7 +222,7 @@ fn a_child_whose_own_object_goes_is_told_gone() {
     let mut child = attached();
     child.receive(whole(1, 5, &[1, 2]), NOW);
     let objects = vec![ObjectDelta::Gone(uid(1))];
-    let frame = CfgDelta { seq: 2, revision: Revision::new(6), objects };
+    let frame = CfgDelta { seq: 2, revision: Revision::new(6), objects, declared: None };
     let effects = child.receive(Frame::CfgDelta(frame), NOW);
     assert_eq!(effects[..2], [Effect::Gone, Effect::DropCfg(vec![uid(1)])]);
 }
@@ -341,7 +348,7 @@ fn what_is_no_longer_its_own_is_not_sent() {
     child.offer(uid(2), vec![sighting("/level", "1", 1)], NOW);
     assert_eq!(child.backlog(), (1, 0));
     let objects = vec![ObjectDelta::Gone(uid(2))];
-    let frame = CfgDelta { seq: 2, revision: Revision::new(6), objects };
+    let frame = CfgDelta { seq: 2, revision: Revision::new(6), objects, declared: None };
     child.receive(Frame::CfgDelta(frame), NOW);
     assert_eq!(child.backlog(), (0, 0));
 }

@@ -55,18 +55,34 @@ pub(super) fn object(ordinal: u32, revision: u64) -> Arc<Object> {
     })
 }
 
+/// An object that is no node, of which a node has charge: at `/host` or at `/via`.
+pub(super) fn charge(ordinal: u32, revision: u64, at: &str, node: &str) -> Arc<Object> {
+    let mut charge = (*object(ordinal, revision)).clone();
+    charge.key.kind = name("app");
+    charge.cfg.set(path(at), node.into()).unwrap();
+    Arc::new(charge)
+}
+
 /// `/level` and `/colour` are seen by the node, `/power` by its parent.
 pub(super) fn catalog() -> Catalog {
-    let extension = Extension::new("level")
-        .path(PathSpec::new("/level", Type::Text))
-        .path(PathSpec::new("/colour", Type::Text))
-        .path(PathSpec::new("/power", Type::Text).seen_by(SeenBy::Parent))
-        .path(PathSpec::input("/input", Type::Text));
+    Catalog::build(&manifests()).unwrap()
+}
+
+/// What is declared.
+pub(super) fn manifests() -> Vec<Manifest> {
+    let extension = |kind| {
+        Extension::new("level")
+            .kind(kind)
+            .path(PathSpec::new("/level", Type::Text))
+            .path(PathSpec::new("/colour", Type::Text))
+            .path(PathSpec::new("/power", Type::Text).seen_by(SeenBy::Parent))
+            .path(PathSpec::input("/input", Type::Text))
+    };
     let set = MutationSpec::new("Set").context(Context::Node);
     let set = set.changes("/level", From::Any, To::Cfg).changes("/power", From::Any, To::Cfg);
-    let manifest = Manifest::new("level").extension(extension).mutation(set);
-    Catalog::build(&[manifest.discovers("/level").discovers("/colour").discovers("/power")])
-        .unwrap()
+    let manifest = Manifest::new("level").extension(extension("node")).mutation(set);
+    let manifest = manifest.extension(extension("app"));
+    vec![manifest.discovers("/level").discovers("/colour").discovers("/power")]
 }
 
 pub(super) fn sighting(at: &str, value: &str, ms: u64) -> Sighting {
@@ -108,6 +124,8 @@ pub(super) fn hello(role: Role) -> Hello {
         labels: Labels::new(),
         takes_orders: false,
         cfg_epoch: Epoch::FIRST,
+        takes_views: false,
+        declared: None,
     }
 }
 

@@ -4,23 +4,30 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use proptest::prelude::*;
 
-use super::kit::{catalog, child, event, name, object, path, uid, welcome};
+use super::kit::{
+    catalog, charge, child, event, manifests, name, object, path, sighting, uid, welcome,
+};
 use crate::{
     catalog::Catalog,
     dsc::{Dsc, HybridClock, Observed, Sighting},
     event::EventId,
+    fleet::Fleet,
     id::{Revision, Uid},
-    object::Object,
+    manifest::Manifest,
+    object::{HOST_PATH, Object},
+    predicate::On,
     sync::{
         BATCH_MS,
         child::{self, Child},
         decode, encode,
         frame::{Frame, Hello, Welcome},
         parent::{self, Authority, Session},
+        views::{RelatedSight, Relation, Sight, Sights},
     },
     time::Millis,
 };
@@ -33,6 +40,12 @@ enum Act {
     Apply { parent: usize, count: usize },
     /// The child sees something of an object that it holds.
     See { ordinal: u32, at: u8, value: u8 },
+    /// Others see something of an object, and of one that its predicates name.
+    Elsewhere { ordinal: u32, value: u8 },
+    /// Nobody knows any more of the object that its predicates name.
+    Unnamed { ordinal: u32 },
+    /// A module more is declared, or one less.
+    Declare,
     /// The child has something to tell.
     Happen,
     /// So many frames arrive above, or below.
@@ -51,6 +64,9 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..2_usize, 1..4_usize).prop_map(|(parent, count)| Act::Apply { parent, count }),
         4 => (1..5_u32, 0..2_u8, 0..9_u8)
             .prop_map(|(ordinal, at, value)| Act::See { ordinal, at, value }),
+        3 => (1..5_u32, 0..9_u8).prop_map(|(ordinal, value)| Act::Elsewhere { ordinal, value }),
+        1 => (1..5_u32).prop_map(|ordinal| Act::Unnamed { ordinal }),
+        1 => Just(Act::Declare),
         1 => Just(Act::Happen),
         8 => (any::<bool>(), 1..6_usize).prop_map(|(up, count)| Act::Deliver { up, count }),
         1 => (0..2_usize).prop_map(|parent| Act::Break { parent }),
@@ -81,6 +97,11 @@ struct World {
     clock: HybridClock,
     cfg: BTreeMap<Uid, Arc<Object>>,
     dsc: BTreeMap<Uid, Dsc>,
+    /// What others know, and both parents at once.
+    elsewhere: Sights,
+    declared: Arc<Catalog>,
+    /// What the child knows of others.
+    leaf: Fleet,
     revision: Revision,
     happened: u64,
     lost: bool,
@@ -101,7 +122,10 @@ impl World {
             session: Session::new(now),
             up: VecDeque::new(),
             down: VecDeque::new(),
-            child: child(),
+            child: child().declaring(manifests()),
+            elsewhere: Sights::new(),
+            declared: Arc::new(catalog()),
+            leaf: Fleet::new(name("n1"), Arc::new(catalog())),
             clock: HybridClock::new(name("n1")),
             cfg: BTreeMap::new(),
             dsc: BTreeMap::new(),
@@ -128,7 +152,9 @@ impl World {
             Act::Cfg { ordinals } => {
                 let revision = self.log.len() as u64 + 1;
                 let ordinals: BTreeSet<u32> = ordinals.into_iter().chain([1]).collect();
-                self.log.push(ordinals.into_iter().map(|o| object(o, revision)).collect());
+                self.log.push(
+                    ordinals.into_iter().map(|o| charge(o, revision, HOST_PATH, "n1")).collect(),
+                );
             }
             Act::Apply { parent, count } => {
                 let parent = &mut self.parents[parent];
@@ -136,6 +162,21 @@ impl World {
                 self.offer();
             }
             Act::See { ordinal, at, value } => self.see(ordinal, at, value),
+            Act::Elsewhere { ordinal, value } => self.see_elsewhere(ordinal, value),
+            Act::Unnamed { ordinal } => {
+                if let Some(sight) = self.elsewhere.get_mut(&uid(ordinal)) {
+                    sight.related.clear();
+                }
+                self.offer();
+            }
+            Act::Declare => {
+                let more = Manifest::new("more").cost("level/Set", Duration::from_secs(7));
+                let had = self.declared.manifests().len() > manifests().len();
+                let more = (!had).then_some(more);
+                let all: Vec<Manifest> = manifests().into_iter().chain(more).collect();
+                self.declared = Arc::new(Catalog::build(&all).unwrap());
+                self.offer();
+            }
             Act::Happen => {
                 self.happened += 1;
                 let effects = self.child.record(vec![event(self.happened)], self.now);
@@ -159,6 +200,25 @@ impl World {
                 self.tick();
             }
         }
+    }
+
+    fn see_elsewhere(&mut self, ordinal: u32, value: u8) {
+        let (_, mut seen) = sighting("/power", &value.to_string(), self.now.get());
+        seen.stamp.writer = name("m1");
+        seen.stamp.counter = u32::try_from(self.elsewhere.len()).unwrap();
+        let related = RelatedSight {
+            by: Relation::Parent,
+            uid: uid(9),
+            name: name("n9"),
+            path: path("/level"),
+            value: value.to_string().into(),
+            ttl_ms: None,
+        };
+        let seen = vec![(path("/power"), seen)];
+        self.elsewhere.insert(uid(ordinal), Sight { seen, related: vec![related] });
+        // The next is stamped later.
+        self.now = self.now.after_ms(1);
+        self.offer();
     }
 
     fn see(&mut self, ordinal: u32, at: u8, value: u8) {
@@ -202,7 +262,12 @@ impl World {
         }
         let applied = self.parents[self.at].applied;
         let objects = self.log[applied - 1].clone();
+        let mut elsewhere = self.elsewhere.clone();
+        elsewhere.retain(|uid, _| objects.iter().any(|object| object.uid == *uid));
+        self.session.declare(&self.declared);
         let effects = self.session.offer(Revision::new(applied as u64), objects);
+        self.above(effects);
+        let effects = self.session.offer_views(elsewhere);
         self.above(effects);
     }
 
@@ -244,14 +309,23 @@ impl World {
                 child::Effect::Attached(welcome) => self.clock.advance_to(welcome.hybrid_ms),
                 child::Effect::SendAll => self.send_all(),
                 child::Effect::SetCfg(objects) => {
+                    for object in &objects {
+                        self.leaf.set_object(object.clone());
+                    }
                     self.cfg.extend(objects.into_iter().map(|object| (object.uid, object)));
                 }
                 child::Effect::DropCfg(uids) => {
                     for uid in uids {
                         self.cfg.remove(&uid);
+                        self.leaf.remove_object(uid);
                         self.dsc.remove(&uid);
                     }
                 }
+                child::Effect::SetViews(delta) => {
+                    self.leaf.set_views(delta, self.now);
+                }
+                child::Effect::Declare(catalog) => self.leaf.set_catalog(catalog),
+                child::Effect::Undeclared(why) => panic!("{why}"),
                 child::Effect::Gone => panic!("it is always there"),
                 child::Effect::Carry(..) | child::Effect::Recall(_) | child::Effect::LookAt(_) => {
                     panic!("nobody gives orders")
@@ -310,6 +384,15 @@ proptest! {
                 prop_assert_eq!(above.get(path.as_str()), Some(observed));
             }
         }
+        for object in &held {
+            let told = world.elsewhere.get(&object.uid).cloned().unwrap_or_default();
+            let power = told.seen.first().and_then(|(_, seen)| seen.value.as_ref());
+            let held = world.leaf.dsc(object.uid);
+            prop_assert_eq!(held.value("/power"), power);
+            let level = world.leaf.related_value(object, &On::Parent, &path("/level"), world.now);
+            prop_assert_eq!(level, told.related.first().map(|related| related.value.clone()));
+        }
+        prop_assert_eq!(world.leaf.catalog().word(), world.declared.word());
         let known: BTreeSet<&EventId> = world.parents.iter().flat_map(|p| &p.events).collect();
         prop_assert!(world.lost || known.len() as u64 == world.happened);
     }

@@ -1,12 +1,13 @@
 //! The table of the upper end, row by row, and what it lets a child say.
 
 use super::kit::{
-    CLUSTER, NOW, attached, authority, catalog, event, hello, name, object, path, sighting, uid,
-    welcome,
+    CLUSTER, NOW, attached, authority, catalog, charge, event, hello, name, object, path, sighting,
+    uid, welcome,
 };
 use crate::{
     dsc::{Observed, Sighting, sighting_digest},
     id::Revision,
+    object::{HOST_PATH, VIA_PATH},
     sync::{
         DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
         delta::ObjectDelta,
@@ -134,7 +135,8 @@ fn silence_ends_the_session_in_every_state() {
 
 #[test]
 fn frames_that_a_child_never_sends_end_the_session() {
-    let delta = CfgDelta { seq: 1, revision: Revision::new(1), objects: Vec::new() };
+    let delta =
+        CfgDelta { seq: 1, revision: Revision::new(1), objects: Vec::new(), declared: None };
     for frame in [
         Frame::Hello(hello(Role::Leaf)),
         Frame::Welcome(welcome()),
@@ -155,7 +157,8 @@ fn the_first_cfg_is_sent_whole_and_even_if_it_is_empty() {
         session.accept(welcome(), NOW);
         let effects = session.offer(Revision::new(3), objects.clone());
         let whole = objects.into_iter().map(ObjectDelta::Whole).collect();
-        let expected = CfgDelta { seq: 1, revision: Revision::new(3), objects: whole };
+        let expected =
+            CfgDelta { seq: 1, revision: Revision::new(3), objects: whole, declared: None };
         assert_eq!(cfg(&effects), Some(&expected));
     }
 }
@@ -239,6 +242,26 @@ fn a_leaf_may_say_what_it_discovers_of_its_own_and_its_status() {
     assert_eq!(merged(&effects), ["/engine/self/phase", "/level"]);
     assert_eq!(effects.last(), Some(&Effect::Send(Frame::DscAck { seq: 1 })));
     assert_eq!(session.refused(), 0);
+}
+
+#[test]
+fn of_what_is_no_node_a_leaf_may_say_what_its_charge_is() {
+    let table = [
+        (HOST_PATH, "n1", vec!["/engine/self/phase", "/level"]),
+        (VIA_PATH, "n1", vec!["/power"]),
+        (HOST_PATH, "n2", vec![]),
+        (VIA_PATH, "n2", vec![]),
+    ];
+    for (at, node, expected) in table {
+        let objects = vec![object(1, 1), charge(2, 1, at, node)];
+        let mut session = attached(Role::Leaf, objects, &catalog());
+        let paths = ["/engine/self/phase", "/level", "/power", "/input", "/engine/quorum/phase"];
+        let said = paths.map(|path| sighting(path, "x", 1)).to_vec();
+        let effects =
+            says(&mut session, DscDelta { changes: vec![(uid(2), said)], ..delta(1, vec![]) });
+        assert_eq!(merged(&effects), expected, "{at} = {node}");
+        assert_eq!(session.refused(), 5 - expected.len() as u64);
+    }
 }
 
 #[test]

@@ -1,26 +1,31 @@
 //! Frames as bytes: the very ones, few, and never a panic.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use proptest::prelude::*;
+use serde_bytes::ByteBuf;
 
-use super::kit::{answer, event, hello, name, object, order, sighting, uid, welcome};
+use super::kit::{answer, event, hello, name, object, order, path, sighting, uid, welcome};
 use crate::{
     id::{Epoch, Revision, SessionEpoch},
+    manifest::Manifest,
     order::{Holds, LookAt, Recall, Said},
     sync::{
-        FRAME_BYTES_MAX, FrameError, decode,
+        FRAME_BYTES_MAX, FrameError,
+        declared::{Declared, Digests, encoded},
+        decode,
         delta::{ObjectDelta, between},
         encode,
         frame::{
             CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome,
         },
+        views::{RelatedSight, Relation, Sight, ViewDelta},
     },
 };
 
 fn changed() -> Frame {
     let objects = vec![between(Some(&object(1, 2)), &object(1, 3)).unwrap()];
-    Frame::CfgDelta(CfgDelta { seq: 2, revision: Revision::new(3), objects })
+    Frame::CfgDelta(CfgDelta { seq: 2, revision: Revision::new(3), objects, declared: None })
 }
 
 fn seen(events: usize) -> Frame {
@@ -36,7 +41,7 @@ fn seen(events: usize) -> Frame {
 /// One frame of every sort, by name.
 fn every_frame() -> Vec<(&'static str, Frame)> {
     let whole = vec![ObjectDelta::Whole(object(1, 2)), ObjectDelta::Gone(uid(2))];
-    let whole = CfgDelta { seq: 1, revision: Revision::new(2), objects: whole };
+    let whole = CfgDelta { seq: 1, revision: Revision::new(2), objects: whole, declared: None };
     let Frame::DscDelta(delta) = seen(1) else { unreachable!() };
     let afresh = DscDelta { afresh: true, dropped: 2, ..delta };
     let refused = |reason| Frame::Refused(Refused { reason, text: "try again".to_owned() });
@@ -60,6 +65,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
     ]
     .into_iter()
     .chain(order_frames())
+    .chain(view_frames())
     .collect()
 }
 
@@ -108,6 +114,41 @@ fn order_frames() -> Vec<(&'static str, Frame)> {
         ("answers", Frame::Answers(said.map(|said| answer("n1", 2, said)).into())),
         ("holds", Frame::Holds(holds)),
     ]
+}
+
+/// The frames of views and declarations, by name.
+fn view_frames() -> Vec<(&'static str, Frame)> {
+    let held = Digests::from([("level".to_owned(), 7)]);
+    let takes = Hello { takes_views: true, declared: Some(held), ..hello(Role::Leaf) };
+    let lamp = Manifest::new("lamp").cost("lamp/On", Duration::from_secs(2));
+    let declared = between_declared(&lamp);
+    let by = [Relation::Parent, Relation::Owner, Relation::NamedBy(path("/rack"))];
+    let related = by.map(|by| RelatedSight {
+        by,
+        uid: uid(2),
+        name: name("n2"),
+        path: path("/power"),
+        value: "ON".into(),
+        ttl_ms: Some(60_000),
+    });
+    let sight = Sight { seen: vec![sighting("/power", "ON", 5)], related: related.into() };
+    let whole = ViewDelta { seq: 1, whole: true, objects: vec![(uid(1), sight)] };
+    let less = ViewDelta { seq: 2, whole: false, objects: vec![(uid(1), Sight::default())] };
+    let cfg =
+        CfgDelta { seq: 1, revision: Revision::new(2), objects: vec![], declared: Some(declared) };
+    vec![
+        ("hello of one that takes views and declarations", Frame::Hello(takes)),
+        ("cfg with declarations", Frame::CfgDelta(cfg)),
+        ("views, whole", Frame::ViewDelta(whole)),
+        ("views, less", Frame::ViewDelta(less)),
+        ("views acknowledged", Frame::ViewAck { seq: 2 }),
+    ]
+}
+
+/// What a child is told that holds another module than this one.
+fn between_declared(manifest: &Manifest) -> Declared {
+    let set = vec![(manifest.module.clone(), ByteBuf::from(encoded(manifest)))];
+    Declared { set, gone: vec!["pump".to_owned()] }
 }
 
 /// Bytes as text: what prints as it is, the rest in hexadecimal.
