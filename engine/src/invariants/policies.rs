@@ -1,10 +1,11 @@
 //! Policies hold: no more is in flight or begun than they allow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Broken, Trace, What};
 use crate::{
-    id::Name,
+    command::Intent,
+    id::{AttemptId, Name},
     policy::{Policy, RATE_SPAN_MS},
     store::Store,
 };
@@ -22,24 +23,31 @@ pub fn policies_hold(trace: &Trace) -> Result<(), Broken<'_>> {
     Ok(())
 }
 
-/// What is in use under each policy of a store right after an intent was opened, to be recorded.
-/// Counted from the intents themselves, and not as the store counts when it decides.
-pub fn used(store: &Store) -> Vec<What> {
-    store.rules().policies().flat_map(|policy| in_flight(store, policy)).collect()
+/// What is in use of all that policies count these intents to, right after they were opened, to be
+/// recorded; nothing of those that were refused. Counted from the intents themselves, and not as
+/// the store counts when it decides.
+pub fn used(store: &Store, opened: &BTreeSet<&AttemptId>) -> Vec<What> {
+    let opened = store.intents().values().filter(|intent| opened.contains(&intent.attempt));
+    let opened: Vec<&Intent> = opened.collect();
+    store.rules().policies().flat_map(|policy| in_use(store, policy, &opened)).collect()
 }
 
 /// A module, where each is counted apart, and the values of labels.
 type Class = (Option<String>, Vec<String>);
 
-fn in_flight(store: &Store, policy: &Policy) -> Vec<What> {
+/// What an intent counts to under a policy, if that covers its object.
+fn class(store: &Store, policy: &Policy, intent: &Intent) -> Option<Class> {
+    let object = store.object(intent.uid).filter(|object| policy.covers(object))?;
+    let module = intent.mutation.split('/').next().unwrap_or_default();
+    Some((policy.limits.per_module.then(|| module.to_owned()), policy.class_of(object)))
+}
+
+fn in_use(store: &Store, policy: &Policy, opened: &[&Intent]) -> Vec<What> {
+    let concerned: BTreeSet<Class> =
+        opened.iter().filter_map(|intent| class(store, policy, intent)).collect();
     let mut open: BTreeMap<Class, u32> = BTreeMap::new();
-    for intent in store.intents().values() {
-        let Some(object) = store.object(intent.uid).filter(|object| policy.covers(object)) else {
-            continue;
-        };
-        let module = intent.mutation.split('/').next().unwrap_or_default();
-        let module = policy.limits.per_module.then(|| module.to_owned());
-        *open.entry((module, policy.class_of(object))).or_default() += 1;
+    for class in store.intents().values().filter_map(|intent| class(store, policy, intent)) {
+        *open.entry(class).or_default() += 1;
     }
     let mut begun: BTreeMap<Class, u32> = BTreeMap::new();
     let newest = store.rules().ledger().opened().last().map(|opened| opened.at);
@@ -52,7 +60,8 @@ fn in_flight(store: &Store, policy: &Policy) -> Vec<What> {
         }
     }
     let name: &Name = &policy.name;
-    let flying = open.into_iter().filter_map(|((_, class), used)| {
+    let is_concerned = |(class, _): &(Class, u32)| concerned.contains(class);
+    let flying = open.into_iter().filter(is_concerned).filter_map(|((_, class), used)| {
         let members = store
             .objects()
             .filter(|object| policy.covers(object) && policy.class_of(object) == class);
@@ -60,7 +69,7 @@ fn in_flight(store: &Store, policy: &Policy) -> Vec<What> {
         let most = policy.limits.max_in_flight?.at_most(members);
         Some(What::Used { policy: name.clone(), what: "in flight", used, most })
     });
-    let begun = begun.into_values().filter_map(|used| {
+    let begun = begun.into_iter().filter(is_concerned).filter_map(|(_, used)| {
         let most = policy.limits.rate_per_minute?;
         Some(What::Used { policy: name.clone(), what: "a minute", used, most })
     });

@@ -23,6 +23,8 @@ impl World {
     pub(super) fn trouble(&mut self) {
         if !self.is_chaos() {
             self.calm_down();
+            // What a policy holds back might wait for ever.
+            self.lift_limits();
             // Most worlds are thawed at last, so that what froze in the chaos has to settle too.
             if self.chance.percent(75) {
                 self.write(Command::Thaw { targets: Targets::All });

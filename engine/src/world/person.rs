@@ -12,19 +12,38 @@ use crate::{
     manifest::NODE_KIND,
     object::{Labels, ObjectRef},
     path::Path,
+    policy::POLICY_KIND,
     selector::Selector,
     state::State,
+    value::Value,
 };
+
+/// The policies that the person writes.
+const POLICIES: [&str; 2] = ["lamps", "nodes"];
+/// What may stand in a policy: the path, the values that it may have, and of a hundred policies, how
+/// many have it.
+const LIMITS: [(&str, &[&str], u64); 9] = [
+    ("/kind", &["node", LAMP_KIND], 50),
+    ("/selector", &["rack=r1", "rack=r2"], 30),
+    ("/per", &["module", "rack", "module, rack"], 40),
+    ("/maxInFlight", &["1", "2", "40%"], 70),
+    ("/ratePerMinute", &["1", "2", "4"], 40),
+    ("/maxFailed", &["1", "2", "60%"], 30),
+    ("/minHealthy", &["1", "2", "50%"], 20),
+    ("/canary", &["1 pause", "1 2s, 50% 3s, 100%", "50% 5s"], 30),
+    ("/windows", &["Tue 22:13-22:14 UTC", "Tue 22:13-23:00 UTC", "Sun 01:00-02:00 UTC"], 15),
+];
 
 impl World {
     /// She wants something of a node, or of the lamp on it.
     pub(super) fn person(&mut self, place: Place) {
-        match self.chance.between(0, 15) {
+        match self.chance.between(0, 18) {
             0..=7 => self.ask(place),
             8..=10 => self.lamp(place),
             11 => self.freeze(place, true),
             12..=13 => self.freeze(place, false),
             14 => self.label(place),
+            15..=17 => self.limit(),
             _ => self.retry(place),
         }
     }
@@ -91,6 +110,35 @@ impl World {
         let rack = if self.chance.percent(50) { "r1" } else { "r2" };
         let set = Labels::from([(key, rack.to_owned())]);
         let op = Op::Label { target: Target::One(object), set, unset: Vec::new() };
+        self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
+    }
+
+    /// Writes a policy, changes one, or lets its rollout go on.
+    fn limit(&mut self) {
+        let name = self.chance.pick(&POLICIES).copied().unwrap_or_default();
+        let mut cfg = State::new();
+        for (path, values, percent) in LIMITS {
+            let value = self.chance.pick(values).copied().unwrap_or_default();
+            if self.chance.percent(percent)
+                && let Ok(path) = Path::new(path)
+            {
+                // Paths that stand beside each other always fit.
+                cfg.set(path, value.parse().map_or_else(|_| value.into(), Value::Int)).ok();
+            }
+        }
+        self.put_policy(name, cfg);
+    }
+
+    /// Has policies limit nothing any more.
+    pub(super) fn lift_limits(&mut self) {
+        for name in POLICIES {
+            self.put_policy(name, State::new());
+        }
+    }
+
+    fn put_policy(&mut self, name: &str, cfg: State) {
+        let Some(object) = named(POLICY_KIND, name) else { return };
+        let op = Op::Put { object, labels: None, owner: None, cfg };
         self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
     }
 

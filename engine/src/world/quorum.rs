@@ -87,8 +87,9 @@ impl World {
             self.trace.record(at, of.clone(), What::Written { revision, of, digest });
         }
         let leader = self.quorum.leader.unwrap_or_default();
-        if matches!(proposal.command, Command::OpenIntents { .. }) {
-            for used in crate::invariants::used(&self.quorum.store) {
+        if let Command::OpenIntents { intents, .. } = &proposal.command {
+            let opened = intents.iter().map(|intent| &intent.attempt);
+            for used in crate::invariants::used(&self.quorum.store, &opened.collect()) {
                 self.record(leader, used);
             }
         }
