@@ -13,6 +13,8 @@
 //! Where the host sees just what the decider saw, the decider has judged already: it may have
 //! presumed something over what is seen, which a host knows nothing of.
 
+pub mod hands;
+pub mod sent;
 #[cfg(test)]
 mod tests;
 

@@ -10,11 +10,13 @@ use kraken_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::messages::AttemptEnded;
+use super::messages::{Admission, AttemptEnded};
 
 /// Attempts that one module may have in hand; at the bound the sender is answered BUSY. Most wait
 /// for their machines and cost little more than their place here.
 pub const ATTEMPTS_RUNNING_MAX: usize = 16_384;
+/// Refused attempts that are remembered: whoever decided one sends it again for seconds at most.
+pub const ATTEMPTS_REFUSED_MAX: usize = 65_536;
 /// Ended attempts that are remembered; older ones would be started again if they were asked for.
 pub const ATTEMPTS_KEPT_MAX: usize = 65_536;
 
@@ -27,6 +29,9 @@ pub(crate) struct Attempts {
     ended: BTreeMap<AttemptId, AttemptEnded>,
     /// Of the ended, oldest first.
     order: VecDeque<AttemptId>,
+    refused: BTreeMap<AttemptId, Admission>,
+    /// Of the refused, oldest first.
+    refusals: VecDeque<AttemptId>,
 }
 
 /// One attempt that runs.
@@ -65,6 +70,23 @@ impl Attempts {
             Admitted::Full
         } else {
             Admitted::New
+        }
+    }
+
+    /// How an attempt was refused before: it never starts, for whoever decided it has gone on.
+    pub(crate) fn refused(&self, attempt: &AttemptId) -> Option<Admission> {
+        self.refused.get(attempt).copied()
+    }
+
+    /// An attempt is refused.
+    pub(crate) fn refuse(&mut self, attempt: AttemptId, how: Admission) {
+        if self.refused.insert(attempt.clone(), how).is_none() {
+            self.refusals.push_back(attempt);
+        }
+        if self.refusals.len() > ATTEMPTS_REFUSED_MAX
+            && let Some(oldest) = self.refusals.pop_front()
+        {
+            self.refused.remove(&oldest);
         }
     }
 
@@ -153,6 +175,19 @@ mod tests {
         assert_eq!(attempts.admit(&id(1), &module()), Admitted::Runs);
         attempts.end(ended(1));
         assert_eq!(attempts.admit(&id(1), &module()), Admitted::Ended(ended(1)));
+    }
+
+    #[test]
+    fn a_refused_attempt_is_refused_again_and_the_oldest_are_forgotten() {
+        let mut attempts = Attempts::default();
+        for count in 0..ATTEMPTS_REFUSED_MAX {
+            attempts.refuse(id(count), Admission::Busy);
+            attempts.refuse(id(count), Admission::Busy);
+        }
+        assert_eq!(attempts.refused(&id(0)), Some(Admission::Busy));
+        attempts.refuse(id(ATTEMPTS_REFUSED_MAX), Admission::Late);
+        assert_eq!(attempts.refused(&id(0)), None);
+        assert_eq!(attempts.refused(&id(1)), Some(Admission::Busy));
     }
 
     #[test]

@@ -17,7 +17,20 @@ use super::{
 use crate::module::Mutate;
 
 impl ModuleHost {
+    /// Takes an attempt, or says why not; one that was refused is refused again.
     pub(super) fn admit(&mut self, start: Start, context: &mut Context<Self>) -> Admission {
+        let attempt = start.attempt.clone();
+        if let Some(refused) = self.attempts.refused(&attempt) {
+            return refused;
+        }
+        let admission = self.consider(start, context);
+        if admission != Admission::Accepted {
+            self.attempts.refuse(attempt, admission);
+        }
+        admission
+    }
+
+    fn consider(&mut self, start: Start, context: &mut Context<Self>) -> Admission {
         let module = &start.mutation.module;
         if !self.slots.get(module).is_some_and(|slot| slot.can(&start.mutation.name)) {
             return Admission::NoModule;

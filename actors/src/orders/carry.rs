@@ -2,23 +2,17 @@
 //!
 //! | an order for this node | answer |
 //! |---|---|
-//! | its attempt is in hand | Acknowledged, again |
-//! | its attempt has ended, or was refused | the same as then: no id starts twice |
-//! | its term is older than one that was seen | Declined |
-//! | another attempt on its object is in hand, whoever decided it | Busy |
+//! | it is known, of an older term, or has a rival | as [`kraken_engine::order::hands`] says |
 //! | what it was decided from has moved | Moved |
 //! | its time to start is over | Declined |
 //! | its module is full or does not run | Busy, Declined |
 //! | else | Acknowledged, Started |
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::time::Duration;
 
 use kraken_engine::{
     fleet::Fleet,
-    id::{AttemptId, Name, Uid},
+    id::{AttemptId, Name},
     mutation::{Context, Lane},
     order::{Answer, Held, Order, Ready, Said, recheck},
     time::Millis,
@@ -30,67 +24,6 @@ use crate::{
     reconciler::subject::Known,
 };
 
-/// Orders of which the last answer is remembered; an older one would be carried out again if it
-/// came again, but its time to start is long over.
-const DONE_MAX: usize = 4_096;
-/// How long past its time an attempt is believed to be in hand, whatever its module does.
-const GRACE_MS: u64 = 10_000;
-
-/// What this node has in hand for the quorum's lane, and what has come of the rest.
-#[derive(Default)]
-pub(super) struct Hands {
-    held: BTreeMap<AttemptId, Carried>,
-    done: BTreeMap<AttemptId, Said>,
-    /// Of the done, oldest first.
-    order: VecDeque<AttemptId>,
-}
-
-struct Carried {
-    uid: Uid,
-    until: Millis,
-}
-
-impl Hands {
-    /// The object of an attempt that is in hand.
-    pub(super) fn object_of(&self, attempt: &AttemptId) -> Option<Uid> {
-        self.held.get(attempt).map(|carried| carried.uid)
-    }
-
-    /// What was answered last to an order that came before.
-    fn answered(&self, attempt: &AttemptId) -> Option<Said> {
-        let held = self.held.contains_key(attempt).then_some(Said::Acknowledged);
-        held.or_else(|| self.done.get(attempt).cloned())
-    }
-
-    /// Another attempt on the same object.
-    fn rival(&mut self, order: &Order, now: Millis) -> Option<AttemptId> {
-        self.held.retain(|_, carried| now < carried.until);
-        let mut held = self.held.iter();
-        let rival = held.find(|(_, carried)| carried.uid == order.object.uid);
-        rival.map(|(attempt, _)| attempt.clone())
-    }
-
-    fn take(&mut self, order: &Order, now: Millis) {
-        let until = now.after_ms(order.timeout_ms).after_ms(GRACE_MS);
-        let carried = Carried { uid: order.object.uid, until };
-        self.held.insert(order.attempt.clone(), carried);
-    }
-
-    /// Nothing more comes of an attempt. Tells whether it was in hand.
-    pub(super) fn close(&mut self, attempt: &AttemptId, said: Said) -> bool {
-        let held = self.held.remove(attempt).is_some();
-        if self.done.insert(attempt.clone(), said).is_none() {
-            self.order.push_back(attempt.clone());
-        }
-        if self.order.len() > DONE_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.done.remove(&oldest);
-        }
-        held
-    }
-}
-
 impl Desk {
     /// Has orders carried out here, those that may be.
     pub(super) async fn carry_out(&mut self, orders: Vec<(Order, Millis)>) {
@@ -99,10 +32,12 @@ impl Desk {
         }
         let (mut answers, mut asked) = (Vec::new(), Vec::new());
         for (order, start_by) in orders {
-            if let Some(said) = self.screen(&order) {
+            self.see_term();
+            let (node, now) = (self.options.node.clone(), self.now());
+            if let Some(said) = self.hands.screen(&order, &node, now) {
                 answers.push(self.refuse(order, said));
             } else {
-                self.hands.take(&order, self.now());
+                self.hands.take(&order, now);
                 asked.push((order, start_by));
             }
         }
@@ -134,18 +69,6 @@ impl Desk {
             let answers = begin(&host, starts, node).await;
             orders.tell(Input::Answers(answers)).await;
         });
-    }
-
-    /// What to answer to an order before anything is looked at; `None`: nothing stands against it.
-    fn screen(&mut self, order: &Order) -> Option<Said> {
-        if let Some(said) = self.hands.answered(&order.attempt) {
-            return Some(said);
-        }
-        if let Some(said) = self.stale(order.term) {
-            return Some(said);
-        }
-        let rival = self.hands.rival(order, self.now())?;
-        Some(Said::Busy(format!("attempt {rival} on it is in hand")))
     }
 
     /// An answer; what is said last is remembered.

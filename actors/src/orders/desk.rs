@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kraken_engine::{
     event::{EventKind, Happening},
-    id::{AttemptId, Name, Term},
-    order::{Answer, Holds, LookAt, Order, Recall, Said},
+    id::{AttemptId, Name},
+    order::{Answer, Holds, LookAt, Order, Recall, Said, hands::Hands},
     time::Millis,
 };
 use tokio::sync::mpsc;
@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Input, Orders, Told,
-    carry::Hands,
     ways::{Blocked, Down, Up},
 };
 use crate::{
@@ -50,7 +49,7 @@ pub(crate) fn start(
     options: DeskOptions,
 ) {
     let stop = options.stop.clone();
-    let mut desk = Desk { orders, options, hands: Hands::default(), fence: Term::default() };
+    let mut desk = Desk { orders, options, hands: Hands::default() };
     actix_rt::spawn(async move {
         let (mut batch, mut ended) = (Vec::new(), Vec::new());
         loop {
@@ -71,8 +70,6 @@ pub(super) struct Desk {
     pub(super) options: DeskOptions,
     /// What this node carries out for the quorum's lane.
     pub(super) hands: Hands,
-    /// The latest term of which an order was seen: none of an earlier one is carried out.
-    pub(super) fence: Term,
 }
 
 impl Desk {
@@ -104,8 +101,8 @@ impl Desk {
             Input::Recall(recall, first) => self.recall(recall, first),
             Input::Look(look, first) => self.look(look, first).await,
             Input::Answers(answers) => {
-                let own = answers.iter().filter(|answer| answer.node == self.options.node);
-                for answer in own.filter(|answer| answer.said.is_last()) {
+                // Also of those that others carry out: a copy of such an order starts no more.
+                for answer in answers.iter().filter(|answer| answer.said.is_last()) {
                     self.hands.close(&answer.attempt, answer.said.clone());
                 }
                 self.answer_all(answers).await;
@@ -116,16 +113,20 @@ impl Desk {
         }
     }
 
-    /// Hands an order to a child, unless a leader of a later term is known here.
+    /// Hands an order to a child, unless a leader of a later term or its end is known here.
     async fn hand_on(&mut self, order: Box<Order>, first: &Name) {
         if let Err(said) = self.pass_down(&order, first) {
             let Order { attempt, to: node, .. } = *order;
+            if said.is_last() {
+                self.hands.close(&attempt, said.clone());
+            }
             self.answer(Answer { node, attempt, said }).await;
         }
     }
 
     fn pass_down(&mut self, order: &Order, first: &Name) -> Result<(), Said> {
-        if let Some(said) = self.stale(order.term) {
+        self.see_term();
+        if let Some(said) = self.hands.screen(order, &self.options.node, self.now()) {
             return Err(said);
         }
         let sent = self.orders.ways().down(first, Down::Order(Box::new(order.clone())));
@@ -135,13 +136,11 @@ impl Desk {
         })
     }
 
-    /// What to answer to an order of a term, if it comes from one who leads no more.
-    pub(super) fn stale(&mut self, term: Term) -> Option<Said> {
-        let quorum = self.options.quorum.as_ref();
-        let known = quorum.map(|quorum| quorum.leadership().borrow().term).unwrap_or_default();
-        self.fence = self.fence.max(known).max(term);
-        (term < self.fence)
-            .then(|| Said::Declined(format!("it is of term {term}, and {} began", self.fence)))
+    /// Takes note of the term that the quorum is in.
+    pub(super) fn see_term(&mut self) {
+        if let Some(quorum) = &self.options.quorum {
+            self.hands.see_term(quorum.leadership().borrow().term);
+        }
     }
 
     fn recall(&self, recall: Recall, first: Option<Name>) {

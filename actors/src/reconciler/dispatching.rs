@@ -1,8 +1,6 @@
 //! The part of the driver that has attempts carried out: those of the node's own lane here, those
 //! of the quorum's lane wherever they belong.
 
-use std::collections::BTreeMap;
-
 use kraken_engine::{
     catalog::Catalog,
     command::Intent,
@@ -11,7 +9,7 @@ use kraken_engine::{
     machine::{Attempted, CLOSE_MS, Dispatch, START_WITHIN_MS},
     mutation::{Context, Lane, MutationId},
     object::Object,
-    order::{Answer, Holds, LookAt, Order, Recall, Said},
+    order::{LookAt, Order, Recall},
     route::{NoRoute, Route, Seen, first_to, parent_lookers, route},
     time::Millis,
 };
@@ -22,71 +20,6 @@ use crate::{
     orders::{Input, Told},
     state::Stopped,
 };
-
-/// Where the attempts of the quorum's lane were sent, while this member leads.
-#[derive(Default)]
-pub(super) struct Sent(BTreeMap<AttemptId, Carrier>);
-
-/// The node that carries out an attempt.
-struct Carrier {
-    node: Name,
-    /// Whether it has said so.
-    acknowledged: bool,
-    /// When nothing more is heard of it.
-    until: Millis,
-}
-
-impl Sent {
-    /// Forgets what nothing more is heard of.
-    pub(super) fn sweep(&mut self, now: Millis) {
-        self.0.retain(|_, carrier| now < carrier.until);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    fn put(&mut self, attempt: &AttemptId, node: &Name, until: Millis) {
-        let new = || Carrier { node: node.clone(), acknowledged: false, until };
-        self.0.entry(attempt.clone()).or_insert_with(new).until = until;
-    }
-
-    fn node_of(&self, attempt: &AttemptId) -> Option<Name> {
-        self.0.get(attempt).map(|carrier| carrier.node.clone())
-    }
-
-    /// The attempts that a node has taken and does not hold any more.
-    fn missing(&mut self, holds: &Holds) -> Vec<AttemptId> {
-        let gone = |attempt: &AttemptId, carrier: &mut Carrier| {
-            let theirs = carrier.node == holds.node && carrier.acknowledged;
-            theirs && !holds.attempts.contains(attempt)
-        };
-        self.0.extract_if(.., gone).map(|(attempt, _)| attempt).collect()
-    }
-
-    /// What an answer means to the decider, if it is about something that its node was sent.
-    fn heard(&mut self, answer: Answer) -> Option<(AttemptId, Attempted)> {
-        let Answer { node, attempt, said } = answer;
-        let carrier = self.0.get_mut(&attempt).filter(|carrier| carrier.node == node)?;
-        carrier.acknowledged = true;
-        if said.is_last() && said != Said::Lost {
-            self.0.remove(&attempt);
-        }
-        let what = match said {
-            Said::Acknowledged | Said::Started => Attempted::Acknowledged,
-            Said::Progress(text) => Attempted::Progressed(text),
-            Said::Succeeded => Attempted::Succeeded,
-            Said::Failed { error, permanent } => Attempted::Failed { error, permanent },
-            Said::Abandoned => Attempted::Abandoned,
-            Said::Moved(why) => Attempted::Moved(why),
-            Said::Busy(why) | Said::Declined(why) => {
-                Attempted::NoService(format!("{why} (on {node})"))
-            }
-            Said::Lost => Attempted::Lost,
-        };
-        Some((attempt, what))
-    }
-}
 
 /// What a route depends on.
 struct Asked {

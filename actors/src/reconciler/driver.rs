@@ -16,6 +16,7 @@ use kraken_engine::{
     fleet::Fleet,
     id::{AttemptId, Name, Revision, Term, Uid},
     machine::{Attempted, Effect},
+    order::sent::Sent,
     policy::Rules,
     status::{PhaseName, Status},
     time::Millis,
@@ -28,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ANSWERS_MAX, Reconciler, ReconcilerOptions,
-    dispatching::Sent,
     governing::committed,
     messages::{Answers, Decided, Due, Happened, Lead, Look, ObjectsOf},
     subject::{Known, Sight, looks_as_parent},
@@ -276,7 +276,7 @@ impl Driver {
         let decided = self.address.send(Lead(term)).await.map_err(|_| Stopped)?;
         self.carry_out(decided, &Sight::default()).await?;
         self.removing.clear();
-        self.sent.clear();
+        self.sent = Sent::default();
         let all = self.state.read(|fleet| fleet.objects().map(|o| o.uid).collect::<Vec<_>>());
         self.dirty.mark(all.await?);
         Ok(())

@@ -2,12 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Held, Order, Ready, Said, recheck};
+use super::{
+    Answer, Held, Holds, Order, Ready, Said,
+    hands::{ANSWERED_MAX, Hands},
+    recheck,
+    sent::Sent,
+};
 use crate::{
     catalog::Catalog,
     dsc::{Dsc, Observed, Stamp},
     id::{AttemptId, ClusterId, Name, Revision, Term, Uid},
-    machine::Dispatch,
+    machine::{Attempted, Dispatch},
     manifest::{Context, Extension, Manifest, MutationSpec, PathSpec, Type},
     mutation::Instance,
     object::{Frozen, Labels, Object, ObjectRef},
@@ -215,4 +220,87 @@ fn what_no_module_here_declares_is_declined() {
     let unbound = Order { bindings: Vec::new(), ..order(&catalog) };
     let bent = Order { bindings: vec!["a/b c".into()], ..order(&catalog) };
     assert!(check(unbound).contains("pump/Start") && check(bent).contains("pump/Start"));
+}
+
+/// The order for pump `a`, as an attempt of its own in a term.
+fn nth(count: u64, term: u64) -> Order {
+    let attempt = AttemptId::derive(&name("m1"), 1, count);
+    Order { attempt, term: Term::new(term), ..order(&catalog()) }
+}
+
+const NOW: Millis = Millis::new(1_000);
+
+#[test]
+fn an_order_is_answered_from_what_is_in_hand_and_what_was_said_last() {
+    let mut hands = Hands::default();
+    let (me, first, second) = (nth(1, 3).to, nth(1, 3), nth(2, 3));
+    assert_eq!(hands.screen(&first, &me, NOW), None);
+    hands.take(&first, NOW);
+    assert_eq!(hands.object_of(&first.attempt), Some(first.object.uid));
+    assert_eq!(hands.screen(&first, &me, NOW), Some(Said::Acknowledged));
+    let busy = Said::Busy(format!("attempt {} on it is in hand", first.attempt));
+    assert_eq!(hands.screen(&second, &me, NOW), Some(busy.clone()));
+    assert_eq!(hands.screen(&second, &name("n9"), NOW), None, "for another, who sees for himself");
+    hands.close(&second.attempt, busy.clone());
+    hands.close(&first.attempt, Said::Succeeded);
+    assert_eq!(hands.screen(&first, &me, NOW), Some(Said::Succeeded));
+    assert_eq!(hands.screen(&second, &me, NOW), Some(busy), "what was refused never starts");
+    assert_eq!(hands.object_of(&first.attempt), None);
+}
+
+#[test]
+fn an_order_of_an_older_term_is_declined() {
+    let mut hands = Hands::default();
+    let me = nth(1, 3).to;
+    assert_eq!(hands.screen(&nth(1, 3), &me, NOW), None);
+    let declined =
+        |term, fence| Some(Said::Declined(format!("it is of term {term}, and {fence} began")));
+    assert_eq!(hands.screen(&nth(2, 2), &me, NOW), declined(2, 3));
+    hands.see_term(Term::new(5));
+    assert_eq!(hands.screen(&nth(3, 4), &name("n9"), NOW), declined(4, 5));
+    assert_eq!(hands.screen(&nth(3, 5), &me, NOW), None);
+}
+
+#[test]
+fn what_does_not_end_is_in_hand_for_a_while_only_and_the_oldest_answers_are_forgotten() {
+    let mut hands = Hands::default();
+    let (me, first) = (nth(1, 3).to, nth(1, 3));
+    hands.take(&first, NOW);
+    let over = NOW.after_ms(first.timeout_ms).after_ms(10_000);
+    assert!(hands.screen(&nth(2, 3), &me, Millis::new(over.get() - 1)).is_some());
+    assert_eq!(hands.screen(&nth(2, 3), &me, over), None);
+
+    for count in 10..=10 + ANSWERED_MAX as u64 {
+        let attempt = AttemptId::derive(&name("m1"), 1, count);
+        hands.close(&attempt, Said::Abandoned);
+        hands.close(&attempt, Said::Abandoned);
+    }
+    assert_eq!(hands.screen(&nth(10, 3), &me, over), None);
+    assert_eq!(hands.screen(&nth(11, 3), &me, over), Some(Said::Abandoned));
+}
+
+#[test]
+fn a_leader_hears_of_what_it_sent_from_the_node_to_which_it_went() {
+    let (mut sent, attempt) = (Sent::default(), nth(1, 3).attempt);
+    let answer = |node: &str, said| Answer { node: name(node), attempt: attempt.clone(), said };
+    let holds = |attempts: &[AttemptId]| Holds { node: name("n1"), attempts: attempts.to_vec() };
+    sent.put(&attempt, &name("n1"), NOW);
+    sent.put(&attempt, &name("n2"), NOW.after_ms(5));
+    assert_eq!(sent.node_of(&attempt), Some(name("n1")), "it stays where it went");
+    assert_eq!(sent.heard(answer("n2", Said::Succeeded)), None);
+    assert!(sent.missing(&holds(&[])).is_empty(), "it may still be on its way there");
+    let took = sent.heard(answer("n1", Said::Acknowledged));
+    assert_eq!(took, Some((attempt.clone(), Attempted::Acknowledged)));
+    assert!(sent.missing(&holds(std::slice::from_ref(&attempt))).is_empty());
+    assert_eq!(sent.missing(&holds(&[])), [attempt.clone()]);
+    assert_eq!(sent.heard(answer("n1", Said::Succeeded)), None, "it was taken for lost");
+
+    sent.put(&attempt, &name("n1"), NOW);
+    let lost = sent.heard(answer("n1", Said::Lost));
+    assert_eq!(lost, Some((attempt.clone(), Attempted::Lost)));
+    let done = sent.heard(answer("n1", Said::Succeeded));
+    assert_eq!(done, Some((attempt.clone(), Attempted::Succeeded)), "it had started before");
+    sent.put(&attempt, &name("n1"), NOW);
+    sent.sweep(NOW);
+    assert_eq!(sent.node_of(&attempt), None);
 }

@@ -32,7 +32,7 @@ use super::{
     declared::{self, Declared, digests},
     delta::{self, DeltaError, ObjectDelta},
     frame::{CfgDelta, Frame, Hello, Refused, RefusedReason, Role, Welcome},
-    orders::Taken,
+    orders::{Take, Taken},
     outbox::Outbox,
     views::ViewDelta,
 };
@@ -362,8 +362,9 @@ impl Child {
         let mut effects = Vec::new();
         for order in orders {
             match self.orders.take(&order, &self.identity.node, now) {
-                Ok(start_by) => effects.push(Effect::Carry(Box::new(order), start_by)),
-                Err(said) => {
+                Take::Carried(start_by) => effects.push(Effect::Carry(Box::new(order), start_by)),
+                Take::Ignored => {}
+                Take::Refused(said) => {
                     let Order { attempt, to: node, .. } = order;
                     effects.extend(self.answer(vec![Answer { node, attempt, said }], now));
                 }

@@ -6,6 +6,9 @@
 //! | attached, lease holds | Dispatch to another | Carry: handed on |
 //! | attached, lease over | Dispatch | answered Declined |
 //! | attached, as many open as may be | Dispatch to itself | answered Busy |
+//! | attached | Dispatch of what was refused before | the same answer: it never starts |
+//! | attached, lease over | Dispatch of what was taken before | Carry, but it may not start any more |
+//! | attached, lease over | Dispatch of what was handed on before | |
 //! | attached | Cancel, Look | Recall, LookAt |
 //! | attached | an answer | Answers |
 //! | not attached | an answer | kept, sent with the next session |
@@ -42,6 +45,10 @@ const OPEN_GRACE_MS: u64 = 10_000;
 /// Orders that have ended and of whose paths the child may still speak, the latest.
 const GRANTS_KEPT_MAX: usize = 64;
 
+/// Orders that this end has refused, or handed on, and still knows, the latest: whoever decided one
+/// sends it again for seconds at most.
+pub const ORDERS_REFUSED_MAX: usize = 4_096;
+
 /// The lower end's orders.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
@@ -54,6 +61,52 @@ pub(super) struct Taken {
     /// What was sent, and when; a heartbeat that was sent later and is answered says that it came.
     sent: VecDeque<(Millis, Answer)>,
     dropped: u64,
+    /// What was refused: its decider has gone on.
+    refused: Latest<Said>,
+    /// What was handed on to another node.
+    handed: Latest<()>,
+}
+
+/// What becomes of an order at the lower end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Take {
+    /// It is carried out, or handed on; it may be started until this moment.
+    Carried(Millis),
+    /// It is not, and this is to be answered.
+    Refused(Said),
+    /// It is another copy of what was handed on, and comes too late for that.
+    Ignored,
+}
+
+/// Something about the latest orders, at most [`ORDERS_REFUSED_MAX`].
+#[derive(Debug)]
+struct Latest<T> {
+    known: BTreeMap<AttemptId, T>,
+    /// Oldest first.
+    order: VecDeque<AttemptId>,
+}
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<T> Latest<T> {
+    fn get(&self, attempt: &AttemptId) -> Option<&T> {
+        self.known.get(attempt)
+    }
+
+    fn put(&mut self, attempt: AttemptId, of: T) {
+        if self.known.insert(attempt.clone(), of).is_none() {
+            self.order.push_back(attempt);
+        }
+        if self.order.len() > ORDERS_REFUSED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
 }
 
 impl Taken {
@@ -80,21 +133,38 @@ impl Taken {
         self.answered.map(|answered| answered.after_ms(LEASE_MS))
     }
 
-    /// Takes an order; says until when it may be started, or what to answer.
-    pub(super) fn take(&mut self, order: &Order, me: &Name, now: Millis) -> Result<Millis, Said> {
-        let lease = self.answered.map(|at| at.after_ms(LEASE_MS.min(order.wait_ms)));
-        let Some(start_by) = lease.filter(|until| now <= *until) else {
-            return Err(Said::Declined("the lease of its session is over".to_owned()));
-        };
-        if order.to == *me {
-            self.open.retain(|_, until| now < *until);
-            if self.open.len() >= ORDERS_OPEN_MAX && !self.open.contains_key(&order.attempt) {
-                return Err(Said::Busy(format!("{ORDERS_OPEN_MAX} orders are in hand")));
-            }
-            let until = now.after_ms(order.timeout_ms).after_ms(OPEN_GRACE_MS);
-            self.open.insert(order.attempt.clone(), until);
+    /// Takes an order.
+    pub(super) fn take(&mut self, order: &Order, me: &Name, now: Millis) -> Take {
+        let attempt = &order.attempt;
+        if let Some(said) = self.refused.get(attempt) {
+            return Take::Refused(said.clone());
         }
-        Ok(start_by)
+        let lease = self.answered.map(|at| at.after_ms(LEASE_MS.min(order.wait_ms)));
+        let start_by = lease.filter(|until| now <= *until);
+        self.open.retain(|_, until| now < *until);
+        let said = match start_by {
+            Some(_) if order.to != *me || self.has_room(attempt) => None,
+            Some(_) => Some(Said::Busy(format!("{ORDERS_OPEN_MAX} orders are in hand"))),
+            // The first copy may have started: what has become of it is said by who has it.
+            None if self.open.contains_key(attempt) => return Take::Carried(Millis::ZERO),
+            None if self.handed.get(attempt).is_some() => return Take::Ignored,
+            None => Some(Said::Declined("the lease of its session is over".to_owned())),
+        };
+        if let Some(said) = said {
+            self.refused.put(attempt.clone(), said.clone());
+            return Take::Refused(said);
+        }
+        if order.to == *me {
+            let until = now.after_ms(order.timeout_ms).after_ms(OPEN_GRACE_MS);
+            self.open.insert(attempt.clone(), until);
+        } else {
+            self.handed.put(attempt.clone(), ());
+        }
+        Take::Carried(start_by.unwrap_or_default())
+    }
+
+    fn has_room(&self, attempt: &AttemptId) -> bool {
+        self.open.len() < ORDERS_OPEN_MAX || self.open.contains_key(attempt)
     }
 
     /// What this node has in hand.

@@ -16,6 +16,7 @@ use crate::{
         ORDERS_OPEN_MAX,
         child::{self, Child},
         frame::{DscDelta, Frame, Heartbeat, Hello, Role, Welcome},
+        orders::ORDERS_REFUSED_MAX,
         parent::{self, Session},
     },
     time::Millis,
@@ -88,7 +89,46 @@ fn an_order_waits_no_longer_than_it_says() {
     let order = crate::order::Order { wait_ms: 500, ..order(1, 1) };
     let effects = child.receive(Frame::Dispatch(vec![order.clone()]), at(500));
     assert_eq!(carries(&effects), Some(at(500)));
-    assert_eq!(carries(&child.receive(Frame::Dispatch(vec![order]), at(501))), None);
+    let again = child.receive(Frame::Dispatch(vec![order]), at(501));
+    assert_eq!(carries(&again), Some(Millis::ZERO), "it may run; it does not start any more");
+}
+
+#[test]
+fn what_was_refused_is_refused_again_whatever_has_changed() {
+    let mut child = leased();
+    let dispatch = |child: &mut Child, count, now| {
+        let effects = child.receive(Frame::Dispatch(vec![order(1, count)]), now);
+        (carries(&effects).is_some(), answers(&effects))
+    };
+    let late = at(LEASE_MS + 1);
+    let said = Said::Declined("the lease of its session is over".to_owned());
+    assert_eq!(dispatch(&mut child, 1, late), (false, vec![answer("n1", 1, said.clone())]));
+    child.receive(beat(late), late);
+    assert_eq!(dispatch(&mut child, 1, late), (false, vec![answer("n1", 1, said)]));
+    assert_eq!(dispatch(&mut child, 2, late), (true, Vec::new()), "another one is taken");
+}
+
+#[test]
+fn a_copy_of_what_was_handed_on_is_not_refused_when_the_lease_is_over() {
+    let mut child = leased();
+    let late = at(LEASE_MS + 1);
+    assert!(carries(&child.receive(Frame::Dispatch(vec![order(2, 1)]), NOW)).is_some());
+    assert!(child.receive(Frame::Dispatch(vec![order(2, 1)]), late).is_empty());
+    let new = child.receive(Frame::Dispatch(vec![order(2, 2)]), late);
+    assert!(matches!(answers(&new)[..], [Answer { said: Said::Declined(_), .. }]));
+}
+
+#[test]
+fn the_oldest_refusals_are_forgotten() {
+    let mut child = leased();
+    let late = at(LEASE_MS + 1);
+    for count in 0..=ORDERS_REFUSED_MAX as u64 {
+        child.receive(Frame::Dispatch(vec![order(1, count)]), late);
+    }
+    child.receive(beat(late), late);
+    let mut starts =
+        |count| carries(&child.receive(Frame::Dispatch(vec![order(1, count)]), late)).is_some();
+    assert!(starts(0) && !starts(1));
 }
 
 #[test]
@@ -111,9 +151,9 @@ fn at_the_bound_a_child_is_busy_and_hands_on_all_the_same() {
     let beyond = child.receive(Frame::Dispatch(vec![order(1, 9_999)]), NOW);
     assert!(matches!(answers(&beyond)[..], [Answer { said: Said::Busy(_), .. }]));
     assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 0)]), NOW)).is_some(), "again");
-    assert!(carries(&child.receive(Frame::Dispatch(vec![order(2, 9_999)]), NOW)).is_some());
+    assert!(carries(&child.receive(Frame::Dispatch(vec![order(2, 9_997)]), NOW)).is_some());
     child.answer(vec![answer("n1", 0, Said::Succeeded)], NOW);
-    assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 9_999)]), NOW)).is_some());
+    assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 9_998)]), NOW)).is_some());
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! What a leader has sent out: to which node each attempt went, and whether that has taken it.
+
+use std::collections::BTreeMap;
+
+use super::{Answer, Holds, Said};
+use crate::{
+    id::{AttemptId, Name},
+    machine::Attempted,
+    time::Millis,
+};
+
+/// Where the attempts of the quorum's lane were sent, while a member leads.
+#[derive(Debug, Default)]
+pub struct Sent(BTreeMap<AttemptId, Carrier>);
+
+/// The node that carries out an attempt.
+#[derive(Debug)]
+struct Carrier {
+    node: Name,
+    /// Whether it has said so.
+    acknowledged: bool,
+    /// When nothing more is heard of it.
+    until: Millis,
+}
+
+impl Sent {
+    /// Forgets what nothing more is heard of.
+    pub fn sweep(&mut self, now: Millis) {
+        self.0.retain(|_, carrier| now < carrier.until);
+    }
+
+    /// An attempt goes to a node, where it does not already; something may be heard of it until a
+    /// moment.
+    pub fn put(&mut self, attempt: &AttemptId, node: &Name, until: Millis) {
+        let new = || Carrier { node: node.clone(), acknowledged: false, until };
+        self.0.entry(attempt.clone()).or_insert_with(new).until = until;
+    }
+
+    /// The node to which an attempt went.
+    pub fn node_of(&self, attempt: &AttemptId) -> Option<Name> {
+        self.0.get(attempt).map(|carrier| carrier.node.clone())
+    }
+
+    /// The attempts that a node has taken and does not hold any more: nobody knows how they ended.
+    pub fn missing(&mut self, holds: &Holds) -> Vec<AttemptId> {
+        let gone = |attempt: &AttemptId, carrier: &mut Carrier| {
+            let theirs = carrier.node == holds.node && carrier.acknowledged;
+            theirs && !holds.attempts.contains(attempt)
+        };
+        self.0.extract_if(.., gone).map(|(attempt, _)| attempt).collect()
+    }
+
+    /// What an answer means to the decider, if it is about something that its node was sent.
+    pub fn heard(&mut self, answer: Answer) -> Option<(AttemptId, Attempted)> {
+        let Answer { node, attempt, said } = answer;
+        let carrier = self.0.get_mut(&attempt).filter(|carrier| carrier.node == node)?;
+        carrier.acknowledged = true;
+        if said.is_last() && said != Said::Lost {
+            self.0.remove(&attempt);
+        }
+        let what = match said {
+            Said::Acknowledged | Said::Started => Attempted::Acknowledged,
+            Said::Progress(text) => Attempted::Progressed(text),
+            Said::Succeeded => Attempted::Succeeded,
+            Said::Failed { error, permanent } => Attempted::Failed { error, permanent },
+            Said::Abandoned => Attempted::Abandoned,
+            Said::Moved(why) => Attempted::Moved(why),
+            Said::Busy(why) | Said::Declined(why) => {
+                Attempted::NoService(format!("{why} (on {node})"))
+            }
+            Said::Lost => Attempted::Lost,
+        };
+        Some((attempt, what))
+    }
+}
