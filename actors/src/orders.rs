@@ -44,6 +44,8 @@ pub(crate) enum Input {
     Look(LookAt, Option<Name>),
     /// A child said what became of attempts.
     Answers(Vec<Answer>),
+    /// Orders could not be sent on, and what to say of them.
+    HandedBack(Vec<Answer>),
     /// A child said what it has in hand.
     Holds(Holds),
     /// Here an attempt ended.

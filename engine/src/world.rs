@@ -19,6 +19,7 @@ mod member;
 mod modules;
 mod nemesis;
 mod network;
+mod orders;
 mod person;
 mod quorum;
 mod reality;
@@ -42,6 +43,7 @@ use self::{
     host::Faults,
     member::Member,
     network::Network,
+    orders::Desk,
     quorum::{Quorum, Wish},
     reality::Reality,
     site::{ClockError, Site},
@@ -62,6 +64,7 @@ use crate::{
     planner::Planner,
     state::State,
     status::Status,
+    sync::orders::Orphan,
     time::Millis,
     value::Value,
 };
@@ -176,6 +179,7 @@ enum Event {
     Reigns { term: Term, from: usize },
     Deposed(Term),
     LoseLeaves(Name),
+    Orphaned(Name, Vec<Orphan>),
     Heal,
     Frame { link: u64, up: bool, bytes: Vec<u8> },
     Broken { link: u64 },
@@ -205,6 +209,7 @@ struct World {
     sites: Vec<Site>,
     uplinks: Vec<Uplink>,
     holders: Vec<Member>,
+    desks: Vec<Desk>,
     quorum: Quorum,
     network: Network,
     reality: Reality,
@@ -230,6 +235,7 @@ impl World {
             sites: Vec::new(),
             uplinks: Vec::new(),
             holders: Vec::new(),
+            desks: Vec::new(),
             quorum: Quorum::default(),
             network: Network::default(),
             reality: Reality::default(),
@@ -274,6 +280,7 @@ impl World {
     fn settle(&mut self, names: &[Name], catalog: &Arc<Catalog>) {
         for (place, name) in names.iter().enumerate() {
             let lane = if place < self.members { Lane::Quorum } else { Lane::Itself };
+            self.desks.push(Desk::default());
             self.sites.push(Site::new(name.clone(), lane, catalog.clone()));
             if place >= self.members {
                 self.uplinks.push(Uplink::of_leaf(name.clone(), place));
@@ -375,6 +382,7 @@ impl World {
             Event::Reigns { term, from } => self.reigns(place, term, from),
             Event::Deposed(term) => self.deposed(place, term),
             Event::LoseLeaves(member) => self.lose_leaves(place, &member),
+            Event::Orphaned(child, orphans) => self.orphaned(place, &child, orphans),
             Event::Heal => self.network.heal(),
             Event::Frame { link, up, bytes } => self.arrives(link, up, &bytes),
             Event::Broken { link } => self.broken(place, link),
@@ -407,6 +415,7 @@ impl World {
         let clock_error = self.clock_error(place);
         let catalog = self.quorum.store.catalog().clone();
         self.sites[place].start(self.now, clock_error, catalog);
+        self.desks[place] = Desk::default();
         if place < self.members {
             self.start_member(place);
         }

@@ -329,7 +329,7 @@ impl Driver {
             effects.insert(0, Effect::Send(Frame::Dispatch(orders)));
         }
         if !refused.is_empty() {
-            effects.push(Effect::Answered(refused));
+            self.options.orders.tell(Input::HandedBack(refused)).await;
         }
         effects
     }

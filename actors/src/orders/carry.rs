@@ -14,7 +14,7 @@ use kraken_engine::{
     fleet::Fleet,
     id::{AttemptId, Name},
     mutation::{Context, Lane},
-    order::{Answer, Held, Order, Ready, Said, recheck},
+    order::{Answer, Held, Order, Ready, Said, hands::Screened, recheck},
     time::Millis,
 };
 
@@ -34,11 +34,13 @@ impl Desk {
         for (order, start_by) in orders {
             self.see_term();
             let (node, now) = (self.options.node.clone(), self.now());
-            if let Some(said) = self.hands.screen(&order, &node, now) {
-                answers.push(self.refuse(order, said));
-            } else {
-                self.hands.take(&order, now);
-                asked.push((order, start_by));
+            match self.hands.screen(&order, &node, now) {
+                Screened::Ignored => {}
+                Screened::Said(said) => answers.push(self.refuse(order, said)),
+                Screened::Goes => {
+                    self.hands.take(&order, now);
+                    asked.push((order, start_by));
+                }
             }
         }
         let node = self.options.node.clone();

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use kraken_engine::{
     event::{EventKind, Happening},
     id::{AttemptId, Name},
-    order::{Answer, Holds, LookAt, Order, Recall, Said, hands::Hands},
+    order::{
+        Answer, Holds, LookAt, Order, Recall, Said,
+        hands::{Hands, Screened},
+    },
     time::Millis,
 };
 use tokio::sync::mpsc;
@@ -107,6 +110,7 @@ impl Desk {
                 }
                 self.answer_all(answers).await;
             }
+            Input::HandedBack(answers) => self.handed_back(answers).await,
             Input::Holds(holds) => self.holds(holds).await,
             Input::Ended(ended) => self.ended(ended).await,
             Input::Progress(attempt, text) => self.progress(attempt, text).await,
@@ -115,7 +119,15 @@ impl Desk {
 
     /// Hands an order to a child, unless a leader of a later term or its end is known here.
     async fn hand_on(&mut self, order: Box<Order>, first: &Name) {
-        if let Err(said) = self.pass_down(&order, first) {
+        self.see_term();
+        let mut screened = self.hands.screen(&order, &self.options.node, self.now());
+        if screened == Screened::Goes {
+            match self.pass_down(&order, first) {
+                Ok(()) => self.hands.hand_on(&order.attempt),
+                Err(said) => screened = self.hands.refusal(&order.attempt, said),
+            }
+        }
+        if let Screened::Said(said) = screened {
             let Order { attempt, to: node, .. } = *order;
             if said.is_last() {
                 self.hands.close(&attempt, said.clone());
@@ -124,11 +136,17 @@ impl Desk {
         }
     }
 
-    fn pass_down(&mut self, order: &Order, first: &Name) -> Result<(), Said> {
-        self.see_term();
-        if let Some(said) = self.hands.screen(order, &self.options.node, self.now()) {
-            return Err(said);
+    /// Orders come back, for their way is not open: refused, where no other copy is on its way.
+    async fn handed_back(&mut self, answers: Vec<Answer>) {
+        for Answer { node, attempt, said } in answers {
+            if let Screened::Said(said) = self.hands.hand_back(&attempt, said) {
+                self.hands.close(&attempt, said.clone());
+                self.answer(Answer { node, attempt, said }).await;
+            }
         }
+    }
+
+    fn pass_down(&self, order: &Order, first: &Name) -> Result<(), Said> {
         let sent = self.orders.ways().down(first, Down::Order(Box::new(order.clone())));
         sent.map_err(|blocked| match blocked {
             Blocked::Gone => Said::Declined(format!("{first} is not attached")),

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | its attempt is in hand | Acknowledged, again |
 //! | its last answer was given here, or has passed here | the same again |
+//! | another copy was handed on, and this one cannot be | nothing at all: that one may run |
 //! | its term is older than one that was seen | Declined |
 //! | it is for this node, and another attempt on its object is in hand | Busy |
 //! | else | nothing yet |
@@ -17,7 +18,7 @@ use crate::{
     time::Millis,
 };
 
-/// Orders of which the last answer is remembered. Whoever decided an order sends it again for a few
+/// Orders of which the last answer is remembered, and that they were handed on. Whoever decided an order sends it again for a few
 /// seconds at most, and its time to start is over as soon.
 pub const ANSWERED_MAX: usize = 65_536;
 /// How long past its time an attempt is believed to be in hand, whatever its module does, in
@@ -31,8 +32,23 @@ pub struct Hands {
     answered: BTreeMap<AttemptId, Said>,
     /// Of the answered, oldest first.
     order: VecDeque<AttemptId>,
+    /// What was handed on from here, and how often.
+    handed: BTreeMap<AttemptId, u32>,
+    /// Of those, oldest first.
+    ways: VecDeque<AttemptId>,
     /// The latest term that was seen.
     fence: Term,
+}
+
+/// What is to be done with an order that has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Screened {
+    /// Nothing stands against it.
+    Goes,
+    /// This is to be answered, and no more.
+    Said(Said),
+    /// Nothing is to be done or said: what has become of another copy is said by who has it.
+    Ignored,
 }
 
 #[derive(Debug)]
@@ -52,21 +68,54 @@ impl Hands {
         self.fence = self.fence.max(term);
     }
 
-    /// What to say at once to an order for `me` or another; `None`: nothing stands against it.
-    pub fn screen(&mut self, order: &Order, me: &Name, now: Millis) -> Option<Said> {
+    /// Looks at an order for `me` or another.
+    pub fn screen(&mut self, order: &Order, me: &Name, now: Millis) -> Screened {
         if self.held.contains_key(&order.attempt) {
-            return Some(Said::Acknowledged);
+            return Screened::Said(Said::Acknowledged);
         }
         if let Some(said) = self.answered.get(&order.attempt) {
-            return Some(said.clone());
+            return Screened::Said(said.clone());
         }
         self.see_term(order.term);
         if order.term < self.fence {
             let (term, fence) = (order.term, self.fence);
-            return Some(Said::Declined(format!("it is of term {term}, and {fence} began")));
+            let said = Said::Declined(format!("it is of term {term}, and {fence} began"));
+            return self.refusal(&order.attempt, said);
         }
-        let rival = self.rival(order, now).filter(|_| order.to == *me)?;
-        Some(Said::Busy(format!("attempt {rival} on it is in hand")))
+        match self.rival(order, now).filter(|_| order.to == *me) {
+            Some(rival) => Screened::Said(Said::Busy(format!("attempt {rival} on it is in hand"))),
+            None => Screened::Goes,
+        }
+    }
+
+    /// What to say where an order cannot be handed on: that it is refused, unless another copy was
+    /// handed on before. That one may have started.
+    pub fn refusal(&self, attempt: &AttemptId, said: Said) -> Screened {
+        let handed = self.handed.get(attempt).is_some_and(|copies| *copies > 0);
+        if handed { Screened::Ignored } else { Screened::Said(said) }
+    }
+
+    /// A copy that was handed on comes back, for its way was not open: the same as a refusal of it.
+    pub fn hand_back(&mut self, attempt: &AttemptId, said: Said) -> Screened {
+        let more = self.handed.get_mut(attempt).is_some_and(|copies| {
+            *copies = copies.saturating_sub(1);
+            *copies > 0
+        });
+        if more { Screened::Ignored } else { Screened::Said(said) }
+    }
+
+    /// An order was handed on.
+    pub fn hand_on(&mut self, attempt: &AttemptId) {
+        let known = self.handed.get(attempt).copied();
+        self.handed.insert(attempt.clone(), known.unwrap_or_default().saturating_add(1));
+        if known.is_none() {
+            self.ways.push_back(attempt.clone());
+        }
+        if self.ways.len() > ANSWERED_MAX
+            && let Some(oldest) = self.ways.pop_front()
+        {
+            self.handed.remove(&oldest);
+        }
     }
 
     /// Another attempt on the same object.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Answer, Held, Holds, Order, Ready, Said,
-    hands::{ANSWERED_MAX, Hands},
+    hands::{ANSWERED_MAX, Hands, Screened},
     recheck,
     sent::Sent,
 };
@@ -234,17 +234,25 @@ const NOW: Millis = Millis::new(1_000);
 fn an_order_is_answered_from_what_is_in_hand_and_what_was_said_last() {
     let mut hands = Hands::default();
     let (me, first, second) = (nth(1, 3).to, nth(1, 3), nth(2, 3));
-    assert_eq!(hands.screen(&first, &me, NOW), None);
+    assert_eq!(hands.screen(&first, &me, NOW), Screened::Goes);
     hands.take(&first, NOW);
     assert_eq!(hands.object_of(&first.attempt), Some(first.object.uid));
-    assert_eq!(hands.screen(&first, &me, NOW), Some(Said::Acknowledged));
+    assert_eq!(hands.screen(&first, &me, NOW), Screened::Said(Said::Acknowledged));
     let busy = Said::Busy(format!("attempt {} on it is in hand", first.attempt));
-    assert_eq!(hands.screen(&second, &me, NOW), Some(busy.clone()));
-    assert_eq!(hands.screen(&second, &name("n9"), NOW), None, "for another, who sees for himself");
+    assert_eq!(hands.screen(&second, &me, NOW), Screened::Said(busy.clone()));
+    assert_eq!(
+        hands.screen(&second, &name("n9"), NOW),
+        Screened::Goes,
+        "for another, who sees for himself"
+    );
     hands.close(&second.attempt, busy.clone());
     hands.close(&first.attempt, Said::Succeeded);
-    assert_eq!(hands.screen(&first, &me, NOW), Some(Said::Succeeded));
-    assert_eq!(hands.screen(&second, &me, NOW), Some(busy), "what was refused never starts");
+    assert_eq!(hands.screen(&first, &me, NOW), Screened::Said(Said::Succeeded));
+    assert_eq!(
+        hands.screen(&second, &me, NOW),
+        Screened::Said(busy),
+        "what was refused never starts"
+    );
     assert_eq!(hands.object_of(&first.attempt), None);
 }
 
@@ -252,13 +260,14 @@ fn an_order_is_answered_from_what_is_in_hand_and_what_was_said_last() {
 fn an_order_of_an_older_term_is_declined() {
     let mut hands = Hands::default();
     let me = nth(1, 3).to;
-    assert_eq!(hands.screen(&nth(1, 3), &me, NOW), None);
-    let declined =
-        |term, fence| Some(Said::Declined(format!("it is of term {term}, and {fence} began")));
+    assert_eq!(hands.screen(&nth(1, 3), &me, NOW), Screened::Goes);
+    let declined = |term, fence| {
+        Screened::Said(Said::Declined(format!("it is of term {term}, and {fence} began")))
+    };
     assert_eq!(hands.screen(&nth(2, 2), &me, NOW), declined(2, 3));
     hands.see_term(Term::new(5));
     assert_eq!(hands.screen(&nth(3, 4), &name("n9"), NOW), declined(4, 5));
-    assert_eq!(hands.screen(&nth(3, 5), &me, NOW), None);
+    assert_eq!(hands.screen(&nth(3, 5), &me, NOW), Screened::Goes);
 }
 
 #[test]
@@ -267,16 +276,44 @@ fn what_does_not_end_is_in_hand_for_a_while_only_and_the_oldest_answers_are_forg
     let (me, first) = (nth(1, 3).to, nth(1, 3));
     hands.take(&first, NOW);
     let over = NOW.after_ms(first.timeout_ms).after_ms(10_000);
-    assert!(hands.screen(&nth(2, 3), &me, Millis::new(over.get() - 1)).is_some());
-    assert_eq!(hands.screen(&nth(2, 3), &me, over), None);
+    assert_ne!(hands.screen(&nth(2, 3), &me, Millis::new(over.get() - 1)), Screened::Goes);
+    assert_eq!(hands.screen(&nth(2, 3), &me, over), Screened::Goes);
 
     for count in 10..=10 + ANSWERED_MAX as u64 {
         let attempt = AttemptId::derive(&name("m1"), 1, count);
         hands.close(&attempt, Said::Abandoned);
         hands.close(&attempt, Said::Abandoned);
     }
-    assert_eq!(hands.screen(&nth(10, 3), &me, over), None);
-    assert_eq!(hands.screen(&nth(11, 3), &me, over), Some(Said::Abandoned));
+    assert_eq!(hands.screen(&nth(10, 3), &me, over), Screened::Goes);
+    assert_eq!(hands.screen(&nth(11, 3), &me, over), Screened::Said(Said::Abandoned));
+}
+
+#[test]
+fn a_copy_of_what_was_handed_on_is_not_declined() {
+    let mut hands = Hands::default();
+    let (me, first) = (name("m2"), nth(1, 3));
+    let gone = Said::Declined("n1 is not attached".to_owned());
+    assert_eq!(hands.refusal(&first.attempt, gone.clone()), Screened::Said(gone.clone()));
+    assert_eq!(hands.screen(&first, &me, NOW), Screened::Goes);
+    hands.hand_on(&first.attempt);
+    assert_eq!(hands.screen(&first, &me, NOW), Screened::Goes, "it goes again");
+    assert_eq!(hands.refusal(&first.attempt, gone.clone()), Screened::Ignored);
+    hands.hand_on(&first.attempt);
+    assert_eq!(hands.hand_back(&first.attempt, gone.clone()), Screened::Ignored);
+    let said = Screened::Said(gone.clone());
+    assert_eq!(hands.hand_back(&first.attempt, gone.clone()), said, "it was the last");
+    hands.hand_on(&first.attempt);
+    hands.see_term(Term::new(4));
+    assert_eq!(hands.screen(&first, &me, NOW), Screened::Ignored, "the other copy may run");
+    hands.close(&first.attempt, Said::Succeeded);
+    assert_eq!(hands.screen(&first, &me, NOW), Screened::Said(Said::Succeeded));
+
+    for count in 10..=10 + ANSWERED_MAX as u64 {
+        hands.hand_on(&AttemptId::derive(&name("m1"), 1, count));
+        hands.hand_on(&AttemptId::derive(&name("m1"), 1, count));
+    }
+    assert_ne!(hands.screen(&nth(10, 3), &me, NOW), Screened::Ignored);
+    assert_eq!(hands.screen(&nth(11, 3), &me, NOW), Screened::Ignored);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     chance::Chance,
-    modules::{LIGHT, MOTD, PHYS, RUN},
+    modules::{DRAIN, LIGHT, MOTD, PHYS, RUN},
 };
 use crate::{
     id::{AttemptId, Uid},
@@ -180,6 +180,7 @@ pub(super) fn untruth(path: &Path, chance: &mut Chance) -> Option<Value> {
         RUN => &["INIT", "SYNC"],
         LIGHT => &["DARK", "BRIGHT", "BROKEN"],
         MOTD => &["lies"],
+        DRAIN => &["NO", "DRAINED", "STUCK"],
         _ => &["RUN", "STOP", "FAILED"],
     };
     chance.pick(told).map(|value| (*value).into())
@@ -191,6 +192,7 @@ pub(super) fn debris(path: &Path, chance: &mut Chance) -> Option<Value> {
     let left = match (of_service, path.as_str()) {
         (true, _) => ["FAILED", "STARTING", "STOP"],
         (_, PHYS) => ["HANG", "CYCLE", "OFF"],
+        (_, DRAIN) => ["STUCK", "NO", "DRAINED"],
         (_, LIGHT) => ["BROKEN", "DARK", "BRIGHT"],
         _ => return None,
     };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Event, Place, World, network::Link as Wire};
+use super::{Event, Place, World, network::Link as Wire, quorum::Quorum};
 use crate::{
     fleet::Link,
     id::{Name, SessionEpoch, Term, Uid},
@@ -40,6 +40,16 @@ impl Member {
     /// The link of a leaf or member that is attached here.
     pub(super) fn link_of(&self, child: &Name) -> Option<u64> {
         self.attached.get(child).map(|(_, link)| *link)
+    }
+
+    /// The session on a link.
+    pub(super) fn session(&mut self, link: u64) -> Option<&mut Session> {
+        self.sessions.get_mut(&link)
+    }
+
+    /// The term of the last entry that it has applied.
+    pub(super) fn term(&self, quorum: &Quorum) -> Term {
+        quorum.term_of(self.applied)
     }
 
     /// All links that lead here.
@@ -120,8 +130,9 @@ impl World {
                     site.touched(touched);
                     self.supersede(place, uid);
                 }
-                Effect::Record(_) | Effect::Alarm(_) | Effect::Answered(_) | Effect::Holding(_) => {
-                }
+                Effect::Answered(answers) => self.answer(place, answers),
+                Effect::Holding(holds) => self.holding(place, holds),
+                Effect::Record(_) | Effect::Alarm(_) => {}
             }
         }
     }
@@ -146,7 +157,7 @@ impl World {
         let cluster = self.quorum.store.cluster();
         let spoken_ms = self.sites[place].fleet.spoken_ms(&hello.node);
         let cfg_epoch = self.quorum.store.epoch();
-        let takes_answers = false;
+        let takes_answers = true;
         let welcome = Welcome { cluster, uid, hybrid_ms, takes_answers, spoken_ms, cfg_epoch };
         let effects = session.accept(welcome, wall);
         let held = self.holders[place].attached.insert(hello.node.clone(), (hello.epoch, link));
@@ -198,10 +209,11 @@ impl World {
 
     /// A session is over.
     pub(super) fn lost(&mut self, place: Place, link: u64) {
-        let Some(session) = self.holders[place].sessions.remove(&link) else { return };
+        let Some(mut session) = self.holders[place].sessions.remove(&link) else { return };
         let Some(hello) = session.child().filter(|_| self.sites[place].is_up).cloned() else {
             return;
         };
+        self.orphan(place, &hello.node, session.orphans());
         if self.holders[place].link_of(&hello.node) != Some(link) {
             return;
         }

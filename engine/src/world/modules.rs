@@ -22,9 +22,14 @@ pub(super) const LIGHT: &str = "/light";
 /// What stands in the file.
 pub(super) const MOTD: &str = "/motd";
 
+/// Whether a node is drained.
+pub(super) const DRAIN: &str = "/drainState";
+/// The modules that members run; leaves run all others.
+pub(super) const MACHINES: [&str; 2] = ["lamps", "machine"];
+
 /// All manifests.
 pub(super) fn manifests() -> Vec<Manifest> {
-    vec![services(), file(), machines(), lamps()]
+    vec![services(), file(), machines(), lamps(), drains()]
 }
 
 /// The path of a service's state.
@@ -102,4 +107,16 @@ fn lamps() -> Manifest {
                 .requires("@owner /physState = ON")
                 .fail_to(LIGHT, "BROKEN"),
         )
+}
+
+/// Draining, which the leader decides and each node carries out itself.
+fn drains() -> Manifest {
+    let drain = PathSpec::new(DRAIN, Type::enum_of(["NO", "DRAINED", "STUCK"]));
+    let of = |name: &str| mutation(name, 5_000).context(Context::Node);
+    Manifest::new("drain")
+        .extension(Extension::new("drain").path(drain))
+        .discovers(DRAIN)
+        .mutation(of("Drain").changes(DRAIN, "NO", "DRAINED").fail_to(DRAIN, "STUCK").disruptive())
+        .mutation(of("Resume").changes(DRAIN, "DRAINED", "NO").cancellable())
+        .mutation(of("Release").changes(DRAIN, "STUCK", "NO"))
 }

@@ -3,7 +3,7 @@
 
 use super::{
     Place, World,
-    modules::{LAMP_KIND, LIGHT, MOTD, PHYS, RUN, SERVICES, service},
+    modules::{DRAIN, LAMP_KIND, LIGHT, MOTD, PHYS, RUN, SERVICES, service},
     quorum::Wish,
 };
 use crate::{
@@ -50,7 +50,7 @@ impl World {
 
     /// The person asks something of a node, or no longer.
     fn ask(&mut self, place: Place) {
-        let which = self.chance.between(0, 9);
+        let which = self.chance.between(0, 12);
         let (path, values): (String, &[&str]) = match which {
             0..=4 => {
                 let name = self.chance.pick(&SERVICES).copied().unwrap_or_default();
@@ -58,6 +58,7 @@ impl World {
             }
             5 => (MOTD.to_owned(), &["hello", "good evening", "back soon"]),
             6..=7 => (PHYS.to_owned(), &["ON", "OFF"]),
+            8..=10 => (DRAIN.to_owned(), &["DRAINED", "NO"]),
             _ => (RUN.to_owned(), &["SYNC"]),
         };
         let Ok(path) = Path::new(path) else { return };

@@ -39,6 +39,14 @@ pub(super) struct Wish {
     pub(super) intent: Option<AttemptId>,
 }
 
+impl Quorum {
+    /// The term of an entry, counted from 1; of none the first.
+    pub(super) fn term_of(&self, entries: usize) -> Term {
+        let entry = entries.checked_sub(1).and_then(|index| self.log.get(index));
+        entry.map_or_else(Term::default, |(term, _)| *term)
+    }
+}
+
 impl World {
     /// Appends to the log what its present leader may append.
     pub(super) fn append(&mut self, wish: Wish) {
@@ -200,6 +208,7 @@ impl World {
             return self.later(1, place, Event::Reigns { term, from });
         }
         self.holders[place].reign = Some(Reign { term });
+        self.desks[place].sent = <_>::default();
         let site = &mut self.sites[place];
         site.begin_reign(term.get(), wall);
         let all: Vec<_> = site.fleet.objects().map(|object| object.uid).collect();
@@ -218,6 +227,7 @@ impl World {
         let idle = Decider::new(Lane::Quorum, site.name.clone(), Millis::ZERO);
         let lost = std::mem::replace(&mut site.decider, idle);
         site.reign = 0;
+        self.desks[place].sent = <_>::default();
         for attempt in lost.attempts() {
             self.carry_out(place, Effect::Cancel(attempt.clone()));
         }

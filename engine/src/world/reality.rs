@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::modules::{LIGHT, MOTD, PHYS, RUN, SERVICES, service};
+use super::modules::{DRAIN, LIGHT, MOTD, PHYS, RUN, SERVICES, service};
 use crate::{id::Uid, manifest::NODE_KIND, object::Object, path::Path, value::Value};
 
 /// The values of everything that modules can see and change.
@@ -24,7 +24,7 @@ impl Reality {
             return;
         }
         let services = SERVICES.iter().map(|name| (service(name), "STOP"));
-        let rest = [(MOTD.to_owned(), ""), (PHYS.to_owned(), "OFF")];
+        let rest = [(DRAIN.to_owned(), "NO"), (MOTD.to_owned(), ""), (PHYS.to_owned(), "OFF")];
         for (path, value) in services.chain(rest) {
             if let Ok(path) = Path::new(path) {
                 self.0.insert((uid, path), value.into());

@@ -1,10 +1,15 @@
 //! Worlds are the same for the same seed, come to rest, and are as busy as they should be.
 
 use super::*;
-use crate::status::PhaseName;
+use crate::{invariants::Entry, status::PhaseName};
 
 fn short() -> Options {
     Options { members: 3, leaves: 2, chaos_ms: 30_000, calm_ms: 300_000 }
+}
+
+/// Whether an attempt began that a leader decided.
+fn is_led(what: &What) -> bool {
+    matches!(what, What::Started { lane: Lane::Quorum, .. })
 }
 
 fn count(outcome: &Outcome, is: impl Fn(&What) -> bool) -> usize {
@@ -36,6 +41,10 @@ fn a_few_worlds_see_everything_that_the_invariants_speak_of() {
     let all = |is: fn(&What) -> bool| outcomes.iter().map(|o| count(o, is)).sum::<usize>();
     assert!(all(|what| matches!(what, What::Started { .. })) > 50);
     assert!(all(|what| matches!(what, What::Started { disruptive: true, .. })) > 2);
+    let ordered = |entry: &&Entry| entry.node.as_str().starts_with('n') && is_led(&entry.what);
+    let entries = outcomes.iter().flat_map(|outcome| outcome.trace.entries());
+    assert!(entries.filter(ordered).count() > 2, "leaders give orders to leaves");
+    assert!(all(|what| matches!(what, What::Used { .. })) > 0);
     assert!(all(|what| matches!(what, What::Presumed { .. })) > 0);
     assert!(all(|what| matches!(what, What::Acknowledged(_))) > 50);
     assert!(all(|what| matches!(what, What::Holds { .. })) > 50);

@@ -23,7 +23,7 @@ pub(super) struct Uplink {
     /// Whose it is.
     pub(super) place: Place,
     /// The only member to which it leads; `None`: any.
-    target: Option<Place>,
+    pub(super) target: Option<Place>,
     pub(super) child: Child,
     /// The Cfg that outlives it.
     disk: Vec<Arc<Object>>,
@@ -171,14 +171,11 @@ impl World {
                     let changed = site.fleet.set_views(delta, wall);
                     site.dirty.extend(changed);
                 }
-                // In this world everybody has the same declarations from the start, and its leader
-                // carries out its own decisions.
-                Effect::Declare(_)
-                | Effect::Undeclared(_)
-                | Effect::Gone
-                | Effect::Carry(..)
-                | Effect::Recall(_)
-                | Effect::LookAt(_) => {}
+                Effect::Carry(order, start_by) => self.carried(place, *order, start_by),
+                Effect::Recall(recall) => self.recalled(place, recall),
+                Effect::LookAt(look) => self.looked_at(place, look),
+                // In this world everybody has the same declarations from the start.
+                Effect::Declare(_) | Effect::Undeclared(_) | Effect::Gone => {}
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     id::{AttemptId, Term, Uid},
     invariants::What,
     machine::{Attempted, Dispatch, Effect, START_WITHIN_MS},
+    mutation::Context,
     path::Path,
     planner::Planner,
     status::Status,
@@ -58,7 +59,7 @@ impl World {
         let said = Status::of(&site.fleet.dsc(uid));
         if site.reign > 0 && said.is_some_and(|said| said.is_converged_at(object.revision)) {
             let ops = vec![Op::Remove { uid, revision: object.revision }];
-            self.propose_as(place, Command::Txn(Txn { ops, ..Txn::default() }), None);
+            self.propose_as(place, Command::Txn(Txn { ops, ..Txn::default() }));
         }
     }
 
@@ -89,9 +90,9 @@ impl World {
     }
 
     /// Proposes what a leader has decided.
-    fn propose_as(&mut self, place: Place, command: Command, intent: Option<AttemptId>) {
+    fn propose_as(&mut self, place: Place, command: Command) {
         let by = Some((place, Term::new(self.sites[place].reign)));
-        self.propose(Wish { by, command, intent });
+        self.propose(Wish { by, command, intent: None });
     }
 
     pub(super) fn told(&mut self, place: Place, attempt: &AttemptId, what: Attempted) {
@@ -122,19 +123,11 @@ impl World {
     pub(super) fn carry_out(&mut self, place: Place, effect: Effect) {
         match effect {
             Effect::Dispatch(dispatch) => self.dispatch(place, dispatch),
-            Effect::Cancel(attempt) => {
-                let after = self.while_ms(30);
-                self.later(after, place, Event::Cancel(attempt));
-            }
-            Effect::OpenIntent(intent) => {
-                let attempt = intent.attempt.clone();
-                let term = Term::new(self.sites[place].reign);
-                let command = Command::OpenIntents { term, intents: vec![intent] };
-                self.propose_as(place, command, Some(attempt));
-            }
+            Effect::Cancel(attempt) => self.give_up(place, attempt),
+            Effect::OpenIntent(intent) => self.intend(place, intent),
             Effect::CloseIntent(attempt) => {
                 let command = Command::CloseIntents { attempts: vec![attempt] };
-                self.propose_as(place, command, None);
+                self.propose_as(place, command);
             }
             Effect::Publish(uid, status) => {
                 let values = status.to_values(self.sites[place].lane);
@@ -142,8 +135,13 @@ impl World {
             }
             Effect::Presume(uid, values) => self.say(place, uid, values),
             Effect::Happened(happening) => self.happened(place, happening),
-            Effect::Look(uid) => self.report(place, uid),
-            Effect::Propose(command) => self.propose_as(place, *command, None),
+            Effect::Look(uid) => {
+                self.report(place, uid);
+                if self.sites[place].reign > 0 {
+                    self.ask_for_a_look(place, uid);
+                }
+            }
+            Effect::Propose(command) => self.propose_as(place, *command),
         }
     }
 
@@ -161,6 +159,9 @@ impl World {
         let planned = recorder::planned(&self.sites[place], dispatch.uid, planners);
         for what in planned {
             self.record(place, what);
+        }
+        if dispatch.instance.mutation.context == Context::Node {
+            return self.give(place, &dispatch);
         }
         let start_by = self.now + START_WITHIN_MS;
         let site = &self.sites[place];
@@ -183,11 +184,13 @@ impl World {
     /// The host is told to start an attempt.
     pub(super) fn start_attempt(&mut self, place: Place, order: Order) {
         let Order { dispatch, start_by, reign } = order;
+        let (attempt, uid) = (dispatch.attempt.clone(), dispatch.uid);
         // What has waited too long is not started: its decider may have given it up.
         if self.now > start_by {
+            let late = Attempted::NoService("its time to start is over".to_owned());
+            self.tell_above(place, &attempt, &late);
             return;
         }
-        let (attempt, uid) = (dispatch.attempt.clone(), dispatch.uid);
         let Some(object) = self.sites[place].fleet.object(uid).cloned() else { return };
         let when = (self.faults, self.now);
         let host = &mut self.sites[place].host;
@@ -208,7 +211,7 @@ impl World {
 
     fn begin(&mut self, place: Place, dispatch: &Dispatch, reign: u64) {
         let attempt = dispatch.attempt.clone();
-        let lane = self.sites[place].lane;
+        let lane = dispatch.instance.mutation.context.lane();
         let disruptive = dispatch.instance.mutation.disruptive;
         let until = self.sites[place].host.running(&attempt).map_or(0, |running| running.until);
         let started = What::Started {
@@ -332,6 +335,9 @@ impl World {
 
     /// Tells the decider something, soon; news of one attempt may overtake each other.
     fn tell(&mut self, place: Place, attempt: &AttemptId, what: Attempted) {
+        if self.tell_above(place, attempt, &what) {
+            return;
+        }
         for _ in 0..self.copies(self.faults.lost_percent / 2).max(1) {
             let after = self.while_ms(30);
             self.later(after, place, Event::Told(attempt.clone(), what.clone()));
@@ -339,7 +345,7 @@ impl World {
     }
 
     /// A module looks at one object at once, and tells what it saw a little later.
-    fn report(&mut self, place: Place, uid: Uid) {
+    pub(super) fn report(&mut self, place: Place, uid: Uid) {
         let now = self.now;
         let stamp = self.sites[place].stamp(now);
         let mut values = self.reality.look(uid, place < self.members);
