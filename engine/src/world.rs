@@ -185,6 +185,7 @@ enum Event {
     Broken { link: u64 },
     Restart,
     Trouble,
+    Lift,
 }
 
 /// An event of one life of one node.
@@ -344,7 +345,12 @@ impl World {
         let Due { place, life, event } = due;
         let of_nobody = matches!(
             event,
-            Event::Trouble | Event::Append(_) | Event::Elect | Event::Heal | Event::Restart
+            Event::Trouble
+                | Event::Lift
+                | Event::Append(_)
+                | Event::Elect
+                | Event::Heal
+                | Event::Restart
         );
         let site = &self.sites[place];
         let stays = of_nobody || matches!(event, Event::Broken { .. });
@@ -388,6 +394,7 @@ impl World {
             Event::Broken { link } => self.broken(place, link),
             Event::Restart => self.restart(place),
             Event::Trouble => self.trouble(),
+            Event::Lift => self.lift_limits(),
         }
     }
 

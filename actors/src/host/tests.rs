@@ -217,7 +217,10 @@ fn a_module_with_its_hands_full_is_busy() {
             node.end_with_reports().await.outcome.unwrap();
         }
         assert_eq!(node.seen.get("/wild"), Some(&"ON".into()));
-        assert_eq!(node.host.mutate(one_more).await, Some(Admission::Accepted));
+        let again = node.host.mutate(one_more).await;
+        assert_eq!(again, Some(Admission::Busy), "what was refused never starts");
+        let another = node.order("Slow", SLOW * 2);
+        assert_eq!(node.host.mutate(another).await, Some(Admission::Accepted));
     });
 }
 
@@ -442,7 +445,9 @@ fn a_stopped_module_is_started_by_a_mutation_that_needs_it() {
         assert_eq!(node.host.mutate(order.clone()).await, Some(Admission::Busy));
         node.until("/modules/wild/state", "RUN").await;
         assert_eq!(node.events, ["ends for Module"]);
-        assert_eq!(node.host.mutate(order).await, Some(Admission::Accepted));
+        assert_eq!(node.host.mutate(order).await, Some(Admission::Busy), "it never starts");
+        let another = node.order("Fine", SLOW);
+        assert_eq!(node.host.mutate(another).await, Some(Admission::Accepted));
         node.end().await.outcome.unwrap();
     });
 }

@@ -5,6 +5,7 @@ use crate::{
     fleet::Fleet,
     id::{Name, Uid},
     invariants::What,
+    policy::POLICY_KIND,
     status::{PhaseName, Status},
 };
 
@@ -29,10 +30,12 @@ impl World {
         self.quorum.leader.unwrap_or_default()
     }
 
-    /// What the leader says of each object.
+    /// What the leader says of each object that is brought about; policies say, and are not.
     pub(super) fn statuses(&self) -> impl Iterator<Item = (Name, Uid, Option<Status>)> {
         let fleet: &Fleet = &self.sites[self.spokesman()].fleet;
-        self.quorum.store.objects().map(|object| {
+        let objects = self.quorum.store.objects();
+        let objects = objects.filter(|object| object.key.kind.as_str() != POLICY_KIND);
+        objects.map(|object| {
             let said = Status::of(&fleet.dsc(object.uid));
             (object.key.name.clone(), object.uid, said)
         })

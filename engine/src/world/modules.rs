@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use crate::manifest::{
-    Context, Extension, From, Manifest, MutationSpec, PathSpec, Retry, SeenBy, To, Type,
+use crate::{
+    manifest::{
+        Context, Extension, From, Manifest, MutationSpec, PathSpec, Retry, SeenBy, To, Type,
+    },
+    policy,
 };
 
 const RETRY: Retry = Retry { attempts_max: 4, backoff_initial_ms: 300, backoff_max_ms: 4_000 };
@@ -29,7 +32,7 @@ pub(super) const MACHINES: [&str; 2] = ["lamps", "machine"];
 
 /// All manifests.
 pub(super) fn manifests() -> Vec<Manifest> {
-    vec![services(), file(), machines(), lamps(), drains()]
+    vec![services(), file(), machines(), lamps(), drains(), policy::manifest()]
 }
 
 /// The path of a service's state.

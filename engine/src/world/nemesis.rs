@@ -23,8 +23,7 @@ impl World {
     pub(super) fn trouble(&mut self) {
         if !self.is_chaos() {
             self.calm_down();
-            // What a policy holds back might wait for ever.
-            self.lift_limits();
+            self.later(0, 0, Event::Lift);
             // Most worlds are thawed at last, so that what froze in the chaos has to settle too.
             if self.chance.percent(75) {
                 self.write(Command::Thaw { targets: Targets::All });

@@ -2,7 +2,7 @@
 //! down again.
 
 use super::{
-    Place, World,
+    Event, Place, World,
     modules::{DRAIN, LAMP_KIND, LIGHT, MOTD, PHYS, RUN, SERVICES, service},
     quorum::Wish,
 };
@@ -12,7 +12,7 @@ use crate::{
     manifest::NODE_KIND,
     object::{Labels, ObjectRef},
     path::Path,
-    policy::POLICY_KIND,
+    policy::{Limits, POLICY_KIND, Policy},
     selector::Selector,
     state::State,
     value::Value,
@@ -130,11 +130,17 @@ impl World {
         self.put_policy(name, cfg);
     }
 
-    /// Has policies limit nothing any more.
+    /// Has policies limit nothing any more, until that is committed: what they hold back might wait
+    /// for ever.
     pub(super) fn lift_limits(&mut self) {
-        for name in POLICIES {
-            self.put_policy(name, State::new());
+        let limits = |policy: &Policy| policy.limits != Limits::default();
+        let left = self.quorum.store.rules().policies().filter(|policy| limits(policy));
+        let left: Vec<Name> = left.map(|policy| policy.name.clone()).collect();
+        for name in &left {
+            self.put_policy(name.as_str(), State::new());
         }
+        // One that was asked for in the chaos may be committed now.
+        self.later(1_000, 0, Event::Lift);
     }
 
     fn put_policy(&mut self, name: &str, cfg: State) {
