@@ -71,14 +71,14 @@ impl World {
         let attempt = &dispatch.attempt;
         let pinned = self.desks[place].sent.node_of(attempt);
         let mutation = &dispatch.instance.mutation;
-        let found = self.standing(place, |standing, fleet| match &pinned {
-            Some(node) => first_to(node, standing).map(|first| Route { to: node.clone(), first }),
-            None => {
-                let Some(object) = fleet.object(dispatch.uid) else {
-                    return Ok(Route { to: standing.leader().clone(), first: None });
-                };
-                route(mutation.context, &mutation.id.module, object, standing)
+        let found = self.standing(place, |standing, fleet| {
+            if let Some(node) = &pinned {
+                return first_to(node, standing).map(|first| Route { to: node.clone(), first });
             }
+            let Some(object) = fleet.object(dispatch.uid) else {
+                return Ok(Route { to: standing.leader().clone(), first: None });
+            };
+            route(mutation.context, &mutation.id.module, object, standing)
         });
         match found {
             Ok(Route { to, first: Some(first) }) => self.send_order(place, dispatch, (to, first)),
@@ -173,9 +173,9 @@ impl World {
         match screened {
             Screened::Ignored => {}
             Screened::Goes => {
-                link.into_iter().for_each(|link| {
-                    self.send_on(link, false, &Frame::Dispatch(vec![order.clone()]));
-                });
+                if let Some(link) = link {
+                    self.send_on(link, false, &Frame::Dispatch(vec![order]));
+                }
             }
             Screened::Said(said) => {
                 let Order { attempt, to: node, .. } = order;
