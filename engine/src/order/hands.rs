@@ -18,8 +18,8 @@ use crate::{
     time::Millis,
 };
 
-/// Orders of which the last answer is remembered, and that they were handed on. Whoever decided an order sends it again for a few
-/// seconds at most, and its time to start is over as soon.
+/// Orders of which the last answer is remembered, and that they were handed on. Whoever decided an
+/// order sends it again for a few seconds at most, and its time to start is over as soon.
 pub const ANSWERED_MAX: usize = 65_536;
 /// How long past its time an attempt is believed to be in hand, whatever its module does, in
 /// milliseconds.

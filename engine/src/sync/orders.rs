@@ -7,7 +7,7 @@
 //! | attached, lease over | Dispatch | answered Declined |
 //! | attached, as many open as may be | Dispatch to itself | answered Busy |
 //! | attached | Dispatch of what was refused before | the same answer: it never starts |
-//! | attached, lease over | Dispatch of what was taken before | Carry, but it may not start any more |
+//! | attached, lease over | Dispatch of what was taken before | Carry: it does not start any more |
 //! | attached, lease over | Dispatch of what was handed on before | |
 //! | attached | Cancel, Look | Recall, LookAt |
 //! | attached | an answer | Answers |

@@ -20,8 +20,7 @@ use crate::{
 
 /// The policies that the person writes.
 const POLICIES: [&str; 2] = ["lamps", "nodes"];
-/// What may stand in a policy: the path, the values that it may have, and of a hundred policies, how
-/// many have it.
+/// What may stand in a policy: the path, its values, and how many of a hundred policies have it.
 const LIMITS: [(&str, &[&str], u64); 9] = [
     ("/kind", &["node", LAMP_KIND], 50),
     ("/selector", &["rack=r1", "rack=r2"], 30),
