@@ -109,6 +109,7 @@ fn translate(theirs: kraken_raft::Leadership) -> Leadership {
 fn propose_error(error: ProposeError) -> QuorumError {
     match error {
         ProposeError::Unavailable { why } => QuorumError::Unavailable(why),
+        ProposeError::Overloaded => QuorumError::Overloaded,
         ProposeError::Timeout { .. } => QuorumError::Timeout,
         ProposeError::TooLarge { bytes } => {
             QuorumError::TooLarge { bytes, limit: PROPOSAL_BYTES_MAX }

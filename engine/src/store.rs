@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     freeze::{FREEZES_MAX, Freeze, Scope},
-    requests::{REQUESTS_MAX, REQUESTS_UIDS_MAX},
+    requests::{REQUESTS_AGE_MS, REQUESTS_MAX, REQUESTS_UIDS_MAX},
 };
 use self::{requests::Requests, txn::Decided};
 use crate::{
@@ -234,7 +234,7 @@ impl Store {
             }
         };
         if let Some(request) = &proposal.request {
-            self.requests.keep(request.clone(), applied.outcome.clone());
+            self.requests.keep(request.clone(), applied.outcome.clone(), proposal.at);
         }
         applied
     }

@@ -56,7 +56,9 @@ use crate::{
 /// entry that gives out an id has this index.
 const FOUNDER: u64 = 1;
 /// Proposals of this process that are under way.
-pub(crate) const PROPOSALS_MAX: usize = 8192;
+pub const PROPOSALS_MAX: usize = 8192;
+/// Proposals of other members that are under way at the leader.
+const FORWARDED_MAX: usize = 2 * PROPOSALS_MAX;
 
 /// A member cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +122,8 @@ pub(crate) struct Core {
     becoming: tokio::sync::Mutex<()>,
     pub(crate) leadership: Arc<watch::Sender<Leadership>>,
     proposals: Semaphore,
+    /// For what other members pass on.
+    forwarded: Semaphore,
     rounds: Rounds,
     pub(crate) ended: CancellationToken,
 }
@@ -199,6 +203,7 @@ impl Core {
             becoming: tokio::sync::Mutex::default(),
             leadership: Arc::default(),
             proposals: Semaphore::new(PROPOSALS_MAX),
+            forwarded: Semaphore::new(FORWARDED_MAX),
             rounds: Rounds::default(),
             ended: CancellationToken::new(),
         });

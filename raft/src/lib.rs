@@ -25,8 +25,8 @@ mod types;
 pub use self::{
     backup::{BackupError, BackupHeader, Verified, verify},
     core::{
-        BACKUP_BYTES_MAX, Consistency, MEMBERS_MAX, MembershipError, ProposeError, READERS_MAX,
-        ReadError, StartError,
+        BACKUP_BYTES_MAX, Consistency, MEMBERS_MAX, MembershipError, PROPOSALS_MAX, ProposeError,
+        READERS_MAX, ReadError, StartError,
     },
     fatal::FatalError,
     folder::FolderError,

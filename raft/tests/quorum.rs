@@ -29,8 +29,8 @@ use kraken_engine::{
     value::Value,
 };
 use kraken_raft::{
-    Bootstrap, Consistency, FolderError, Handle, MembershipError, Options, ProposeError, Role,
-    StartError, Which,
+    Bootstrap, Consistency, FolderError, Handle, MembershipError, Options, PROPOSALS_MAX,
+    ProposeError, Role, StartError, Which,
 };
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
@@ -598,4 +598,28 @@ async fn a_member_says_where_its_clients_find_it_now() {
     })
     .await;
     assert_eq!(quorum.any().status().members.iter().filter(|member| member.voter).count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_house_is_told_at_once() {
+    let mut quorum = Quorum::start(3).await;
+    let left = quorum.leader().await;
+    for number in (0..3).filter(|number| *number != left) {
+        quorum.stop(number).await;
+    }
+    let member = quorum.any().clone();
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..PROPOSALS_MAX {
+        let member = member.clone();
+        waiting.spawn(async move { member.propose(put("n1", "1")).await });
+    }
+    wait_until("there is no room", async || {
+        let one_more = timeout(Duration::from_millis(500), member.propose(put("n1", "2"))).await;
+        matches!(one_more, Ok(Err(ProposeError::Overloaded)))
+    })
+    .await;
+    while let Some(ended) = waiting.join_next().await {
+        let error = ended.unwrap().unwrap_err();
+        assert!(error.is_transient(), "{error}");
+    }
 }

@@ -2,19 +2,29 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::command::{Outcome, RequestId};
+use crate::{
+    command::{Outcome, RequestId},
+    time::Millis,
+};
 
 /// Answers kept for repeated requests.
-pub const REQUESTS_MAX: usize = 10_000;
+pub const REQUESTS_MAX: usize = 200_000;
+/// How long an answer is kept by the times of entries, in milliseconds: longer than any client goes
+/// on trying.
+pub const REQUESTS_AGE_MS: u64 = 120_000;
 /// Changed objects that all kept answers name together.
 pub const REQUESTS_UIDS_MAX: usize = 1_000_000;
 
 /// Answers by request; the oldest go first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests {
-    order: VecDeque<RequestId>,
+    /// In order, each with the time of its entry; those of a release that wrote no times have
+    /// none, and go by their number alone.
+    order: VecDeque<(RequestId, Option<Millis>)>,
     outcomes: BTreeMap<RequestId, Outcome>,
     uids: usize,
+    /// The latest time in any entry. Clocks of proposers differ, this does not go back.
+    now: Millis,
 }
 
 impl Requests {
@@ -23,31 +33,44 @@ impl Requests {
         self.outcomes.get(request)
     }
 
-    /// Keeps an answer, and lets go of the oldest while there are too many.
-    pub(super) fn keep(&mut self, request: RequestId, outcome: Outcome) {
-        self.uids += uids(&outcome);
-        self.order.push_back(request.clone());
-        self.outcomes.insert(request, outcome);
-        while self.order.len() > REQUESTS_MAX
-            || (self.uids > REQUESTS_UIDS_MAX && self.order.len() > 1)
-        {
-            let oldest = self.order.pop_front().and_then(|oldest| self.outcomes.remove(&oldest));
+    /// Keeps an answer to an entry of a time, and lets go of what is too old or too much.
+    pub(super) fn keep(&mut self, request: RequestId, outcome: Outcome, at: Millis) {
+        self.now = self.now.max(at);
+        self.push(request, outcome, Some(self.now));
+        while self.is_over() {
+            let oldest = self.order.pop_front();
+            let oldest = oldest.and_then(|(oldest, _)| self.outcomes.remove(&oldest));
             self.uids -= oldest.as_ref().map_or(0, uids);
         }
     }
 
-    /// Request and answer, oldest first.
-    pub(super) fn into_pairs(mut self) -> Vec<(RequestId, Outcome)> {
-        let pairs = self.order.into_iter();
-        pairs.filter_map(|id| Some((id.clone(), self.outcomes.remove(&id)?))).collect()
+    fn push(&mut self, request: RequestId, outcome: Outcome, at: Option<Millis>) {
+        self.uids += uids(&outcome);
+        self.order.push_back((request.clone(), at));
+        self.outcomes.insert(request, outcome);
     }
-}
 
-impl FromIterator<(RequestId, Outcome)> for Requests {
-    fn from_iter<I: IntoIterator<Item = (RequestId, Outcome)>>(pairs: I) -> Self {
+    fn is_over(&self) -> bool {
+        let is_old = |at: Millis| at.after_ms(REQUESTS_AGE_MS) < self.now;
+        self.order.len() > REQUESTS_MAX
+            || (self.uids > REQUESTS_UIDS_MAX && self.order.len() > 1)
+            || self.order.front().is_some_and(|(_, at)| at.is_some_and(is_old))
+    }
+
+    /// Request and answer, oldest first, and the times of their entries.
+    pub(super) fn into_parts(mut self) -> (Vec<(RequestId, Outcome)>, Vec<Option<Millis>>) {
+        let kept = self.order.into_iter();
+        let kept = kept.filter_map(|(id, at)| Some(((id.clone(), self.outcomes.remove(&id)?), at)));
+        kept.unzip()
+    }
+
+    /// What was kept, with as many times as were written.
+    pub(super) fn from_parts(pairs: Vec<(RequestId, Outcome)>, times: &[Option<Millis>]) -> Self {
         let mut requests = Self::default();
-        for (request, outcome) in pairs {
-            requests.keep(request, outcome);
+        for (index, (request, outcome)) in pairs.into_iter().enumerate() {
+            let at = times.get(index).copied().flatten();
+            requests.now = requests.now.max(at.unwrap_or_default());
+            requests.push(request, outcome, at);
         }
         requests
     }

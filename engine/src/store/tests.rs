@@ -47,14 +47,39 @@ fn answers_are_kept_up_to_their_limits() {
         refused_intents: Vec::new(),
     };
     for number in 0..=REQUESTS_MAX {
-        requests.keep(id(number), outcome(1));
+        requests.keep(id(number), outcome(1), Millis::ZERO);
     }
     assert_eq!(requests.answer(&id(0)), None);
     assert!(requests.answer(&id(1)).is_some());
     assert!(requests.answer(&id(REQUESTS_MAX)).is_some());
-    requests.keep(id(20_000), outcome(REQUESTS_UIDS_MAX));
+    let last = id(REQUESTS_MAX + 1);
+    requests.keep(last.clone(), outcome(REQUESTS_UIDS_MAX), Millis::ZERO);
     assert_eq!(requests.answer(&id(REQUESTS_MAX)), None);
-    assert!(requests.answer(&id(20_000)).is_some(), "the last one is always kept");
+    assert!(requests.answer(&last).is_some(), "the last one is always kept");
+}
+
+#[test]
+fn answers_are_kept_for_a_time_that_no_clock_turns_back() {
+    let mut requests = Requests::default();
+    let id = |number: usize| RequestId(format!("r{number}"));
+    let outcome = Outcome::Refused(Refusal::Founded);
+    let at = |ms: u64| Millis::new(1_000 + ms);
+    for (number, ms) in [(0, 0), (1, REQUESTS_AGE_MS), (2, 5), (3, REQUESTS_AGE_MS)] {
+        requests.keep(id(number), outcome.clone(), at(ms));
+    }
+    assert!((0..4).all(|number| requests.answer(&id(number)).is_some()));
+    requests.keep(id(4), outcome.clone(), at(REQUESTS_AGE_MS + 1));
+    assert_eq!(requests.answer(&id(0)), None);
+    assert!(requests.answer(&id(2)).is_some(), "it counts as of the latest time before it");
+    let (pairs, times) = requests.clone().into_parts();
+    let mut again = Requests::from_parts(pairs.clone(), &times);
+    let mut untimed = Requests::from_parts(pairs, &[]);
+    for requests in [&mut requests, &mut again, &mut untimed] {
+        requests.keep(id(5), outcome.clone(), at(3 * REQUESTS_AGE_MS));
+    }
+    assert_eq!(again.clone().into_parts(), requests.into_parts());
+    assert_eq!(again.answer(&id(4)), None);
+    assert!(untimed.answer(&id(4)).is_some(), "what has no time goes by number");
 }
 
 #[test]

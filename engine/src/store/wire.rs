@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Freeze, Store};
+use super::{Freeze, Store, requests::Requests};
 use crate::{
     catalog::Catalog,
     command::{Intent, Outcome, RequestId},
@@ -15,6 +15,7 @@ use crate::{
     manifest::Manifest,
     object::Object,
     policy::Ledger,
+    time::Millis,
 };
 
 /// The version of this form; another one is refused.
@@ -32,6 +33,9 @@ pub(super) struct Stored {
     freezes: Vec<Freeze>,
     intents: Vec<Intent>,
     requests: Vec<(RequestId, Outcome)>,
+    /// The times of their entries. Absent in what older releases wrote.
+    #[serde(default)]
+    request_times: Vec<Option<Millis>>,
     #[serde(default)]
     added: BTreeSet<String>,
     /// Absent in what older releases wrote.
@@ -41,6 +45,7 @@ pub(super) struct Stored {
 
 impl From<Store> for Stored {
     fn from(store: Store) -> Self {
+        let (requests, request_times) = store.requests.into_parts();
         Self {
             format: FORMAT,
             cluster: store.cluster,
@@ -50,7 +55,8 @@ impl From<Store> for Stored {
             manifests: store.manifests.into_values().collect(),
             freezes: store.freezes,
             intents: store.intents.into_values().collect(),
-            requests: store.requests.into_pairs(),
+            requests,
+            request_times,
             added: store.added,
             ledger: store.rules.ledger().clone(),
         }
@@ -81,7 +87,7 @@ impl TryFrom<Stored> for Store {
             catalog: Arc::new(catalog),
             freezes: stored.freezes,
             intents: by(stored.intents, |intent| intent.attempt.clone()),
-            requests: stored.requests.into_iter().collect(),
+            requests: Requests::from_parts(stored.requests, &stored.request_times),
             added: stored.added,
             owned,
             rules: Arc::default(),

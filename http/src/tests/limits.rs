@@ -124,7 +124,7 @@ async fn connections_and_streams_hold_their_limits() {
     let mut watch = client.watch(<_>::default());
     watch.next().await.unwrap();
     let (status, body) = ask(&client, call("GET", "/v1/watch", &Json::Null)).await;
-    assert_eq!((status, &body["code"]), (503, &json!("overloaded")), "{body}");
+    assert_eq!((status, &body["code"]), (429, &json!("overloaded")), "{body}");
     let answer = raw(&fixture, b"").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     drop(watch);

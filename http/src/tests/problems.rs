@@ -108,7 +108,7 @@ async fn troubles_of_the_quorum_are_told() {
     for (fault, status, code) in [
         (QuorumError::Unavailable("no leader".to_owned()), 503, "unavailable"),
         (QuorumError::Timeout, 504, "timeout"),
-        (QuorumError::Overloaded, 503, "overloaded"),
+        (QuorumError::Overloaded, 429, "overloaded"),
         (QuorumError::TooLarge { bytes: 9, limit: 8 }, 413, "body_too_large"),
         (QuorumError::Refused("no".to_owned()), 409, "cluster_refused"),
     ] {

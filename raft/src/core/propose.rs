@@ -10,7 +10,7 @@ use openraft::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Core, Node};
+use super::{Core, Node, PROPOSALS_MAX};
 use crate::{
     entropy,
     transport::{Channel, Reply, Request, decode, encoded},
@@ -32,6 +32,9 @@ pub enum ProposeError {
         /// What the last attempt met.
         why: String,
     },
+    /// As many proposals as may be are under way; it was not applied.
+    #[error("{PROPOSALS_MAX} proposals are under way; try again in a moment")]
+    Overloaded,
     /// The time was up before the answer; it may be applied. Repeat it with the same request id.
     #[error("no answer in time; the proposal may or may not have been applied: {why}")]
     Timeout {
@@ -56,7 +59,7 @@ impl ProposeError {
     /// Whether the same proposal may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Timeout { .. } => true,
+            Self::Unavailable { .. } | Self::Overloaded | Self::Timeout { .. } => true,
             Self::TooLarge { .. } | Self::Codec { .. } => false,
         }
     }
@@ -114,9 +117,8 @@ impl Core {
     /// Proposes until there is an outcome or the time is up.
     pub(crate) async fn propose(&self, data: Data) -> Result<Outcome, ProposeError> {
         let deadline = Instant::now() + self.options.timers.request;
-        let busy = |why: &str| ProposeError::Unavailable { why: why.to_owned() };
-        let permit = timeout_at(deadline, self.proposals.acquire()).await;
-        let _permit = permit.map_err(|_| busy("too many proposals are under way"))?;
+        // Who has to wait here would wait without a bound: it is told at once.
+        let _permit = self.proposals.try_acquire().map_err(|_| ProposeError::Overloaded)?;
         let (mut pauses, mut unknown) = (Pauses::new(), false);
         loop {
             let missed = match self.propose_once(&data, deadline).await {

@@ -66,10 +66,15 @@ impl Service for Core {
             Request::Propose(data) if data.bytes().len() > PROPOSAL_BYTES_MAX => {
                 Reply::Refused("the proposal is too large".to_owned())
             }
-            Request::Propose(data) => match node.write(data, deadline).await {
-                Ok(outcome) => Reply::Outcome(outcome),
-                Err(missed) => reply_missed(missed),
-            },
+            Request::Propose(data) => {
+                let Ok(_permit) = self.forwarded.try_acquire() else {
+                    return Reply::Unavailable("the leader has too much to do".to_owned());
+                };
+                match node.write(data, deadline).await {
+                    Ok(outcome) => Reply::Outcome(outcome),
+                    Err(missed) => reply_missed(missed),
+                }
+            }
             Request::ReadIndex { lease } => match node.confirm(lease).await {
                 Ok(next) => Reply::ReadIndex(next),
                 Err(missed) => reply_missed(missed),

@@ -35,12 +35,13 @@ pub struct Writers {
     tasks: JoinSet<Result<History>>,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
 }
 
 impl Writers {
     /// Starts `count` writers; each has the edge that `edge` gives it.
     pub fn start(count: usize, edge: impl Fn(usize) -> Result<Edge>) -> Result<Self> {
-        let (stop, answered) = (Arc::default(), Arc::default());
+        let (stop, answered, lost) = (Arc::default(), Arc::default(), Arc::default());
         let mut tasks = JoinSet::new();
         for number in 0..count {
             let writer = Writer {
@@ -48,10 +49,11 @@ impl Writers {
                 edge: edge(number)?,
                 stop: Arc::clone(&stop),
                 answered: Arc::clone(&answered),
+                lost: Arc::clone(&lost),
             };
             tasks.spawn(writer.run());
         }
-        Ok(Self { tasks, stop, answered })
+        Ok(Self { tasks, stop, answered, lost })
     }
 
     /// Waits until so many writes more were answered.
@@ -68,6 +70,11 @@ impl Writers {
     /// How many writes were answered so far.
     pub fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
+    }
+
+    /// How often the client gave up, and a writer had to ask again.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Has all writers end, and returns what they were told.
@@ -103,6 +110,7 @@ struct Writer {
     edge: Edge,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -138,6 +146,7 @@ impl Writer {
             }
             // The client has waited and tried again already, for as long as its patience lasts.
             was_lost = true;
+            self.lost.fetch_add(1, Ordering::Relaxed);
             ensure!(since.elapsed() < ANSWERED_MAX, "no answer: {answer:?}");
         }
     }
