@@ -19,7 +19,7 @@ fn script(page: &str) -> Result<String> {
         match (line.trim(), is_code) {
             ("```sh", false) => is_code = true,
             ("```", true) => is_code = false,
-            (_, true) => script += &format!("{line}\n"),
+            (_, true) => script.extend([line, "\n"]),
             (_, false) => {}
         }
     }

@@ -28,7 +28,7 @@ use super::{Routes, answered};
 use crate::{
     api::Shared,
     call::{Call, call},
-    hub::{Next, Position, TooOld},
+    hub::{Next, Position},
     problem::Problem,
     query::Which,
     stream::{Gone, Lines, open},
@@ -128,22 +128,19 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     let hub = &call.shared.hub;
     let now = call.shared.api.quorum.status().revision;
     hub.reached(from.map_or(now, |from| from.min(now))).await;
-    let gone = |from: Revision| {
-        move |too_old: TooOld| Problem::Gone { from: from.get(), oldest: too_old.oldest.get() }
-    };
     let is_ours = of_epoch.is_none_or(|epoch| epoch == call.shared.api.quorum.epoch());
     if let Some(from) = from.filter(|_| !is_ours) {
-        return Err(gone(from)(TooOld { oldest: now }));
+        return Err(Problem::Gone { from: from.get(), oldest: now.get() });
     }
     let (position, revision) = match from {
         None => hub.start_at(now),
-        Some(from) => match hub.after(from) {
-            Ok(position) => (position, from),
-            Err(_) => {
+        Some(from) => {
+            if hub.after(from).is_err() {
                 call.check_past(from).await?;
-                (hub.start_at(now).0, from)
             }
-        },
+            // Where it is past that, its place is found once it has been told what lies before.
+            (hub.start_at(from).0, from)
+        }
     };
     let (lines, response) = open(&call.shared, &call.headers)?;
     let shared = call.shared.clone();
