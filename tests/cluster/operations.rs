@@ -49,7 +49,8 @@ async fn commands_of_the_page_do_what_it_says() -> Result<()> {
     let commands = script(PAGE)?;
     ensure!(commands.contains("snapshot restore") && commands.contains("cluster recover"));
     let all = format!(
-        "set -eux\ntrap 'kill $(jobs -p) 2> /dev/null; wait' EXIT\n{commands}\nkraken get nodes n1\n"
+        "set -eux\ntrap 'kill $(jobs -p) 2> /dev/null; wait' EXIT\n{commands}\n\
+         kraken get nodes n1\n"
     );
     let bin = Path::new(KRAKEN).parent().context("the program is in a folder")?;
     let path = format!("{}:{}", bin.display(), std::env::var("PATH")?);
