@@ -48,11 +48,15 @@ impl World {
             let reached = self.is_reached(uid);
             self.record(leader, What::Settled { uid, status, reached });
             let own = self.sites.iter().position(|site| site.name == name);
-            for known_at in own.into_iter().chain(0..self.members) {
-                // What a member wrote may have died with it before all others were told.
-                let dsc = self.sites[known_at].fleet.dsc(uid);
-                let (writer, digest) = (name.clone(), recorder::digest_of_written(&dsc, &name));
-                self.record(known_at, What::Replica { uid, writer, digest });
+            for writer in 0..self.sites.len() {
+                // A leaf knows of itself what it wrote; members know what everybody wrote.
+                let leaf = own.filter(|own| *own == writer && *own >= self.members);
+                for known_at in leaf.into_iter().chain(0..self.members) {
+                    let writer = self.sites[writer].name.clone();
+                    let dsc = self.sites[known_at].fleet.dsc(uid);
+                    let digest = recorder::digest_of_written(&dsc, &writer);
+                    self.record(known_at, What::Replica { uid, writer, digest });
+                }
             }
         }
         self.record_logs();
