@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::intern::{intern, serde_as_text};
+
 /// Longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 
@@ -25,8 +27,7 @@ pub enum InvalidId {
 }
 
 /// A name of an object, a node, a module, a mutation or a writer. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
 impl Name {
@@ -37,7 +38,7 @@ impl Name {
         let head = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric());
         let tail = bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
         if head && tail && text.len() <= NAME_BYTES_MAX {
-            Ok(Self(text.into()))
+            Ok(Self(intern(text)))
         } else {
             Err(InvalidId::Name(text.chars().take(NAME_BYTES_MAX).collect()))
         }
@@ -48,6 +49,8 @@ impl Name {
         &self.0
     }
 }
+
+serde_as_text!(Name);
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod graph;
 pub mod history;
 pub mod id;
+mod intern;
 pub mod invariants;
 pub mod machine;
 pub mod manifest;

@@ -3,9 +3,9 @@
 //! A path is `/a/b/c`, one canonical form. A pattern may hold `*` segments; matching a path against
 //! it yields the segments that the stars stood for, its bindings.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{borrow::Borrow, cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use crate::intern::{intern, serde_as_text};
 
 /// Longest path in bytes.
 pub const PATH_BYTES_MAX: usize = 512;
@@ -21,13 +21,11 @@ pub struct InvalidPath {
 }
 
 /// `/a/b/c`: segments of `[A-Za-z0-9_.:-]+`. Cheap to clone, ordered by its text.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Path(Arc<str>);
 
 /// A path in which a segment may be `*`, standing for any one segment.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pattern(Arc<str>);
 
 /// What the stars of a pattern stood for, first star first.
@@ -61,13 +59,13 @@ impl Path {
     /// Checks and takes a path.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidPath> {
         check(text.as_ref(), is_plain)?;
-        Ok(Self(text.as_ref().into()))
+        Ok(Self(intern(text.as_ref())))
     }
 
     /// A path that stands in this program and is one.
     pub(crate) fn constant(text: &str) -> Self {
         debug_assert!(check(text, is_plain).is_ok(), "{text} is no path");
-        Self(text.into())
+        Self(intern(text))
     }
 
     /// Takes a path as people type it, with or without the leading `/`.
@@ -93,7 +91,7 @@ impl Path {
     /// The path without its last segment; `None` at the top.
     pub fn parent(&self) -> Option<Self> {
         let cut = self.0.rfind('/').filter(|cut| *cut > 0)?;
-        Some(Self(self.0[..cut].into()))
+        Some(Self(intern(&self.0[..cut])))
     }
 
     /// Whether this is `ancestor` or lies below it.
@@ -108,7 +106,7 @@ impl Pattern {
     /// Checks and takes a pattern.
     pub fn new(text: impl AsRef<str>) -> Result<Self, InvalidPath> {
         check(text.as_ref(), |segment| segment == "*" || is_plain(segment))?;
-        Ok(Self(text.as_ref().into()))
+        Ok(Self(intern(text.as_ref())))
     }
 
     /// The pattern as text, leading `/` included.
@@ -146,6 +144,19 @@ impl Pattern {
             text.push_str(if segment == "*" { next.next()? } else { segment });
         }
         Path::new(text).ok()
+    }
+}
+
+impl Ord for Path {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Most paths that are compared are the same one, held once.
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for Path {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -199,6 +210,8 @@ macro_rules! text_form {
 
 text_form!(Path);
 text_form!(Pattern);
+serde_as_text!(Path);
+serde_as_text!(Pattern);
 
 #[cfg(test)]
 mod tests {

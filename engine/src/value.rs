@@ -5,6 +5,8 @@ use std::{cmp::Ordering, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::intern::intern;
+
 /// Longest string value in bytes.
 pub const STRING_BYTES_MAX: usize = 1 << 20;
 /// Most items of a list value.
@@ -128,13 +130,13 @@ impl Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self::Str(text.into())
+        Self::Str(intern(text))
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::Str(text.into())
+        Self::Str(intern(&text))
     }
 }
 

@@ -37,7 +37,8 @@
 //! # Configuration, `[modules.sim]`
 //!
 //! `world`: the folder that holds the machines, one file each; by default the module's own. Agents
-//! that share it see the same machines, as they would see the same hardware. `record`: a file to
+//! that share it see the same machines, as they would see the same hardware. `in_memory`: true keeps
+//! the machines of this agent in its memory, as new when it starts again. `record`: a file to
 //! which each attempt that begins is added, a line with its id, mutation and machine. `seed`: draws
 //! latencies and faults; the n-th try of a mutation on a machine is always the same for a seed.
 //! `every`, and by name `mutations`, give for an attempt: `latency_min_ms` and `latency_max_ms` (at
@@ -128,9 +129,12 @@ impl Module for Sim {
 
     fn build(config: Config, kit: Kit) -> Result<Self, ConfigureError> {
         config.check().map_err(|error| ConfigureError::Invalid(error.to_string()))?;
-        let folder = config.world.clone().unwrap_or(kit.data);
-        let world =
-            World::open(folder).map_err(|error| ConfigureError::Start(error.to_string()))?;
+        let world = if config.in_memory {
+            World::in_memory()
+        } else {
+            let folder = config.world.clone().unwrap_or(kit.data);
+            World::open(folder).map_err(|error| ConfigureError::Start(error.to_string()))?
+        };
         let open = |path: &PathBuf| File::options().create(true).append(true).open(path);
         let record = config.record.as_ref().map(open).transpose();
         let record = record.map_err(|error| ConfigureError::Start(format!("record: {error}")))?;

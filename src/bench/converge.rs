@@ -174,8 +174,13 @@ fn machine(number: u64) -> String {
 /// The lines of a member's configuration by which machines are simulated. Looking takes no time.
 fn simulated(folder: &Path, is_recorded: bool) -> String {
     let quoted = |name: &str| toml::Value::from(folder.join(name).display().to_string());
-    let record = if is_recorded { format!("record = {}\n", quoted(RECORD)) } else { String::new() };
-    let mut lines = vec![format!("\n[modules.sim]\nworld = {}\n{record}", quoted(WORLD))];
+    let mut lines = vec!["\n[modules.sim]\n".to_owned()];
+    if is_recorded {
+        // The next leader must find the machines as the last one left them.
+        lines.push(format!("world = {}\nrecord = {}\n", quoted(WORLD), quoted(RECORD)));
+    } else {
+        lines.push("in_memory = true\n".to_owned());
+    }
     for (table, ms) in [("every", HANDLER_MS), ("mutations.Look", 0), ("mutations.LookInside", 0)] {
         lines
             .push(format!("[modules.sim.{table}]\nlatency_min_ms = {ms}\nlatency_max_ms = {ms}\n"));

@@ -1,7 +1,7 @@
 //! The attempts that this node has begun: which run, and which have ended of late, so that an
 //! attempt that is asked for twice starts once. Pure but for the cancel tokens.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kraken_engine::{
     id::{AttemptId, Name, Uid},
@@ -24,6 +24,8 @@ pub const ATTEMPTS_KEPT_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     running: BTreeMap<AttemptId, RunningAttempt>,
+    /// Those of the quorum's lane, by object.
+    of_quorum: BTreeMap<Uid, BTreeSet<AttemptId>>,
     /// How many run, by module.
     counts: BTreeMap<Name, usize>,
     ended: BTreeMap<AttemptId, AttemptEnded>,
@@ -93,6 +95,9 @@ impl Attempts {
     /// An attempt begins.
     pub(crate) fn begin(&mut self, attempt: AttemptId, running: RunningAttempt) {
         let module = running.mutation.module.clone();
+        if running.lane == Lane::Quorum {
+            self.of_quorum.entry(running.object).or_default().insert(attempt.clone());
+        }
         if self.running.insert(attempt, running).is_none() {
             *self.counts.entry(module).or_default() += 1;
         }
@@ -101,9 +106,16 @@ impl Attempts {
     /// An attempt has ended.
     pub(crate) fn end(&mut self, ended: AttemptEnded) {
         let attempt = ended.attempt.clone();
-        let ran = self.running.remove(&attempt);
-        if let Some(count) = ran.and_then(|ran| self.counts.get_mut(&ran.mutation.module)) {
-            *count = count.saturating_sub(1);
+        if let Some(ran) = self.running.remove(&attempt) {
+            if let Some(of_object) = self.of_quorum.get_mut(&ran.object) {
+                of_object.remove(&attempt);
+                if of_object.is_empty() {
+                    self.of_quorum.remove(&ran.object);
+                }
+            }
+            if let Some(count) = self.counts.get_mut(&ran.mutation.module) {
+                *count = count.saturating_sub(1);
+            }
         }
         if self.ended.insert(attempt.clone(), ended).is_none() {
             self.order.push_back(attempt);
@@ -124,9 +136,8 @@ impl Attempts {
     /// Whether another attempt of the quorum's lane runs on an object: one who led before may have
     /// begun it.
     pub(crate) fn has_rival(&self, attempt: &AttemptId, object: Uid) -> bool {
-        self.running.iter().any(|(other, running)| {
-            running.object == object && running.lane == Lane::Quorum && other != attempt
-        })
+        let mut of_object = self.of_quorum.get(&object).into_iter().flatten();
+        of_object.any(|other| other != attempt)
     }
 
     /// How many attempts a module has in hand.

@@ -13,6 +13,8 @@ use super::LATENCY_MS_MAX;
 pub struct Config {
     /// The folder that holds the machines; default: the module's own.
     pub world: Option<PathBuf>,
+    /// Keeps machines in memory and not in files.
+    pub in_memory: bool,
     /// A file to which each attempt that begins is added, one a line.
     pub record: Option<PathBuf>,
     /// Draws latencies and faults.
@@ -64,6 +66,10 @@ impl Default for Conduct {
 
 impl Config {
     pub(super) fn check(&self) -> Result<(), Invalid> {
+        if self.in_memory && self.world.is_some() {
+            let why = "machines in memory are in no folder: give one of the two".to_owned();
+            return Err(Invalid { table: "in_memory".to_owned(), why });
+        }
         let named = self.mutations.iter().map(|(name, conduct)| (name.as_str(), conduct));
         for (table, conduct) in std::iter::once(("every", &self.every)).chain(named) {
             let known = table == "every" || super::change_of(table).is_some();

@@ -1,11 +1,13 @@
 //! Simulated machines, one small file each, so that they outlive the agents that control them and
-//! are the same for all that share the folder.
+//! are the same for all that share the folder; or in memory, for one agent alone and its life.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, OpenOptions},
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use kraken_engine::id::Name;
@@ -83,10 +85,13 @@ pub(super) enum Run {
     Error,
 }
 
-/// All machines of a folder.
-#[derive(Debug, Clone)]
-pub(super) struct World {
-    folder: PathBuf,
+/// All machines.
+#[derive(Debug)]
+pub(super) enum World {
+    /// Those of a folder.
+    Folder(PathBuf),
+    /// Those that this agent alone knows.
+    Memory(Mutex<BTreeMap<Name, Machine>>),
 }
 
 /// The machine in a file. One that nothing was written to yet is new.
@@ -150,12 +155,23 @@ impl World {
     /// The world of a folder, which is made if it is not there.
     pub(super) fn open(folder: PathBuf) -> Result<Self, Error> {
         fs::create_dir_all(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
-        Ok(Self { folder })
+        Ok(Self::Folder(folder))
+    }
+
+    /// A world that ends with its holder.
+    pub(super) fn in_memory() -> Self {
+        Self::Memory(Mutex::default())
     }
 
     /// A machine as it is now.
     pub(super) fn machine(&self, name: &Name) -> Result<Machine, Error> {
-        let path = self.path(name);
+        let path = match self {
+            Self::Folder(folder) => path(folder, name),
+            Self::Memory(machines) => {
+                let held = machines.lock().unwrap_or_else(PoisonError::into_inner);
+                return Ok(held.get(name).copied().unwrap_or(Machine::NEW));
+            }
+        };
         match fs::read(&path) {
             Ok(bytes) => parse(&path, &bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Machine::NEW),
@@ -172,7 +188,15 @@ impl World {
         name: &Name,
         change: impl FnOnce(&mut Machine),
     ) -> Result<Machine, Error> {
-        let path = self.path(name);
+        let path = match self {
+            Self::Folder(folder) => path(folder, name),
+            Self::Memory(machines) => {
+                let mut held = machines.lock().unwrap_or_else(PoisonError::into_inner);
+                let machine = held.entry(name.clone()).or_insert(Machine::NEW);
+                change(machine);
+                return Ok(*machine);
+            }
+        };
         change_at(&path, change).map_err(|error| match error {
             Changing::Io(source) => Error::Io { path, source },
             Changing::Machine(error) => error,
@@ -183,10 +207,11 @@ impl World {
     pub(super) fn count(&self, name: &Name) -> Result<Machine, Error> {
         self.change(name, |machine| machine.attempts = machine.attempts.wrapping_add(1))
     }
+}
 
-    fn path(&self, name: &Name) -> PathBuf {
-        self.folder.join(format!("{name}.json"))
-    }
+/// The file of a machine.
+fn path(folder: &Path, name: &Name) -> PathBuf {
+    folder.join(format!("{name}.json"))
 }
 
 fn change_at(path: &Path, change: impl FnOnce(&mut Machine)) -> Result<Machine, Changing> {
@@ -212,21 +237,34 @@ fn change_at(path: &Path, change: impl FnOnce(&mut Machine)) -> Result<Machine, 
 mod tests {
     use super::*;
 
-    fn world() -> (tempfile::TempDir, World) {
-        let folder = tempfile::tempdir().unwrap();
-        let world = World::open(folder.path().join("world")).unwrap();
-        (folder, world)
+    /// A world in a folder of its own, and the file of one machine in it.
+    fn world() -> (tempfile::TempDir, World, impl Fn(&Name) -> PathBuf) {
+        let kept = tempfile::tempdir().unwrap();
+        let folder = kept.path().join("world");
+        let world = World::open(folder.clone()).unwrap();
+        (kept, world, move |name| path(&folder, name))
     }
 
     #[test]
     fn a_machine_is_off_until_somebody_switches_it_on_and_then_stays_on() {
-        let (_folder, world) = world();
+        let (_kept, world, file) = world();
         let name = Name::new("n1").unwrap();
         assert_eq!(world.machine(&name).unwrap(), Machine::NEW);
         world.change(&name, |machine| *machine = machine.powered_on()).unwrap();
-        let again = World::open(world.folder.clone()).unwrap();
+        let again = World::open(file(&name).parent().unwrap().into()).unwrap();
         assert_eq!(again.machine(&name).unwrap().phys, Phys::On);
         assert_eq!(world.machine(&Name::new("n2").unwrap()).unwrap(), Machine::NEW);
+    }
+
+    #[test]
+    fn a_machine_in_memory_is_as_it_was_left_and_ends_with_its_world() {
+        let name = Name::new("n1").unwrap();
+        let world = World::in_memory();
+        assert_eq!(world.machine(&name).unwrap(), Machine::NEW);
+        world.change(&name, |machine| *machine = machine.powered_on()).unwrap();
+        assert_eq!(world.count(&name).unwrap().attempts, 1);
+        assert_eq!(world.machine(&name).unwrap().phys, Phys::On);
+        assert_eq!(World::in_memory().machine(&name).unwrap(), Machine::NEW);
     }
 
     #[test]
@@ -239,30 +277,30 @@ mod tests {
 
     #[test]
     fn a_shorter_machine_is_written_over_all_of_a_longer_one() {
-        let (_folder, world) = world();
+        let (_kept, world, file) = world();
         let name = Name::new("n1").unwrap();
         for phys in [Phys::Cycling, Phys::On, Phys::Off] {
             world.change(&name, |machine| machine.phys = phys).unwrap();
             assert_eq!(world.machine(&name).unwrap().phys, phys);
         }
-        let begun = world.path(&Name::new("n2").unwrap());
+        let begun = file(&Name::new("n2").unwrap());
         fs::write(&begun, "").unwrap();
         assert_eq!(world.machine(&Name::new("n2").unwrap()).unwrap(), Machine::NEW);
     }
 
     #[test]
     fn a_file_that_is_no_machine_is_an_error() {
-        let (_folder, world) = world();
+        let (_kept, world, file) = world();
         let name = Name::new("n1").unwrap();
         for text in ["{}", "\0", r#"{"version":2,"phys":"POWER_ON","run":"SYNC","attempts":0}"#] {
-            fs::write(world.path(&name), text).unwrap();
+            fs::write(file(&name), text).unwrap();
             assert!(matches!(world.machine(&name), Err(Error::Unreadable { .. })), "{text}");
         }
     }
 
     #[test]
     fn attempts_are_counted_by_all_that_share_the_folder() {
-        let (_folder, world) = world();
+        let (_kept, world, _file) = world();
         let name = Name::new("n1").unwrap();
         let counts: Vec<u64> = std::thread::scope(|scope| {
             let count =

@@ -119,7 +119,11 @@ fn machines_that_are_not_asked_for_are_not_seen() {
 #[test]
 fn a_wrong_configuration_is_refused() {
     harness::run(Time::Paused, async {
-        for config in [json!({ "every": { "fail": 2 } }), json!({ "sed": 1 })] {
+        for config in [
+            json!({ "every": { "fail": 2 } }),
+            json!({ "sed": 1 }),
+            json!({ "in_memory": true, "world": "/tmp/machines" }),
+        ] {
             let refused = Harness::start(Sim::factory(), config).await.err().unwrap();
             assert!(matches!(refused, ConfigureError::Invalid(_)), "{refused}");
         }

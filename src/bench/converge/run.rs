@@ -16,11 +16,14 @@ use crate::{
 /// Least time between two looks.
 const LOOK_MIN: Duration = Duration::from_millis(20);
 /// How much longer for each object, so that looking takes no more than a small share of a core.
-const LOOK_PER_OBJECT: Duration = Duration::from_micros(4);
+const LOOK_PER_OBJECT: Duration = Duration::from_micros(10);
 /// How long nothing may move before is looked what holds up the rest.
 const QUIET: Duration = Duration::from_secs(3);
 /// How long nothing may move before that is a failure.
 const STANDSTILL_MAX: Duration = Duration::from_mins(1);
+
+/// Machines that a failure tells of.
+const REST_SHOWN_MAX: usize = 5;
 
 /// What is to be done.
 pub(super) struct Run {
@@ -101,10 +104,24 @@ impl Run {
             }
             if moved.elapsed() > STANDSTILL_MAX {
                 let words = format!("{done} of {} have converged, and nothing moves", self.total);
-                return Err(Failure::failed(words));
+                return Err(Failure::failed(words).hint(rest(members).await?));
             }
         }
     }
+}
+
+/// Where the first of those that have not converged stand, and why.
+async fn rest(members: &Members) -> Result<String, Failure> {
+    let nodes = members.client().get_nodes(&ListQuery::default()).await?;
+    let rest = nodes.items.iter().filter_map(|node| match &node.status {
+        Some(status) if status.phase == "Converged" => None,
+        Some(status) => {
+            let why = status.reason.as_deref().or(status.step.as_deref()).unwrap_or_default();
+            Some(format!("{} is {}: {why}", node.name, status.phase))
+        }
+        None => Some(format!("of {} nothing is said", node.name)),
+    });
+    Ok(rest.take(REST_SHOWN_MAX).collect::<Vec<_>>().join("; "))
 }
 
 /// How many wait because an attempt of a leader before may still be under way.
