@@ -27,9 +27,11 @@ use crate::host::AttemptEnded;
 
 /// What waits for the desk; at the bound those who tell it wait.
 pub(crate) const ORDERS_QUEUE_MAX: usize = 8_192;
-/// Orders that wait for one child's session, and answers for one parent's; at the bound an order is
-/// answered as busy, and an answer is dropped.
-pub(crate) const WAY_QUEUE_MAX: usize = 4_096;
+/// Orders that wait for one child's session; at the bound an order is answered as busy.
+pub(crate) const DOWN_QUEUE_MAX: usize = 4_096;
+/// Times that answers were given for one parent and wait for it to be there; at the bound an answer
+/// is dropped.
+pub(crate) const UP_QUEUE_MAX: usize = 65_536;
 
 /// What the desk is told.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(crate) enum Input {
     Answers(Vec<Answer>),
     /// Orders could not be sent on, and what to say of them.
     HandedBack(Vec<Answer>),
+    /// The host did not say whether it took these.
+    Doubted(Vec<AttemptId>),
     /// A child said what it has in hand.
     Holds(Holds),
     /// Here an attempt ended.

@@ -23,7 +23,8 @@ pub struct Decider {
     lane: Lane,
     planner: Planner,
     ids: AttemptIds,
-    machines: BTreeMap<Uid, Machine>,
+    /// In boxes: a tree of what is this large would be half empty.
+    machines: BTreeMap<Uid, Box<Machine>>,
     attempts: BTreeMap<AttemptId, Uid>,
     timers: BTreeSet<(Millis, Uid)>,
     wakes: BTreeMap<Uid, Millis>,
@@ -75,7 +76,7 @@ impl Decider {
 
     /// What is presumed of an object.
     pub fn presumed(&self, uid: Uid) -> Option<&Presumed> {
-        self.machines.get(&uid).map(Machine::presumed)
+        self.machines.get(&uid).map(|machine| machine.presumed())
     }
 
     /// When the next timer fires.
@@ -186,7 +187,7 @@ impl Decider {
     ) -> Vec<Effect> {
         let uid = subject.object.uid;
         let mut effects = Vec::new();
-        let machine = self.machines.entry(uid).or_insert_with(|| Machine::new(uid));
+        let machine = self.machines.entry(uid).or_insert_with(|| Box::new(Machine::new(uid)));
         let before = machine.flight().map(|flight| flight.attempt.clone());
         let (planner, ids, gate) = (&mut self.planner, &mut self.ids, &mut self.gate);
         gate.enter(subject.object, subject.dsc);

@@ -38,13 +38,13 @@ pub const LEASE_MS: u64 = 2_000;
 /// By how much later a session counts as over for each further node on the way, in milliseconds.
 pub const HOP_MS: u64 = 2_000;
 /// Orders that one child may have in hand through one session; of more it is busy.
-pub const ORDERS_OPEN_MAX: usize = 4_096;
+pub const ORDERS_OPEN_MAX: usize = 16_384;
 /// Orders in one frame.
 pub const ORDERS_FRAME_MAX: usize = 256;
 /// Answers about orders in one frame.
 pub const ANSWERS_FRAME_MAX: usize = 1_024;
 /// Answers that wait for a parent; at the bound the oldest go, and their number is told.
-pub const ANSWERS_PENDING_MAX: usize = 8_192;
+pub const ANSWERS_PENDING_MAX: usize = 65_536;
 /// Delta frames that a child may have on the way unacknowledged.
 pub const WINDOW_FRAMES: u64 = 4;
 /// How long a delta may stay unacknowledged before the child tries another session, in

@@ -82,5 +82,9 @@ async fn rollout_that_was_stopped_in_the_middle_is_completed() -> Result<()> {
         let status = edge.node(leaf).await?.status.context("nobody decides")?;
         assert_eq!((status.phase.as_str(), status.attempts), ("Converged", 0), "{leaf}");
     }
+    for member in cluster.members() {
+        let status = edge.node(&member).await?.status.context("nobody decides")?;
+        assert_eq!(status.phase, "Converged", "{member}: {:?}", status.reason);
+    }
     cluster.pass()
 }

@@ -415,10 +415,13 @@ async fn lose_own_leaves(options: DownlinkOptions) {
     lose_all_left_by(me, "its parent started again and it attached nowhere", &options).await;
 }
 
-/// Says of all nodes which a member said to be attached to it, that they are not.
+/// Says of all nodes which a member said to be attached to it, that they are not. Those that are
+/// attached here, members among them, are.
 async fn lose_all_left_by(member: Name, why: &str, options: &DownlinkOptions) {
     let lost = options.state.read(move |fleet| fleet.left_by(&member)).await;
-    for (uid, node, epoch) in lost.unwrap_or_default() {
+    let mut lost = lost.unwrap_or_default();
+    lost.retain(|(_, node, _)| !options.orders.ways().has_child(node));
+    for (uid, node, epoch) in lost {
         options.state.set_link(uid, epoch, Link::Down).await;
         record(EventKind::Link, Some(uid), format!("{node} lost: {why}"), options).await;
     }

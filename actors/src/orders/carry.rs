@@ -68,8 +68,12 @@ impl Desk {
         let (host, orders) = (self.options.host.clone(), self.orders.clone());
         let node = self.options.node.clone();
         actix_rt::spawn(async move {
-            let answers = begin(&host, starts, node).await;
-            orders.tell(Input::Answers(answers)).await;
+            let asked = starts.iter().map(|start| start.attempt.clone()).collect();
+            let input = match begin(&host, starts, node).await {
+                Some(answers) => Input::Answers(answers),
+                None => Input::Doubted(asked),
+            };
+            orders.tell(input).await;
         });
     }
 
@@ -104,12 +108,12 @@ fn ready(order: &Order, fleet: &Fleet, node: &Name, knows_others: bool) -> Resul
     })
 }
 
-/// Has the host begin; says what to answer. Nothing, where the host does not answer: then the
-/// orders are asked for again, or their time runs out.
-async fn begin(host: &HostHandle, starts: Vec<Start>, node: Name) -> Vec<Answer> {
+/// Has the host begin; says what to answer. `None` where the host does not answer: then the orders
+/// come again, and it is asked again, or their time runs out.
+async fn begin(host: &HostHandle, starts: Vec<Start>, node: Name) -> Option<Vec<Answer>> {
     let named = |start: &Start| (start.attempt.clone(), start.mutation.module.clone());
     let asked: Vec<(AttemptId, Name)> = starts.iter().map(named).collect();
-    let Some(admitted) = host.mutate_all(starts).await else { return Vec::new() };
+    let admitted = host.mutate_all(starts).await?;
     let mut answers = Vec::new();
     for ((attempt, module), admission) in asked.into_iter().zip(admitted) {
         let said = match admission {
@@ -123,5 +127,5 @@ async fn begin(host: &HostHandle, starts: Vec<Start>, node: Name) -> Vec<Answer>
         let answer = |said| Answer { node: node.clone(), attempt: attempt.clone(), said };
         answers.extend(said.into_iter().map(answer));
     }
-    answers
+    Some(answers)
 }

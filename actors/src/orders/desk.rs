@@ -111,6 +111,7 @@ impl Desk {
                 self.answer_all(answers).await;
             }
             Input::HandedBack(answers) => self.handed_back(answers).await,
+            Input::Doubted(attempts) => attempts.iter().for_each(|of| self.hands.doubt(of)),
             Input::Holds(holds) => self.holds(holds).await,
             Input::Ended(ended) => self.ended(ended).await,
             Input::Progress(attempt, text) => self.progress(attempt, text).await,

@@ -13,7 +13,7 @@ use kraken_engine::{
 };
 use tokio::sync::mpsc;
 
-use super::WAY_QUEUE_MAX;
+use super::{DOWN_QUEUE_MAX, UP_QUEUE_MAX};
 
 /// What goes down to a child.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Ways {
 
     /// A child is attached; its newest session takes the place of an older one.
     pub(crate) fn child(&self, node: &Name, role: Role) -> ChildWay {
-        let (sender, taken) = mpsc::channel(WAY_QUEUE_MAX);
+        let (sender, taken) = mpsc::channel(DOWN_QUEUE_MAX);
         let mut open = self.open();
         open.opened += 1;
         let opened = open.opened;
@@ -105,7 +105,7 @@ impl Ways {
 
     /// An uplink begins.
     pub(crate) fn parent(&self, toward: Option<Name>) -> mpsc::Receiver<Up> {
-        let (sender, taken) = mpsc::channel(WAY_QUEUE_MAX);
+        let (sender, taken) = mpsc::channel(UP_QUEUE_MAX);
         self.open().parents.insert(toward, sender);
         taken
     }

@@ -8,7 +8,8 @@ use kraken_engine::{
     id::Uid,
     path::Path,
     sync::{
-        ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, HEARTBEAT_MS, child::Effect, frame::Frame,
+        ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, HEARTBEAT_MS, STALLED_AFTER_MS,
+        child::Effect, frame::Frame,
     },
 };
 use tokio::{
@@ -30,6 +31,8 @@ use crate::{
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a frame may wait for room before another session is tried.
+const SEND_TIMEOUT: Duration = Duration::from_millis(STALLED_AFTER_MS);
 /// The first pause before dialling again.
 const REDIAL_MIN: Duration = Duration::from_millis(100);
 /// The longest pause before dialling again.
@@ -279,9 +282,10 @@ impl Driver {
     }
 
     async fn send(&self, frame: &Frame, writer: &FrameWriter) -> Result<(), Over> {
-        let size = writer.send(frame).map_err(|error| Over::Redial(error.to_string()))?;
-        let sent = Sent(u64::try_from(size).unwrap_or_default());
-        self.address.send(sent).await.map_err(|_| Over::Stopped)
+        let size = timeout(SEND_TIMEOUT, writer.send_in_turn(frame)).await;
+        let size = size.map_err(|_| Over::Redial("the parent does not read".to_owned()))?;
+        let size = size.map_err(|error| Over::Redial(error.to_string()))?;
+        self.address.send(Sent(size)).await.map_err(|_| Over::Stopped)
     }
 
     async fn input(&self, input: Input) -> Result<Vec<Effect>, Over> {

@@ -9,8 +9,6 @@
 //! Only paths that steps of this machine have changed are followed, so that an object for which
 //! nothing is done costs nothing. A path that merely passes through many values is not flapping.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use super::counts::Marks;
 use crate::{path::Path, time::Millis, value::Value};
 
@@ -26,7 +24,10 @@ const CHANGES_MAX: usize = 64;
 /// What an object did since its Cfg changed last.
 #[derive(Debug, Default)]
 pub(super) struct Brake {
-    tracks: BTreeMap<Path, Track>,
+    /// Few, so that looking through all of them is nothing.
+    followed: Vec<Path>,
+    /// What they showed, of all together, oldest first.
+    changes: Vec<Change>,
     /// Steps done since it converged last, and steps of the longest plan since.
     walked: usize,
     longest: usize,
@@ -34,9 +35,14 @@ pub(super) struct Brake {
     pulled: Option<(String, Marks)>,
 }
 
-/// The values of one path, with when it changed to each, and whether that was a return.
-#[derive(Debug, Default)]
-struct Track(VecDeque<(Millis, Value, bool)>);
+/// A path changed to a value: when, and whether it came back to it.
+#[derive(Debug)]
+struct Change {
+    path: Path,
+    at: Millis,
+    value: Value,
+    returned: bool,
+}
 
 impl Brake {
     /// Forgets everything: Cfg has changed, or somebody asked for a retry.
@@ -46,33 +52,47 @@ impl Brake {
 
     /// A step begins that changes a path, which shows a value now.
     pub(super) fn follow(&mut self, path: Path, seen: Option<&Value>, now: Millis) {
-        let track = self.tracks.entry(path).or_default();
-        if let Some(value) = seen.filter(|_| track.0.is_empty()) {
-            track.0.push_back((now, value.clone(), false));
+        let is_first = self.changes_of(&path).next().is_none();
+        if let Some(value) = seen.filter(|_| is_first) {
+            let (path, value) = (path.clone(), value.clone());
+            self.changes.push(Change { path, at: now, value, returned: false });
         }
+        if !self.followed.contains(&path) {
+            self.followed.push(path);
+        }
+    }
+
+    fn changes_of(&self, path: &Path) -> impl DoubleEndedIterator<Item = &Change> {
+        self.changes.iter().filter(move |change| change.path == *path)
     }
 
     /// The paths that are followed.
     pub(super) fn followed(&self) -> impl Iterator<Item = &Path> {
-        self.tracks.keys()
+        self.followed.iter()
     }
 
     /// A followed path shows a value. True where it came back once too often.
     pub(super) fn note(&mut self, path: &Path, value: &Value, most: u32, now: Millis) -> bool {
-        let Some(Track(changes)) = self.tracks.get_mut(path) else { return false };
-        if changes.back().is_some_and(|(_, last, _)| last == value) {
+        let last = self.changes_of(path).next_back();
+        if !self.followed.contains(path) || last.is_some_and(|last| last.value == *value) {
             return false;
         }
-        let over = |at: Millis| at.after_ms(FLAP_SPAN_MS) <= now;
-        while changes.len() > 1 && changes.front().is_some_and(|(at, ..)| over(*at))
-            || changes.len() >= CHANGES_MAX
-        {
-            changes.pop_front();
-        }
-        let returned = changes.iter().any(|(_, had, _)| had == value);
-        changes.push_back((now, value.clone(), returned));
-        let returns = changes.iter().filter(|(_, _, returned)| *returned).count();
+        self.forget_old(path, now);
+        let returned = self.changes_of(path).any(|had| had.value == *value);
+        self.changes.push(Change { path: path.clone(), at: now, value: value.clone(), returned });
+        let returns = self.changes_of(path).filter(|change| change.returned).count();
         returned && returns > most as usize
+    }
+
+    /// Makes room for one more change of a path, and forgets those that are over; the last stays.
+    fn forget_old(&mut self, path: &Path, now: Millis) {
+        let mut left = self.changes_of(path).count();
+        self.changes.retain(|change| {
+            let is_over = change.at.after_ms(FLAP_SPAN_MS) <= now && left > 1;
+            let goes = change.path == *path && (is_over || left >= CHANGES_MAX);
+            left -= usize::from(goes);
+            !goes
+        });
     }
 
     /// A plan of so many steps is to be walked.
@@ -105,8 +125,8 @@ impl Brake {
 
     /// Leaves the object alone. The values that followed paths went through are no news.
     pub(super) fn pull(&mut self, reason: String) {
-        let marks = self.tracks.iter().map(|(path, track)| {
-            let values = track.0.iter().map(|(_, value, _)| Some(value.clone()));
+        let marks = self.followed.iter().map(|path| {
+            let values = self.changes_of(path).map(|change| Some(change.value.clone()));
             (path.clone(), values.chain([None]).collect())
         });
         self.pulled = Some((reason, marks.collect()));

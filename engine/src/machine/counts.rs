@@ -1,7 +1,5 @@
 //! How often each step of an object has failed, and when it may be tried again.
 
-use std::collections::BTreeMap;
-
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{CLOSE_MS, STUCK_LOOK_MS};
@@ -18,9 +16,9 @@ use crate::{
 /// does one that leads elsewhere, or ends without a word of how, twice within this time.
 pub const RELAPSE_MS: u64 = 10_000;
 
-/// Failures by step, `module/Name(bindings)`.
+/// Failures by step, `module/Name(bindings)`: of few steps, for very many objects.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Counts(BTreeMap<String, Count>);
+pub(super) struct Counts(Vec<(String, Count)>);
 
 /// Paths with the values at which they are no news.
 pub(super) type Marks = Vec<(Path, Vec<Option<Value>>)>;
@@ -58,11 +56,21 @@ impl Counts {
     }
 
     pub(super) fn forget(&mut self, step: &str) {
-        self.0.remove(step);
+        self.0.retain(|(of, _)| of != step);
     }
 
     pub(super) fn get(&self, step: &str) -> Option<&Count> {
-        self.0.get(step)
+        self.0.iter().find(|(of, _)| of == step).map(|(_, count)| count)
+    }
+
+    /// That of a step, new where there was none.
+    fn of(&mut self, step: &str) -> &mut Count {
+        let place = self.0.iter().position(|(of, _)| of == step).unwrap_or(self.0.len());
+        if place == self.0.len() {
+            self.0.reserve_exact(1);
+            self.0.push((step.to_owned(), Count::default()));
+        }
+        &mut self.0[place].1
     }
 
     /// Takes over what a decider before this one has said, but for waits that only a clock that
@@ -77,12 +85,13 @@ impl Counts {
             permanent: said.phase == PhaseName::Quarantined,
             ..Count::default()
         };
-        self.0.insert(step, count);
+        *self.of(&step) = count;
     }
 
     /// The step is wanted now: one that succeeded a moment ago did not last.
     pub(super) fn before(&mut self, step: &str, retry: Retry, uid: Uid, now: Millis) -> Count {
-        let Some(count) = self.0.get_mut(step) else { return Count::default() };
+        let held = self.0.iter_mut().find(|(of, _)| of == step);
+        let Some((_, count)) = held else { return Count::default() };
         let Some(succeeded_at) = count.succeeded_at.take() else { return count.clone() };
         if now >= succeeded_at.after_ms(RELAPSE_MS) {
             *count = Count::default();
@@ -96,13 +105,13 @@ impl Counts {
 
     /// The step has succeeded: its failures are forgotten, but not how often it did not last.
     pub(super) fn succeed(&mut self, step: &str, now: Millis) {
-        let count = self.0.entry(step.to_owned()).or_default();
+        let count = self.of(step);
         *count = Count { relapses: count.relapses, succeeded_at: Some(now), ..Count::default() };
     }
 
     /// The step ended in a way that is no failure, unless it does so again at once.
     pub(super) fn stray(&mut self, failure: &Failure<'_>) -> Option<Count> {
-        let count = self.0.entry(failure.step.to_owned()).or_default();
+        let count = self.of(failure.step);
         let before = count.strayed_at.replace(failure.now);
         let again = before.is_some_and(|before| failure.now < before.after_ms(RELAPSE_MS));
         again.then(|| self.fail(failure))
@@ -112,7 +121,7 @@ impl Counts {
     /// every machine, between a half and the whole of the wait.
     pub(super) fn fail(&mut self, failure: &Failure<'_>) -> Count {
         let Failure { step, error, retry, uid, now } = failure;
-        let count = self.0.entry((*step).to_owned()).or_default();
+        let count = self.of(step);
         count.succeeded_at = None;
         count.failures = count.failures.saturating_add(1);
         (*error).clone_into(&mut count.error);
@@ -128,12 +137,12 @@ impl Counts {
 
     /// Trying the step again cannot help, says its module.
     pub(super) fn give_up(&mut self, step: &str) {
-        self.0.entry(step.to_owned()).or_default().permanent = true;
+        self.of(step).permanent = true;
     }
 
     /// Notes more of what was seen round a failure.
     pub(super) fn widen(&mut self, step: &str, more: Marks) {
-        let marks = &mut self.0.entry(step.to_owned()).or_default().marks;
+        let marks = &mut self.of(step).marks;
         for (path, values) in more {
             match marks.iter_mut().find(|(marked, _)| *marked == path) {
                 Some((_, held)) => held.extend(values),
@@ -144,7 +153,7 @@ impl Counts {
 
     /// Notes what was seen round a failure, in place of what was noted before.
     pub(super) fn mark(&mut self, step: &str, marks: Marks) {
-        self.0.entry(step.to_owned()).or_default().marks = marks;
+        self.of(step).marks = marks;
     }
 }
 

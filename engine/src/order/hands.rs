@@ -4,6 +4,7 @@
 //! | an order comes | said |
 //! |---|---|
 //! | its attempt is in hand | Acknowledged, again |
+//! | its attempt is in hand, and its host did not say whether it took it | nothing: ask it again |
 //! | its last answer was given here, or has passed here | the same again |
 //! | another copy was handed on, and this one cannot be | nothing at all: that one may run |
 //! | its term is older than one that was seen | Declined |
@@ -29,6 +30,8 @@ const GRACE_MS: u64 = 10_000;
 #[derive(Debug, Default)]
 pub struct Hands {
     held: BTreeMap<AttemptId, Carried>,
+    /// The attempt in hand of an object.
+    by_object: BTreeMap<Uid, AttemptId>,
     answered: BTreeMap<AttemptId, Said>,
     /// Of the answered, oldest first.
     order: VecDeque<AttemptId>,
@@ -55,6 +58,8 @@ pub enum Screened {
 struct Carried {
     uid: Uid,
     until: Millis,
+    /// Whether the host may not have it.
+    unsure: bool,
 }
 
 impl Hands {
@@ -70,8 +75,10 @@ impl Hands {
 
     /// Looks at an order for `me` or another.
     pub fn screen(&mut self, order: &Order, me: &Name, now: Millis) -> Screened {
-        if self.held.contains_key(&order.attempt) {
-            return Screened::Said(Said::Acknowledged);
+        match self.held.get(&order.attempt) {
+            Some(held) if held.unsure => return Screened::Goes,
+            Some(_) => return Screened::Said(Said::Acknowledged),
+            None => {}
         }
         if let Some(said) = self.answered.get(&order.attempt) {
             return Screened::Said(said.clone());
@@ -120,22 +127,40 @@ impl Hands {
 
     /// Another attempt on the same object.
     fn rival(&mut self, order: &Order, now: Millis) -> Option<AttemptId> {
-        self.held.retain(|_, carried| now < carried.until);
-        let mut held = self.held.iter();
-        let rival = held.find(|(_, carried)| carried.uid == order.object.uid);
-        rival.map(|(attempt, _)| attempt.clone())
+        let rival = self.by_object.get(&order.object.uid)?.clone();
+        if self.held.get(&rival).is_some_and(|carried| now < carried.until) {
+            return Some(rival);
+        }
+        self.drop(&rival);
+        None
     }
 
     /// An order for this node is in hand from now on.
     pub fn take(&mut self, order: &Order, now: Millis) {
         let until = now.after_ms(order.timeout_ms).after_ms(GRACE_MS);
-        let carried = Carried { uid: order.object.uid, until };
+        let carried = Carried { uid: order.object.uid, until, unsure: false };
+        self.by_object.insert(order.object.uid, order.attempt.clone());
         self.held.insert(order.attempt.clone(), carried);
+    }
+
+    /// The host did not say whether it took an attempt.
+    pub fn doubt(&mut self, attempt: &AttemptId) {
+        if let Some(carried) = self.held.get_mut(attempt) {
+            carried.unsure = true;
+        }
+    }
+
+    fn drop(&mut self, attempt: &AttemptId) {
+        if let Some(carried) = self.held.remove(attempt)
+            && self.by_object.get(&carried.uid) == Some(attempt)
+        {
+            self.by_object.remove(&carried.uid);
+        }
     }
 
     /// Nothing more comes of an attempt, here or where it was handed on to.
     pub fn close(&mut self, attempt: &AttemptId, said: Said) {
-        self.held.remove(attempt);
+        self.drop(attempt);
         if self.answered.insert(attempt.clone(), said).is_none() {
             self.order.push_back(attempt.clone());
         }

@@ -1,6 +1,6 @@
 //! What a leader has sent out: to which node each attempt went, and whether that has taken it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Answer, Holds, Said};
 use crate::{
@@ -43,9 +43,10 @@ impl Sent {
 
     /// The attempts that a node has taken and does not hold any more: nobody knows how they ended.
     pub fn missing(&mut self, holds: &Holds) -> Vec<AttemptId> {
+        let held: BTreeSet<&AttemptId> = holds.attempts.iter().collect();
         let gone = |attempt: &AttemptId, carrier: &mut Carrier| {
             let theirs = carrier.node == holds.node && carrier.acknowledged;
-            theirs && !holds.attempts.contains(attempt)
+            theirs && !held.contains(attempt)
         };
         self.0.extract_if(.., gone).map(|(attempt, _)| attempt).collect()
     }

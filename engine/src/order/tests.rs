@@ -237,6 +237,9 @@ fn an_order_is_answered_from_what_is_in_hand_and_what_was_said_last() {
     assert_eq!(hands.screen(&first, &me, NOW), Screened::Goes);
     hands.take(&first, NOW);
     assert_eq!(hands.object_of(&first.attempt), Some(first.object.uid));
+    hands.doubt(&first.attempt);
+    assert_eq!(hands.screen(&first, &me, NOW), Screened::Goes, "its host is asked again");
+    hands.take(&first, NOW);
     assert_eq!(hands.screen(&first, &me, NOW), Screened::Said(Said::Acknowledged));
     let busy = Said::Busy(format!("attempt {} on it is in hand", first.attempt));
     assert_eq!(hands.screen(&second, &me, NOW), Screened::Said(busy.clone()));

@@ -341,7 +341,7 @@ impl Child {
         effects.push(Effect::SendAll);
         if self.answers {
             effects.extend(self.tell_answers(now));
-            let (node, attempts) = (self.identity.node.clone(), self.orders.open());
+            let (node, attempts) = (self.identity.node.clone(), self.orders.open(now));
             effects.push(Effect::Send(Frame::Holds(Holds { node, attempts })));
         }
         effects.extend(self.flush(now));

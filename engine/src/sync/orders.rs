@@ -26,7 +26,7 @@
 //! was answered; an answer shares one ordered stream with orders. So what was handed to a session
 //! that is silent for [`DEAD_AFTER_MS`] never starts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, HOP_MS, LEASE_MS, ORDERS_OPEN_MAX,
@@ -141,7 +141,9 @@ impl Taken {
         }
         let lease = self.answered.map(|at| at.after_ms(LEASE_MS.min(order.wait_ms)));
         let start_by = lease.filter(|until| now <= *until);
-        self.open.retain(|_, until| now < *until);
+        if !self.has_room(attempt) {
+            self.open.retain(|_, until| now < *until);
+        }
         let said = match start_by {
             Some(_) if order.to != *me || self.has_room(attempt) => None,
             Some(_) => Some(Said::Busy(format!("{ORDERS_OPEN_MAX} orders are in hand"))),
@@ -168,8 +170,9 @@ impl Taken {
     }
 
     /// What this node has in hand.
-    pub(super) fn open(&self) -> Vec<AttemptId> {
-        self.open.keys().cloned().collect()
+    pub(super) fn open(&self, now: Millis) -> Vec<AttemptId> {
+        let held = self.open.iter().filter(|(_, until)| now < **until);
+        held.map(|(attempt, _)| attempt.clone()).collect()
     }
 
     pub(super) fn answer(&mut self, answers: Vec<Answer>) {
@@ -210,6 +213,8 @@ impl Taken {
 #[derive(Debug, Default)]
 pub(super) struct Given {
     open: BTreeMap<AttemptId, Grant>,
+    /// The open ones of each object.
+    by_object: BTreeMap<Uid, BTreeSet<AttemptId>>,
     closed: VecDeque<Grant>,
 }
 
@@ -230,6 +235,7 @@ impl Given {
     pub(super) fn give(&mut self, order: &Order, catalog: &Catalog) {
         let (to, uid) = (order.to.clone(), order.object.uid);
         let grant = Grant { to, uid, paths: order.changes(catalog) };
+        self.by_object.entry(uid).or_default().insert(order.attempt.clone());
         self.open.insert(order.attempt.clone(), grant);
     }
 
@@ -237,6 +243,12 @@ impl Given {
         if answer.said.is_last()
             && let Some(grant) = self.open.remove(&answer.attempt)
         {
+            if let Some(of_object) = self.by_object.get_mut(&grant.uid) {
+                of_object.remove(&answer.attempt);
+                if of_object.is_empty() {
+                    self.by_object.remove(&grant.uid);
+                }
+            }
             self.closed.push_back(grant);
             if self.closed.len() > GRANTS_KEPT_MAX {
                 self.closed.pop_front();
@@ -246,7 +258,8 @@ impl Given {
 
     /// Whether an order lets a child speak of a path of an object.
     pub(super) fn grants(&self, node: &Name, uid: Uid, path: &Path) -> bool {
-        let mut grants = self.open.values().chain(&self.closed);
+        let open = self.by_object.get(&uid).into_iter().flatten();
+        let mut grants = open.filter_map(|of| self.open.get(of)).chain(&self.closed);
         grants.any(|g| g.to == *node && g.uid == uid && g.paths.contains(path))
     }
 }
@@ -270,6 +283,7 @@ impl Given {
             let lost_at = heard.after_ms(DEAD_AFTER_MS + hop);
             Orphan { node: grant.to, attempt, lost_at }
         };
+        self.by_object.clear();
         std::mem::take(&mut self.open).into_iter().map(orphan).collect()
     }
 }

@@ -148,12 +148,12 @@ fn at_the_bound_a_child_is_busy_and_hands_on_all_the_same() {
     let mut child = leased();
     let own: Vec<_> = (0..ORDERS_OPEN_MAX as u64).map(|count| order(1, count)).collect();
     assert!(answers(&child.receive(Frame::Dispatch(own), NOW)).is_empty());
-    let beyond = child.receive(Frame::Dispatch(vec![order(1, 9_999)]), NOW);
+    let beyond = child.receive(Frame::Dispatch(vec![order(1, 99_999)]), NOW);
     assert!(matches!(answers(&beyond)[..], [Answer { said: Said::Busy(_), .. }]));
     assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 0)]), NOW)).is_some(), "again");
-    assert!(carries(&child.receive(Frame::Dispatch(vec![order(2, 9_997)]), NOW)).is_some());
+    assert!(carries(&child.receive(Frame::Dispatch(vec![order(2, 99_997)]), NOW)).is_some());
     child.answer(vec![answer("n1", 0, Said::Succeeded)], NOW);
-    assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 9_998)]), NOW)).is_some());
+    assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 99_998)]), NOW)).is_some());
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_is_answered_another_way_is_not_held_for_ever() {
     child.receive(Frame::Dispatch(own), NOW);
     let later = at(60_000 + 10_000);
     child.receive(beat(later), later);
-    assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 9_999)]), later)).is_some());
+    assert!(carries(&child.receive(Frame::Dispatch(vec![order(1, 99_999)]), later)).is_some());
 }
 
 #[test]
@@ -238,12 +238,12 @@ fn orders_go_to_children_that_are_attached_heard_and_take_them() {
     for count in 2..=ORDERS_OPEN_MAX as u64 {
         assert_eq!(session.dispatch(&order(1, count), &catalog, at(3_000)), Ok(()));
     }
-    let beyond = session.dispatch(&order(1, 9_999), &catalog, at(3_000));
+    let beyond = session.dispatch(&order(1, 99_999), &catalog, at(3_000));
     assert!(matches!(beyond, Err(Said::Busy(_))));
     assert_eq!(session.dispatch(&order(1, 1), &catalog, at(3_000)), Ok(()), "one that is open");
     let ended = vec![answer("n1", 1, Said::Succeeded)];
     session.receive(Frame::Answers(ended), authority(&catalog), at(3_000));
-    assert_eq!(session.dispatch(&order(1, 9_999), &catalog, at(3_000)), Ok(()));
+    assert_eq!(session.dispatch(&order(1, 99_999), &catalog, at(3_000)), Ok(()));
 
     let mut old = attached(Role::Leaf, Vec::new(), &catalog);
     let refused = old.dispatch(&order(1, 1), &catalog, NOW);
