@@ -37,8 +37,8 @@
 //! # Configuration, `[modules.sim]`
 //!
 //! `world`: the folder that holds the machines, one file each; by default the module's own. Agents
-//! that share it see the same machines, as they would see the same hardware. `in_memory`: true keeps
-//! the machines of this agent in its memory, as new when it starts again. `record`: a file to
+//! that share it see the same machines, as they would see the same hardware. `in_memory`: true
+//! keeps the machines of this agent in its memory, as new when it starts again. `record`: a file to
 //! which each attempt that begins is added, a line with its id, mutation and machine. `seed`: draws
 //! latencies and faults; the n-th try of a mutation on a machine is always the same for a seed.
 //! `every`, and by name `mutations`, give for an attempt: `latency_min_ms` and `latency_max_ms` (at
