@@ -149,7 +149,13 @@ impl Node {
         let metrics = self.lead_metrics()?;
         let stored = &metrics.membership_config;
         if stored.get_node(&member).is_none() {
-            return Err(refused(format!("there is no member {member}")));
+            // Who asks again after a lost answer finds it gone, as was asked for.
+            let was_given = metrics.last_applied.is_some_and(|applied| applied.index >= member);
+            return if was_given {
+                Ok(Reply::Done)
+            } else {
+                Err(refused(format!("there is no member {member}")))
+            };
         }
         if stored.get_joint_config().len() > 1 {
             return Err(Reply::Unavailable("another change is under way".to_owned()));
