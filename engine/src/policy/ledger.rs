@@ -124,8 +124,12 @@ impl Ledger {
         }
     }
 
-    pub(super) fn opened_mut(&mut self) -> impl Iterator<Item = &mut Opened> {
-        self.opened.iter_mut().map(Arc::make_mut)
+    pub(super) fn opened_mut(
+        &mut self,
+        concerns: impl Fn(Uid) -> bool,
+    ) -> impl Iterator<Item = &mut Opened> {
+        let concerned = self.opened.iter_mut().filter(move |opened| concerns(opened.uid));
+        concerned.map(Arc::make_mut)
     }
 
     /// Forgets the intents that no policy counts any more.

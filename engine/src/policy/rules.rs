@@ -151,8 +151,25 @@ impl Rules {
         for object in all {
             self.count(object, 1);
         }
+        self.recover(objects, |_| true);
+    }
+
+    /// Counts intents to what covers their objects now: these have other labels than before.
+    pub(crate) fn relabel<'a>(
+        &mut self,
+        objects: impl Fn(Uid) -> Option<&'a Object>,
+        relabelled: &BTreeSet<Uid>,
+    ) {
+        self.recover(objects, |uid| relabelled.contains(&uid));
+    }
+
+    fn recover<'a>(
+        &mut self,
+        objects: impl Fn(Uid) -> Option<&'a Object>,
+        concerns: impl Fn(Uid) -> bool,
+    ) {
         let policies = &self.policies;
-        for opened in self.ledger.opened_mut() {
+        for opened in self.ledger.opened_mut(concerns) {
             let Some(object) = objects(opened.uid) else { continue };
             let covering = policies.values().filter(|policy| policy.covers(object));
             let cover =

@@ -1,7 +1,10 @@
 //! What policies say, beside Cfg: kept in step with their objects, and asked before an intent is
 //! opened.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Applied, Change, Store};
 use crate::{
@@ -11,6 +14,14 @@ use crate::{
     policy::{Ledger, Policy, Rules},
     time::Millis,
 };
+
+/// The objects whose labels have changed: policies may count what is open of them elsewhere now.
+fn relabelled(changes: &[Change]) -> BTreeSet<Uid> {
+    let other = |change: &&Change| {
+        change.before().is_some_and(|before| before.labels != change.object().labels)
+    };
+    changes.iter().filter(other).map(|change| change.object().uid).collect()
+}
 
 impl Store {
     /// Opens intents: each is refused by itself where its object has one open, is frozen or gone,
@@ -79,12 +90,17 @@ impl Store {
                 Change::Put { .. } | Change::Removed(_) => {}
             }
         }
-        if !moved {
+        let relabelled = if self.rules.is_empty() { BTreeSet::new() } else { relabelled(changes) };
+        if !moved && relabelled.is_empty() {
             return;
         }
         let rules = Arc::make_mut(&mut self.rules);
         let find = |uid| self.objects.get(&uid).map(Arc::as_ref);
-        rules.recount(find, self.objects.values().map(Arc::as_ref));
+        if moved {
+            rules.recount(find, self.objects.values().map(Arc::as_ref));
+        } else {
+            rules.relabel(find, &relabelled);
+        }
         for intent in self.intents.values() {
             if let Some(object) = self.objects.get(&intent.uid) {
                 rules.adopt(object, intent, at);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::kit::{SWITCH_MS, Yard, key};
 use crate::{
-    command::{Command, Intent},
+    command::{Command, Intent, Op, Target},
     id::{AttemptId, Term},
     policy::RATE_SPAN_MS,
     status::PhaseName,
@@ -54,6 +54,24 @@ fn classes_are_counted_apart() {
     assert_eq!((yard.most_open, yard.with("b")), (4, 16));
     let racks = yard.order[..4].iter().map(|node| node[1..].parse::<usize>().unwrap() / 5);
     assert_eq!(racks.collect::<BTreeSet<_>>().len(), 4, "one of each rack: {:?}", yard.order);
+}
+
+#[test]
+fn what_is_in_flight_counts_where_its_labels_are_now() {
+    let mut yard = Yard::new(10);
+    let limits = [("/maxInFlight", Value::Int(1)), ("/per", "rack".into())];
+    yard.policy("p", &limits).unwrap();
+    yard.set(key("node", "n0"), "/image", "b");
+    yard.run(1);
+    assert_eq!(yard.most_open, 1);
+    let labels = yard.store.object(yard.uid("n5")).unwrap().labels.clone();
+    let target = Target::One(key("node", "n0"));
+    yard.txn(vec![Op::Label { target, set: labels, unset: Vec::new() }]).unwrap();
+    yard.set(key("node", "n5"), "/image", "b");
+    yard.run(SWITCH_MS / 2);
+    assert_eq!(yard.most_open, 1, "one of its rack is in flight");
+    yard.run(2 * SWITCH_MS);
+    assert_eq!((yard.most_open, yard.with("b")), (1, 2));
 }
 
 #[test]
