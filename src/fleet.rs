@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use kraken_engine::id::Name;
 use kraken_http::{
     client::{self, Client, ListQuery, Settings, TargetsQuery},
     view::{List, ObjectView},
@@ -132,6 +133,16 @@ impl Nodes {
 /// A kind as people write it: the plural of `node` is known.
 pub(crate) fn kind(typed: &str) -> &str {
     if typed == "nodes" { "node" } else { typed }
+}
+
+/// The name of an object as people write it: `name`, or `namespace/name` where its kind has
+/// namespaces.
+pub(crate) fn object_name(typed: &str) -> Result<String, String> {
+    let (namespace, name) = typed.split_once('/').map_or((None, typed), |(n, o)| (Some(n), o));
+    for part in namespace.into_iter().chain([name]) {
+        Name::new(part).map_err(|error| error.to_string())?;
+    }
+    Ok(typed.to_owned())
 }
 
 /// A kind as it is asked for in the plural.

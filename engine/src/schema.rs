@@ -302,6 +302,28 @@ impl PathRule {
 }
 
 impl Type {
+    /// The value that a text means that somebody typed for such a path: `1` is a text where a text
+    /// is asked for. What cannot be such a value stays the text, which [`check`](Self::check) then
+    /// refuses.
+    pub fn read(&self, text: &str) -> Value {
+        let read = Value::from_text(text);
+        match (self, &read) {
+            (Self::Bool, Value::Bool(_))
+            | (Self::Int { .. }, Value::Int(_))
+            | (Self::Float, Value::Int(_) | Value::Float(_))
+            | (Self::Share, _) => read,
+            (
+                Self::Bool
+                | Self::Int { .. }
+                | Self::Float
+                | Self::Text
+                | Self::Texts
+                | Self::Enum(_),
+                _,
+            ) => text.into(),
+        }
+    }
+
     /// Checks a value; the error says what would be right.
     pub fn check(&self, value: &Value) -> Result<(), String> {
         match (self, value) {

@@ -10,6 +10,7 @@ mod govern;
 mod owners;
 mod requests;
 mod retry;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod txn;
@@ -26,7 +27,7 @@ pub use self::{
     freeze::{FREEZES_MAX, Freeze, Scope},
     requests::{REQUESTS_AGE_MS, REQUESTS_MAX, REQUESTS_UIDS_MAX},
 };
-use self::{requests::Requests, txn::Decided};
+use self::{requests::Requests, shared::Shared, txn::Decided};
 use crate::{
     catalog::Catalog,
     command::{Command, Intent, Outcome, Proposal, Refusal},
@@ -37,25 +38,25 @@ use crate::{
     selector::Selector,
 };
 
-/// All Cfg of the fleet at one revision.
+/// All Cfg of the fleet at one revision. A copy shares all that neither has changed since.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "wire::Stored", into = "wire::Stored")]
 pub struct Store {
     cluster: ClusterId,
     epoch: Epoch,
     revision: Revision,
-    objects: BTreeMap<Uid, Arc<Object>>,
-    keys: BTreeMap<ObjectRef, Uid>,
-    manifests: BTreeMap<String, Manifest>,
+    objects: Shared<BTreeMap<Uid, Arc<Object>>>,
+    keys: Shared<BTreeMap<ObjectRef, Uid>>,
+    manifests: Shared<BTreeMap<String, Manifest>>,
     catalog: Arc<Catalog>,
     freezes: Vec<Freeze>,
-    intents: BTreeMap<AttemptId, Intent>,
+    intents: Shared<BTreeMap<AttemptId, Intent>>,
     rules: Arc<Rules>,
-    requests: Requests,
+    requests: Shared<Requests>,
     /// The modules that were added at run time.
     added: BTreeSet<String>,
     /// Owners with what they own.
-    owned: BTreeSet<(Uid, Uid)>,
+    owned: Shared<BTreeSet<(Uid, Uid)>>,
 }
 
 /// What one entry did.
@@ -106,16 +107,16 @@ impl Default for Store {
             cluster: ClusterId::default(),
             epoch: Epoch::FIRST,
             revision: Revision::default(),
-            objects: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            manifests: BTreeMap::new(),
+            objects: Shared::default(),
+            keys: Shared::default(),
+            manifests: Shared::default(),
             catalog: Arc::default(),
             freezes: Vec::new(),
-            intents: BTreeMap::new(),
+            intents: Shared::default(),
             rules: Arc::default(),
-            requests: Requests::default(),
+            requests: Shared::default(),
             added: BTreeSet::new(),
-            owned: BTreeSet::new(),
+            owned: Shared::default(),
         }
     }
 }
@@ -130,7 +131,7 @@ impl Store {
     /// was answered to requests is forgotten: those who were answered are told to list again.
     #[must_use]
     pub fn in_epoch(self, epoch: Epoch, revision: Revision) -> Self {
-        Self { epoch, revision: self.revision.max(revision), requests: Requests::default(), ..self }
+        Self { epoch, revision: self.revision.max(revision), requests: Shared::default(), ..self }
     }
 
     /// The history that its revisions belong to.

@@ -14,6 +14,7 @@ use kraken_engine::{
     explain::change::{ChangePlan, ObjectChange, Proposed, plan_change},
     fleet::Fleet,
     id::Revision,
+    manifest::Manifest,
     object::Object,
     path::Path,
     policy::forecast::Forecast,
@@ -146,10 +147,10 @@ pub enum Line {
     },
 }
 
-/// Answers what a transaction would do.
+/// Answers what a transaction would do after declarations.
 pub(crate) async fn answer(
     call: &Call,
-    txn: Txn,
+    (declared, txn): (Vec<Manifest>, Txn),
     expect: Option<Revision>,
 ) -> Result<Response, Problem> {
     let store = call.read(Consistency::Linearizable, Store::clone).await?;
@@ -162,7 +163,7 @@ pub(crate) async fn answer(
     let far = Arc::new(Mutex::new((0, 0)));
     let told = far.clone();
     let work = move || {
-        let proposed = Proposed { store: &store, dsc, txn, at };
+        let proposed = Proposed { store: &store, dsc, declared, txn, at };
         plan_change(proposed, |done, of| {
             *told.lock().unwrap_or_else(PoisonError::into_inner) = (done, of);
         })

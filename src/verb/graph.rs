@@ -4,10 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use kraken_engine::{
-    check::{Finding, Severity, Source, check},
-    id::Name,
-};
+use kraken_engine::check::{Finding, Severity, Source, check};
 use kraken_http::{client::Client, declaration};
 
 use crate::{
@@ -17,12 +14,14 @@ use crate::{
     output::json,
 };
 
-/// Prints the graph of mutations, of a kind or of a node
+/// Prints the graph of mutations, of a kind or of an object
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
-    /// The node; without one the graph of the kind
-    node: Option<Name>,
+    /// The node, or the object of another kind: name or namespace/name; without one the graph of the
+    /// kind
+    #[arg(value_parser = fleet::object_name)]
+    node: Option<String>,
     /// The kind
     #[arg(short, long, default_value = "node")]
     kind: String,
@@ -88,7 +87,7 @@ impl Args {
             Form::Mermaid => "mermaid",
         };
         let kind = fleet::kind(&self.kind);
-        let graph = client.graph(Some(kind), self.node.as_ref().map(Name::as_str), form).await?;
+        let graph = client.graph(Some(kind), self.node.as_deref(), form).await?;
         // As all other JSON: for people to read as well.
         let document = serde_json::from_str::<serde_json::Value>(&graph);
         match (self.output, document) {

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use kraken_engine::{id::Name, manifest::NODE_KIND};
+use kraken_engine::manifest::NODE_KIND;
 use kraken_http::{
     DryRun, Kind, ObjectPlan, Outlook,
     client::Client,
@@ -15,15 +15,20 @@ use crate::{
     age,
     console::Console,
     exit::Failure,
+    fleet,
     output::{Format, Output, json, lines, yaml},
 };
 
-/// Shows what a file would change and run, or what runs next for a node
+/// Shows what a file would change and run, or what runs next for an object
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "node"]))]
 pub(crate) struct Args {
-    /// The node whose plan is shown
-    node: Option<Name>,
+    /// The node whose plan is shown, or the object of another kind: name or namespace/name
+    #[arg(value_parser = fleet::object_name)]
+    node: Option<String>,
+    /// The kind, where it is no node
+    #[arg(short, long, default_value = NODE_KIND)]
+    kind: String,
     /// The file, YAML or JSON, that would be applied; - is standard input
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -35,7 +40,7 @@ impl Args {
     /// Plans.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         if let Some(node) = &self.node {
-            let plan = client.plan_of(NODE_KIND, node.as_str()).await?;
+            let plan = client.plan_of(fleet::kind(&self.kind), node).await?;
             return console.print(match self.output.output {
                 Format::Json => json(&plan)?,
                 Format::Yaml => yaml(&plan)?,

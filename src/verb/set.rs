@@ -19,7 +19,8 @@ use crate::{
 /// Sets paths of Cfg on nodes, all or nothing, or on one object of another kind
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which: n1, n[1-64,70] or @rack=r1; or an object of another kind, as policy/web
+    /// Which: n1, n[1-64,70] or @rack=r1; or an object of another kind, as policy/web or, with its
+    /// namespace, app/shop/front
     which: Which,
     /// What: path=value, or path- to ask nothing of it any more
     #[arg(required = true, value_name = "PATH=VALUE")]
@@ -36,7 +37,7 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, PartialEq)]
 enum Which {
     Nodes(Nodes),
-    Object { kind: Name, name: Name },
+    Object { kind: Name, name: String },
 }
 
 impl std::str::FromStr for Which {
@@ -47,7 +48,7 @@ impl std::str::FromStr for Which {
         match text.split_once('/') {
             // The value of a label may hold a slash.
             Some((kind, of)) if !text.starts_with('@') => {
-                Ok(Self::Object { kind: name(kind)?, name: name(of)? })
+                Ok(Self::Object { kind: name(kind)?, name: fleet::object_name(of)? })
             }
             _ => text.parse().map(Self::Nodes).map_err(|error: NotNodes| error.to_string()),
         }
@@ -58,7 +59,7 @@ impl std::str::FromStr for Which {
 #[derive(Debug, Clone, PartialEq)]
 struct Change {
     path: Path,
-    /// `None` unsets it.
+    /// As it was typed, or a list; `None` unsets it.
     value: Option<Value>,
 }
 
@@ -77,19 +78,20 @@ impl std::str::FromStr for Change {
     }
 }
 
-/// A value as people type it; JSON where it is a list or a quoted text.
+/// A value as people type it: JSON where it is a list or a quoted text, else the text, of which the
+/// server knows the type.
 fn read_value(text: &str) -> Value {
     let is_json = text.starts_with(['[', '"']);
     let json = is_json.then(|| serde_json::from_str::<Json>(text).ok()).flatten();
     let value = json.and_then(|json| kraken_http::json::from_json(&json).ok());
-    value.unwrap_or_else(|| Value::from_text(text))
+    value.unwrap_or_else(|| text.into())
 }
 
 impl Args {
     /// Sets.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let patch = merge_patch(&self.changes)?;
-        let how = WriteQuery { expect: self.expect, ..WriteQuery::default() };
+        let how = WriteQuery { expect: self.expect, typed: true, ..WriteQuery::default() };
         let nodes = match self.which {
             Which::Nodes(nodes) => nodes,
             Which::Object { .. } if self.plan => {
@@ -98,7 +100,7 @@ impl Args {
             }
             Which::Object { kind, name } => {
                 let kind = fleet::kind(kind.as_str());
-                let written = client.patch(kind, name.as_str(), &patch, &how).await?;
+                let written = client.patch(kind, &name, &patch, &how).await?;
                 return console.print(report(&written));
             }
         };
@@ -173,7 +175,7 @@ mod tests {
         let expected = json!({
             "services": {
                 "web": {
-                    "state": "STOP", "args": ["-p", "80"], "stop": { "graceMs": 5 }, "user": null,
+                    "state": "STOP", "args": ["-p", "80"], "stop": { "graceMs": "5" }, "user": null,
                 },
             },
             "note": "7",
@@ -202,11 +204,13 @@ mod tests {
     #[test]
     fn nodes_and_other_objects_are_told_apart() {
         let name = |text: &str| Name::new(text).unwrap();
-        let policy = Which::Object { kind: name("policy"), name: name("web") };
+        let object = |kind, of: &str| Which::Object { kind: name(kind), name: of.to_owned() };
+        let policy = object("policy", "web");
         assert_eq!("policy/web".parse(), Ok(policy));
+        assert_eq!("app/shop/front".parse(), Ok(object("app", "shop/front")));
         assert!(matches!("n[1-3]".parse(), Ok(Which::Nodes(_))));
         assert!(matches!("@path=a/b".parse(), Ok(Which::Nodes(_))));
-        for wrong in ["policy/", "/web", "a/b/c"] {
+        for wrong in ["policy/", "/web", "a/b/c/d", "a//c", "a/b/"] {
             assert!(wrong.parse::<Which>().is_err(), "{wrong}");
         }
     }

@@ -2,7 +2,6 @@
 
 use std::time::SystemTime;
 
-use kraken_engine::id::Name;
 use kraken_http::{client::Client, view::WhyView};
 
 use super::{describe::status_lines, plan};
@@ -18,11 +17,12 @@ use crate::{
 /// Characters of a value in the table of differences.
 const VALUE_CHARS_MAX: usize = 40;
 
-/// Explains where a node stands on its way, and who must act
+/// Explains where a node or another object stands on its way, and who must act
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The node
-    name: Name,
+    /// The node, or the object of another kind: name or namespace/name
+    #[arg(value_parser = fleet::object_name)]
+    name: String,
     /// The kind, where it is no node
     #[arg(short, long, default_value = "node")]
     kind: String,
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 impl Args {
     /// Explains.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
-        let why = client.why(fleet::kind(&self.kind), self.name.as_str()).await?;
+        let why = client.why(fleet::kind(&self.kind), &self.name).await?;
         console.print(match self.output.output {
             Format::Json => json(&why)?,
             Format::Yaml => yaml(&why)?,

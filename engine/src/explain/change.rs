@@ -8,6 +8,7 @@ use crate::{
     command::{Command, Outcome, Proposal, Refusal, Txn},
     dsc::Dsc,
     id::{Revision, Term, Uid},
+    manifest::Manifest,
     object::Object,
     planner::{Answer, Planner, Question},
     policy::forecast::{Forecast, Job, forecast},
@@ -23,6 +24,8 @@ pub struct Proposed<'a> {
     pub store: &'a Store,
     /// What was seen, by object.
     pub dsc: BTreeMap<Uid, Arc<Dsc>>,
+    /// What would be declared before that.
+    pub declared: Vec<Manifest>,
     /// What would be written.
     pub txn: Txn,
     /// Now.
@@ -76,16 +79,12 @@ pub fn plan_change(
     proposed: Proposed<'_>,
     mut told: impl FnMut(usize, usize),
 ) -> Result<ChangePlan, Refusal> {
-    let Proposed { store: before, dsc, txn, at } = proposed;
+    let Proposed { store: before, dsc, declared, txn, at } = proposed;
     let mut store = before.clone();
-    let next = Revision::new(store.revision().get().saturating_add(1));
-    let command = Command::Txn(txn);
-    let proposal = Proposal { request: None, author: String::new(), at, command };
-    let applied = store.apply(next, Term::default(), &proposal);
-    if let Outcome::Refused(refusal) = applied.outcome {
-        return Err(refusal);
+    if !declared.is_empty() {
+        apply(&mut store, Command::Add { manifests: declared }, at)?;
     }
-    let mut changes = applied.changes;
+    let mut changes = apply(&mut store, Command::Txn(txn), at)?;
     changes.sort_by(|a, b| a.object().key.cmp(&b.object().key));
     let scene = Scene::new(store, dsc);
     let (mut planner, mut objects) = (Planner::new(), Vec::with_capacity(changes.len()));
@@ -103,6 +102,17 @@ pub fn plan_change(
             .saturating_sub(objects.iter().filter(|object| object.before.is_some()).count()),
         objects,
     })
+}
+
+/// Carries a command out on a copy of the store; says what it changed.
+fn apply(store: &mut Store, command: Command, at: Millis) -> Result<Vec<Change>, Refusal> {
+    let next = Revision::new(store.revision().get().saturating_add(1));
+    let proposal = Proposal { request: None, author: String::new(), at, command };
+    let applied = store.apply(next, Term::default(), &proposal);
+    match applied.outcome {
+        Outcome::Applied { .. } => Ok(applied.changes),
+        Outcome::Refused(refusal) => Err(refusal),
+    }
 }
 
 fn planned(before: &Store, scene: &Scene, change: &Change, planner: &mut Planner) -> ObjectChange {

@@ -296,3 +296,27 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn what_is_typed_is_read_as_its_path_wants_it() {
+    let int = Type::Int { min: 0, max: 9 };
+    let on = Type::enum_of(["ON", "1"]);
+    for (kind, text, expected) in [
+        (&Type::Text, "1", Value::from("1")),
+        (&Type::Text, "true", "true".into()),
+        (&Type::Text, "0.5", "0.5".into()),
+        (&on, "1", "1".into()),
+        (&Type::Bool, "true", true.into()),
+        (&Type::Bool, "1", "1".into()),
+        (&int, "7", 7.into()),
+        (&int, "77", 77.into()),
+        (&int, "x", "x".into()),
+        (&Type::Float, "2", 2.into()),
+        (&Type::Float, "warm", "warm".into()),
+        (&Type::Texts, "-v", "-v".into()),
+        (&Type::Share, "10", 10.into()),
+        (&Type::Share, "10%", "10%".into()),
+    ] {
+        assert_eq!(kind.read(text), expected, "{kind:?} {text}");
+    }
+}

@@ -22,7 +22,7 @@ impl Store {
         index: Revision,
         declared: &[Manifest],
     ) -> Result<Applied, Refusal> {
-        let (mut manifests, mut added) = (self.manifests.clone(), self.added.clone());
+        let (mut manifests, mut added) = (self.manifests.clone().into_inner(), self.added.clone());
         for manifest in declared {
             manifests.insert(manifest.module.clone(), manifest.clone());
             added.remove(&manifest.module);
@@ -36,7 +36,7 @@ impl Store {
         index: Revision,
         declared: &[Manifest],
     ) -> Result<Applied, Refusal> {
-        let (mut manifests, mut added) = (self.manifests.clone(), self.added.clone());
+        let (mut manifests, mut added) = (self.manifests.clone().into_inner(), self.added.clone());
         for manifest in declared {
             let module = manifest.module.clone();
             if manifests.insert(module.clone(), manifest.clone()).is_some()
@@ -56,7 +56,7 @@ impl Store {
         modules: &[String],
         force: bool,
     ) -> Result<Applied, Refusal> {
-        let (mut manifests, mut added) = (self.manifests.clone(), self.added.clone());
+        let (mut manifests, mut added) = (self.manifests.clone().into_inner(), self.added.clone());
         for module in modules {
             if manifests.remove(module).is_none() {
                 return Err(Refusal::NoSuchModule(module.clone()));
@@ -74,7 +74,7 @@ impl Store {
         manifests: BTreeMap<String, Manifest>,
         added: BTreeSet<String>,
     ) -> Result<Applied, Refusal> {
-        if manifests == self.manifests {
+        if *self.manifests == manifests {
             self.added = added;
             return Ok(self.applied(self.revision, Vec::new()));
         }
@@ -82,7 +82,7 @@ impl Store {
         let catalog = Catalog::build(&all).map_err(|problems| refuse(&problems))?;
         self.refute(&all, &catalog)?;
         self.check_objects(&catalog)?;
-        self.manifests = manifests;
+        self.manifests = manifests.into();
         self.added = added;
         self.catalog = Arc::new(catalog);
         Ok(Applied { declared: true, ..self.applied(index, Vec::new()) })

@@ -374,12 +374,20 @@ impl Store {
             }
         }
         for object in kept.into_iter().filter_map(|(_, object)| object).map(Arc::new) {
-            self.keys.insert(object.key.clone(), object.uid);
-            let before = self.objects.insert(object.uid, object.clone());
-            if let Some(before) = &before {
-                self.disown(before);
+            // What is there already is not touched: copies go on sharing it.
+            if self.keys.get(&object.key) != Some(&object.uid) {
+                self.keys.insert(object.key.clone(), object.uid);
             }
-            self.owned.extend(object.owner.map(|owner| (owner, object.uid)));
+            let before = self.objects.insert(object.uid, object.clone());
+            let owner = before.as_ref().and_then(|before| before.owner);
+            if owner != object.owner {
+                if let Some(before) = &before {
+                    self.disown(before);
+                }
+                if let Some(owner) = object.owner {
+                    self.owned.insert((owner, object.uid));
+                }
+            }
             self.recount(before.as_deref(), Some(&object));
             changes.push(Change::Put { object, before });
         }

@@ -45,16 +45,16 @@ pub(super) struct Stored {
 
 impl From<Store> for Stored {
     fn from(store: Store) -> Self {
-        let (requests, request_times) = store.requests.into_parts();
+        let (requests, request_times) = store.requests.into_inner().into_parts();
         Self {
             format: FORMAT,
             cluster: store.cluster,
             epoch: store.epoch,
             revision: store.revision,
-            objects: store.objects.into_values().collect(),
-            manifests: store.manifests.into_values().collect(),
+            objects: store.objects.into_inner().into_values().collect(),
+            manifests: store.manifests.into_inner().into_values().collect(),
             freezes: store.freezes,
-            intents: store.intents.into_values().collect(),
+            intents: store.intents.into_inner().into_values().collect(),
             requests,
             request_times,
             added: store.added,
@@ -83,11 +83,11 @@ impl TryFrom<Stored> for Store {
             revision: stored.revision,
             keys: stored.objects.iter().map(|object| (object.key.clone(), object.uid)).collect(),
             objects: stored.objects.into_iter().map(|object| (object.uid, object)).collect(),
-            manifests: by(stored.manifests, |manifest| manifest.module.clone()),
+            manifests: by(stored.manifests, |manifest| manifest.module.clone()).into(),
             catalog: Arc::new(catalog),
             freezes: stored.freezes,
-            intents: by(stored.intents, |intent| intent.attempt.clone()),
-            requests: Requests::from_parts(stored.requests, &stored.request_times),
+            intents: by(stored.intents, |intent| intent.attempt.clone()).into(),
+            requests: Requests::from_parts(stored.requests, &stored.request_times).into(),
             added: stored.added,
             owned,
             rules: Arc::default(),

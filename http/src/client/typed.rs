@@ -42,6 +42,8 @@ pub struct WriteQuery {
     pub if_match: Option<String>,
     /// A word to those who read the history.
     pub note: Option<String>,
+    /// Of a patch: texts are as people type them, and read as the types of their paths say.
+    pub typed: bool,
 }
 
 /// Which objects an operation means.
@@ -157,8 +159,14 @@ impl TargetsQuery {
     }
 }
 
-/// The path of a kind, and of one object of it.
+/// The path of a kind, and of one object of it, `name` or `namespace/name`.
 pub(super) fn path(kind: &str, name: Option<&str>) -> String {
+    // Nodes are in no namespace.
+    let namespaced = name.filter(|_| kind != "node").and_then(|name| name.split_once('/'));
+    if let Some((namespace, name)) = namespaced {
+        let (namespace, kind, name) = (encode(namespace), encode(kind), encode(name));
+        return format!("/v1/namespaces/{namespace}/objects/{kind}/{name}");
+    }
     let kind = match kind {
         "node" => "/v1/nodes".to_owned(),
         kind => format!("/v1/objects/{}", encode(kind)),
@@ -436,6 +444,7 @@ fn patch_many(targets: &TargetsQuery, patch: &Json, how: &WriteQuery, dry: bool)
         ("expect", how.expect.map(|revision| revision.to_string())),
         ("note", how.note.clone()),
         ("dryRun", dry.then(|| "plan".to_owned())),
+        ("typed", how.typed.then(|| "true".to_owned())),
     ]);
     Call::new(Method::PATCH, format!("/v1/nodes{query}")).json(patch)
 }
@@ -443,7 +452,9 @@ fn patch_many(targets: &TargetsQuery, patch: &Json, how: &WriteQuery, dry: bool)
 impl WriteQuery {
     fn on(&self, path: &str) -> String {
         let expect = self.expect.map(|revision| revision.to_string());
-        format!("{path}{}", query(&[("expect", expect), ("note", self.note.clone())]))
+        let typed = self.typed.then(|| "true".to_owned());
+        let query = query(&[("expect", expect), ("note", self.note.clone()), ("typed", typed)]);
+        format!("{path}{query}")
     }
 
     fn guard(&self, call: Call) -> Call {

@@ -31,7 +31,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
 }
 
 async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
-    let wish = Wish::take(&mut call)?;
+    let mut wish = Wish::take(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     let defaults = Defaults::default();
     let whole = {
@@ -44,24 +44,23 @@ async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
         let txn = Txn { preconditions: Vec::new(), ops: puts(&documents)?, note: None };
         return wish.write(&call, txn, StatusCode::OK).await;
     }
-    if !wish.is_plain() {
-        let why = "declarations of modules are not planned and expect nothing: check them with \
-                   POST /v1/graph/check, apply them, and plan the rest";
-        return Err(Problem::query("dryRun", why));
-    }
     let catalog = vet(&call, &sources).await?;
     let faults = faults(&catalog, &documents);
     if !faults.is_empty() {
         return Err(Problem::Invalid(faults));
     }
-    let ops = puts(&documents)?;
+    let mut txn = Txn { preconditions: Vec::new(), ops: puts(&documents)?, note: None };
+    if wish.is_dry() {
+        let manifests = sources.into_iter().map(|source| source.manifest).collect();
+        return wish.plan(&call, manifests, txn).await;
+    }
+    wish.pin(&call, &mut txn).await?;
     let declared = declare(&call, &sources).await?;
-    if ops.is_empty() {
+    if txn.ops.is_empty() {
         return written(declared, StatusCode::OK);
     }
     // The same request may not be carried out twice: the second write has no id of its own.
     call.headers.remove(REQUEST_HEADER);
-    let txn = Txn { preconditions: Vec::new(), ops, note: None };
     wish.write(&call, txn, StatusCode::OK).await
 }
 

@@ -115,7 +115,13 @@ fn draw(
         let catalog = found.ok_or_else(|| Problem::NoSuchThing(format!("kind {kind}")))?;
         return Ok(of_kind(catalog));
     };
-    let object = Family { kind, namespace: None }.get(&scene.store, text)?.clone();
+    let (namespace, text) = match text.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (None, text),
+    };
+    let namespace = namespace.map(Name::new).transpose();
+    let namespace = namespace.map_err(|error| Problem::query("node", error))?;
+    let object = Family { kind, namespace }.get(&scene.store, text)?.clone();
     let events = events.iter().map(|(_, event)| event.as_ref());
     let done = steps_done(events, object.uid, object.revision);
     Ok(explain::graph(scene.subject(&object), &mut Planner::new(), &done))

@@ -12,8 +12,10 @@ use kraken_engine::{
     fleet::Fleet,
     id::{Name, Revision, Uid},
     object::{Object, ObjectRef},
+    state::State,
     store::Store,
     time::Millis,
+    value::Value,
 };
 use serde_json::Value as Json;
 use warp::{Filter, http::StatusCode, reply::Response};
@@ -314,6 +316,31 @@ fn merge_patch(body: &Bytes) -> Result<Patch, Problem> {
     flatten(&json).map_err(|fault| Problem::BadBody(vec![fault]))
 }
 
+/// Reads a merge patch of Cfg; where it is typed, each text as the type of its path says.
+async fn read_patch(
+    family: &Family,
+    call: &Call,
+    body: &Bytes,
+    typed: bool,
+) -> Result<Patch, Problem> {
+    let patch = merge_patch(body)?;
+    if !typed {
+        return Ok(patch);
+    }
+    let catalog = call.read(Consistency::Stale, |store| store.catalog().clone()).await?;
+    let mut set = State::new();
+    for (path, value) in patch.set.iter() {
+        let rule = catalog.kind(&family.kind).and_then(|kind| kind.schema.rule_at(path));
+        let read = match (value.as_str(), rule) {
+            (Some(text), Some(rule)) => rule.value_type.read(text),
+            (Some(text), None) => Value::from_text(text),
+            (None, _) => value.clone(),
+        };
+        set.set(path.clone(), read).map_err(|error| Problem::body(error.to_string()))?;
+    }
+    Ok(Patch { set, ..patch })
+}
+
 /// One merge of a patch.
 fn merge(target: Target, patch: &Patch) -> Op {
     Op::Merge { target, set: patch.set.clone(), unset: patch.unset.clone() }
@@ -326,8 +353,9 @@ async fn patch(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let wish = Wish::take(&mut call)?;
+    let typed = call.query.flag("typed")?;
     std::mem::take(&mut call.query).done()?;
-    let patch = merge_patch(&body)?;
+    let patch = read_patch(&family, &call, &body, typed).await?;
     let key = key_of(&family, &name, &call).await?;
     let preconditions = matched(call.if_match()?, &key);
     let ops = vec![merge(Target::One(key), &patch)];
@@ -349,8 +377,9 @@ async fn key_of(family: &Family, name: &str, call: &Call) -> Result<ObjectRef, P
 async fn patch_many(family: Family, mut call: Call, body: Bytes) -> Result<Response, Problem> {
     let wish = Wish::take(&mut call)?;
     let which = call.query.which()?;
+    let typed = call.query.flag("typed")?;
     std::mem::take(&mut call.query).done()?;
-    let patch = merge_patch(&body)?;
+    let patch = read_patch(&family, &call, &body, typed).await?;
     let targets = match which {
         Which::All => {
             let why = "say which objects are meant, by a selector or by names";

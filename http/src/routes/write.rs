@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use kraken_engine::{
     command::{Command, Condition, Op, Precondition, Target, Txn},
     id::Revision,
+    manifest::Manifest,
     object::ObjectRef,
     store::Store,
 };
@@ -49,9 +50,30 @@ impl Wish {
         self.note.as_deref()
     }
 
-    /// Whether it neither only plans nor expects anything.
-    pub(super) fn is_plain(&self) -> bool {
-        !self.dry && self.expect.is_none()
+    /// Whether it only plans.
+    pub(super) fn is_dry(&self) -> bool {
+        self.dry
+    }
+
+    /// Plans declarations and the transaction that follows them.
+    pub(super) async fn plan(
+        self,
+        call: &Call,
+        declared: Vec<Manifest>,
+        mut txn: Txn,
+    ) -> Result<Response, Problem> {
+        txn.note = txn.note.or(self.note);
+        dry_run::answer(call, (declared, txn), self.expect).await
+    }
+
+    /// Takes what is expected into a transaction that follows another write: what it touches must
+    /// then be as it is now, which must be at the expected revision.
+    pub(super) async fn pin(&mut self, call: &Call, txn: &mut Txn) -> Result<(), Problem> {
+        if let Some(expected) = self.expect.take() {
+            let pins = call.read(<_>::default(), |store| pins(store, txn, expected)).await??;
+            txn.preconditions.extend(pins);
+        }
+        Ok(())
     }
 
     /// Carries out a transaction, or plans it.
@@ -61,10 +83,10 @@ impl Wish {
         mut txn: Txn,
         status: StatusCode,
     ) -> Result<Response, Problem> {
-        txn.note = txn.note.or(self.note);
         if self.dry {
-            return dry_run::answer(call, txn, self.expect).await;
+            return self.plan(call, Vec::new(), txn).await;
         }
+        txn.note = txn.note.or(self.note);
         if let Some(expected) = self.expect {
             let pins = call.read(<_>::default(), |store| pins(store, &txn, expected)).await??;
             txn.preconditions.extend(pins);

@@ -62,6 +62,72 @@ async fn a_kind_of_ones_own_is_declared_used_and_withdrawn() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_declares_is_planned_and_expects_as_everything_else_does() {
+    let (_fixture, client) = member().await;
+    let both = format!("{RACKS}---\n{RACK}");
+    let planned = client.plan(both.clone()).await.unwrap();
+    let objects: Vec<&str> = planned.objects.iter().map(|object| object.object.as_str()).collect();
+    assert_eq!(objects, ["rack/lab/r1"]);
+    let modules = client.get_modules().await.unwrap();
+    assert!(modules.items.iter().all(|module| module["name"] != "racks"), "nothing is done");
+
+    let expecting = |revision| WriteQuery { expect: Some(revision), ..WriteQuery::default() };
+    let moved = client.apply(both.clone(), &expecting(planned.revision - 1)).await.unwrap_err();
+    assert_eq!(moved.code(), Some("base_moved"), "{moved}");
+    let modules = client.get_modules().await.unwrap();
+    assert!(modules.items.iter().all(|module| module["name"] != "racks"), "all or nothing");
+    let written = client.apply(both, &expecting(planned.revision)).await.unwrap();
+    assert_eq!(written.changed, 1);
+    let wrong = format!("{}---\n{RACK}", RACKS.replace("to: OPEN", "to: AJAR"));
+    assert_eq!(client.plan(wrong).await.unwrap_err().code(), Some("invalid"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_in_namespaces_are_named_with_them() {
+    let (fixture, client) = member().await;
+    let both = format!("{RACKS}---\n{RACK}");
+    client.apply(both, &WriteQuery::default()).await.unwrap();
+    fixture.tell_objects().await;
+    see_object(&fixture, ("rack", Some("lab"), "r1"), &[("/door", "SHUT".into())]).await;
+    assert_eq!(client.plan_of("rack", "lab/r1").await.unwrap().object, "rack/lab/r1");
+    assert_eq!(client.why("rack", "lab/r1").await.unwrap().object, "rack/lab/r1");
+    let graph = client.graph(Some("rack"), Some("lab/r1"), "dot").await.unwrap();
+    assert!(graph.contains("racks/Open"), "{graph}");
+    let shut = json!({ "door": "SHUT" });
+    let written = client.patch("rack", "lab/r1", &shut, &WriteQuery::default()).await.unwrap();
+    assert_eq!(written.changed, 1);
+    for missing in ["r1", "other/r1"] {
+        assert_eq!(client.why("rack", missing).await.unwrap_err().code(), Some("no_such_object"));
+        let graph = client.graph(Some("rack"), Some(missing), "dot").await;
+        assert_eq!(graph.unwrap_err().code(), Some("no_such_object"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_typed_is_read_as_its_path_is_declared() {
+    let (_fixture, client) = member().await;
+    client.apply("kind: node\nname: a\n", &WriteQuery::default()).await.unwrap();
+    let texts = RACKS.replace(
+        "kind: rack\n    paths:",
+        "kind: rack\n    paths:\n      \
+        - { path: /label, type: text, seenBy: nobody }\n      \
+        - { path: /bays, type: count, seenBy: nobody }",
+    );
+    client.apply(format!("{texts}---\n{RACK}"), &WriteQuery::default()).await.unwrap();
+    let how = WriteQuery { typed: true, ..WriteQuery::default() };
+    let patch = json!({ "label": "1", "bays": "4" });
+    client.patch("rack", "lab/r1", &patch, &how).await.unwrap();
+    let (_, shown) = ask(&client, call("GET", R1, &Json::Null)).await;
+    assert_eq!((&shown["cfg"]["label"], &shown["cfg"]["bays"]), (&json!("1"), &json!(4)));
+    let refused = client.patch("rack", "lab/r1", &json!({ "bays": "many" }), &how).await;
+    assert_eq!(refused.unwrap_err().code(), Some("invalid"));
+    let nodes = crate::client::TargetsQuery::Names("a".to_owned());
+    client.patch_nodes(&nodes, &json!({ "slots": "4" }), &how).await.unwrap();
+    let (_, shown) = ask(&client, call("GET", "/v1/nodes/a", &Json::Null)).await;
+    assert_eq!(shown["cfg"]["slots"], json!(4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn declarations_are_refused_with_the_line_at_fault() {
     let (_fixture, client) = member().await;
     let trap = RACKS.replace("from: [OPEN, JAMMED]", "from: OPEN").replace(

@@ -128,7 +128,8 @@ impl Yard {
         let ops = vec![Op::Merge { target, set, unset: Vec::new() }];
         let txn = Txn { ops, ..Txn::default() };
         let (store, dsc) = (&self.store, self.fleet.all_dsc());
-        let proposed = Proposed { store, dsc, txn, at: Millis::new(self.now) };
+        let proposed =
+            Proposed { store, dsc, declared: Vec::new(), txn, at: Millis::new(self.now) };
         plan_change(proposed, |_, _| {}).unwrap()
     }
 
