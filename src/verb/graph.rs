@@ -18,8 +18,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
-    /// The node, or the object of another kind: name or namespace/name; without one the graph of the
-    /// kind
+    /// The node, or the object of that kind; without one the graph of the kind
     #[arg(value_parser = fleet::object_name)]
     node: Option<String>,
     /// The kind

@@ -19,8 +19,7 @@ use crate::{
 /// Sets paths of Cfg on nodes, all or nothing, or on one object of another kind
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which: n1, n[1-64,70] or @rack=r1; or an object of another kind, as policy/web or, with its
-    /// namespace, app/shop/front
+    /// Which: n1, n[1-64], @rack=r1; of another kind: policy/web or app/shop/front
     which: Which,
     /// What: path=value, or path- to ask nothing of it any more
     #[arg(required = true, value_name = "PATH=VALUE")]
