@@ -8,9 +8,10 @@ mod declare;
 mod freeze;
 mod govern;
 mod owners;
+mod part;
 mod requests;
 mod retry;
-mod shared;
+
 #[cfg(test)]
 mod tests;
 mod txn;
@@ -27,7 +28,7 @@ pub use self::{
     freeze::{FREEZES_MAX, Freeze, Scope},
     requests::{REQUESTS_AGE_MS, REQUESTS_MAX, REQUESTS_UIDS_MAX},
 };
-use self::{requests::Requests, shared::Shared, txn::Decided};
+use self::{part::Part, requests::Requests, txn::Decided};
 use crate::{
     catalog::Catalog,
     command::{Command, Intent, Outcome, Proposal, Refusal},
@@ -45,18 +46,18 @@ pub struct Store {
     cluster: ClusterId,
     epoch: Epoch,
     revision: Revision,
-    objects: Shared<BTreeMap<Uid, Arc<Object>>>,
-    keys: Shared<BTreeMap<ObjectRef, Uid>>,
-    manifests: Shared<BTreeMap<String, Manifest>>,
+    objects: Part<BTreeMap<Uid, Arc<Object>>>,
+    keys: Part<BTreeMap<ObjectRef, Uid>>,
+    manifests: Part<BTreeMap<String, Manifest>>,
     catalog: Arc<Catalog>,
     freezes: Vec<Freeze>,
-    intents: Shared<BTreeMap<AttemptId, Intent>>,
+    intents: Part<BTreeMap<AttemptId, Intent>>,
     rules: Arc<Rules>,
-    requests: Shared<Requests>,
+    requests: Part<Requests>,
     /// The modules that were added at run time.
     added: BTreeSet<String>,
     /// Owners with what they own.
-    owned: Shared<BTreeSet<(Uid, Uid)>>,
+    owned: Part<BTreeSet<(Uid, Uid)>>,
 }
 
 /// What one entry did.
@@ -107,16 +108,16 @@ impl Default for Store {
             cluster: ClusterId::default(),
             epoch: Epoch::FIRST,
             revision: Revision::default(),
-            objects: Shared::default(),
-            keys: Shared::default(),
-            manifests: Shared::default(),
+            objects: Part::default(),
+            keys: Part::default(),
+            manifests: Part::default(),
             catalog: Arc::default(),
             freezes: Vec::new(),
-            intents: Shared::default(),
+            intents: Part::default(),
             rules: Arc::default(),
-            requests: Shared::default(),
+            requests: Part::default(),
             added: BTreeSet::new(),
-            owned: Shared::default(),
+            owned: Part::default(),
         }
     }
 }
@@ -131,7 +132,7 @@ impl Store {
     /// was answered to requests is forgotten: those who were answered are told to list again.
     #[must_use]
     pub fn in_epoch(self, epoch: Epoch, revision: Revision) -> Self {
-        Self { epoch, revision: self.revision.max(revision), requests: Shared::default(), ..self }
+        Self { epoch, revision: self.revision.max(revision), requests: Part::default(), ..self }
     }
 
     /// The history that its revisions belong to.

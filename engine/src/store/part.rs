@@ -8,22 +8,22 @@ use std::{
 
 /// A part of the store. A copy is as good as free; the first change after one copies the part.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Shared<T>(Arc<T>);
+pub(super) struct Part<T>(Arc<T>);
 
-impl<T: Clone> Shared<T> {
+impl<T: Clone> Part<T> {
     /// The part alone.
     pub(super) fn into_inner(self) -> T {
         Arc::unwrap_or_clone(self.0)
     }
 }
 
-impl<T> Clone for Shared<T> {
+impl<T> Clone for Part<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T> Deref for Part<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -31,19 +31,19 @@ impl<T> Deref for Shared<T> {
     }
 }
 
-impl<T: Clone> DerefMut for Shared<T> {
+impl<T: Clone> DerefMut for Part<T> {
     fn deref_mut(&mut self) -> &mut T {
         Arc::make_mut(&mut self.0)
     }
 }
 
-impl<T> From<T> for Shared<T> {
+impl<T> From<T> for Part<T> {
     fn from(part: T) -> Self {
         Self(Arc::new(part))
     }
 }
 
-impl<A, T: FromIterator<A>> FromIterator<A> for Shared<T> {
+impl<A, T: FromIterator<A>> FromIterator<A> for Part<T> {
     fn from_iter<I: IntoIterator<Item = A>>(items: I) -> Self {
         T::from_iter(items).into()
     }
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_shared_until_it_is_changed_and_reading_changes_nothing() {
-        let mut part: Shared<BTreeMap<u8, u8>> = [(1, 1)].into_iter().collect();
+        let mut part: Part<BTreeMap<u8, u8>> = [(1, 1)].into_iter().collect();
         let copy = part.clone();
         assert_eq!((part.len(), part.get(&1)), (1, Some(&1)));
         assert!(Arc::ptr_eq(&part.0, &copy.0));
