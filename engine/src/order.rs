@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalog::Catalog,
     dsc::{Dsc, Observed, Sighting},
-    id::{AttemptId, Name, Term, Uid},
+    id::{AttemptId, Name, SessionEpoch, Term, Uid},
     machine::{Dispatch, START_WITHIN_MS},
     mutation::{Instance, MutationId},
     object::Object,
@@ -55,6 +55,10 @@ pub struct Order {
     pub wait_ms: u64,
     /// How long it may take, in milliseconds.
     pub timeout_ms: u64,
+    /// The last session of the node that was heard of when the first copy was sent; 0 where none
+    /// was. A leaf that has begun another life since then does not know what it did in that one.
+    #[serde(default)]
+    pub session: SessionEpoch,
 }
 
 /// What a node says of an attempt that it was handed.
@@ -162,7 +166,14 @@ impl Order {
             views: views.into_iter().collect(),
             wait_ms: START_WITHIN_MS,
             timeout_ms: u64::try_from(dispatch.timeout.as_millis()).unwrap_or(u64::MAX),
+            session: SessionEpoch::default(),
         }
+    }
+
+    /// The same, whose first copy was sent when this session was the last.
+    #[must_use]
+    pub fn sent_in(self, session: SessionEpoch) -> Self {
+        Self { session, ..self }
     }
 
     /// The paths that it may change, as this catalog has its mutation.

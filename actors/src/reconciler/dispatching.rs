@@ -5,7 +5,7 @@ use kraken_engine::{
     catalog::Catalog,
     command::Intent,
     fleet::Fleet,
-    id::{AttemptId, Name, Uid},
+    id::{AttemptId, Name, SessionEpoch, Uid},
     machine::{Attempted, CLOSE_MS, Dispatch, START_WITHIN_MS},
     mutation::{Context, Lane, MutationId},
     object::Object,
@@ -30,6 +30,17 @@ struct Asked {
     pinned: Option<Name>,
 }
 
+/// Who carries something out, or why nobody does, and the last session of that node.
+type Found = (Result<Route, NoRoute>, SessionEpoch);
+
+/// The way of an order to another node.
+struct Way {
+    to: Name,
+    first: Name,
+    /// The last session of the node that was heard of.
+    last: SessionEpoch,
+}
+
 impl Driver {
     /// Hands attempts to whoever carries them out; how that went comes back as answers.
     pub(super) async fn dispatch(
@@ -46,13 +57,14 @@ impl Driver {
         }
         let mut answers = Vec::new();
         for (dispatch, found) in self.routes(led, sight).await? {
+            let (found, last) = found;
             match found {
                 Ok(Route { first: None, to }) => {
                     self.note(&dispatch, &to);
                     here.push(dispatch);
                 }
                 Ok(Route { first: Some(first), to }) => {
-                    answers.extend(self.give(&dispatch, (to, first), sight));
+                    answers.extend(self.give(&dispatch, Way { to, first, last }, sight));
                 }
                 // What was sent already may still run, and its way may come back.
                 Err(_) if self.sent.node_of(&dispatch.attempt).is_some() => {}
@@ -68,12 +80,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Finds who carries out what.
+    /// Finds who carries out what, and the last session of that node that was heard of.
     async fn routes(
         &self,
         dispatches: Vec<Dispatch>,
         sight: &Sight,
-    ) -> Result<Vec<(Dispatch, Result<Route, NoRoute>)>, Stopped> {
+    ) -> Result<Vec<(Dispatch, Found)>, Stopped> {
         if dispatches.is_empty() {
             return Ok(Vec::new());
         }
@@ -89,10 +101,15 @@ impl Driver {
         let members = self.orders.ways().members();
         let find = move |fleet: &Fleet| {
             let standing = Seen::new(fleet, &members);
-            let find = |asked: Asked| match asked.pinned {
-                // It goes where it went before, under the same id, by whatever way there is.
-                Some(node) => first_to(&node, &standing).map(|first| Route { to: node, first }),
-                None => route(asked.context, &asked.module, &asked.object, &standing),
+            let find = |asked: Asked| {
+                let found = match asked.pinned {
+                    // It goes where it went before, under the same id, by whatever way there is.
+                    Some(node) => first_to(&node, &standing).map(|first| Route { to: node, first }),
+                    None => route(asked.context, &asked.module, &asked.object, &standing),
+                };
+                let last = found.as_ref().map(|route| fleet.session_of(&route.to));
+                let last = last.unwrap_or_default();
+                (found, last)
             };
             asked.into_iter().map(find).collect::<Vec<_>>()
         };
@@ -106,14 +123,15 @@ impl Driver {
     }
 
     /// Gives an order to the desk; says what to tell the decider.
-    fn give(&mut self, dispatch: &Dispatch, way: (Name, Name), sight: &Sight) -> Answers {
-        let (to, first) = way;
+    fn give(&mut self, dispatch: &Dispatch, way: Way, sight: &Sight) -> Answers {
+        let Way { to, first, last } = way;
         let (Some(term), Some(known)) = (self.term, sight.known(dispatch.uid)) else {
             return Vec::new();
         };
         self.note(dispatch, &to);
         let subject = known.subject(&sight.catalog, Millis::ZERO);
-        let order = Order::new(dispatch, to.clone(), term, subject);
+        let session = self.sent.first_session(&dispatch.attempt, last);
+        let order = Order::new(dispatch, to.clone(), term, subject).sent_in(session);
         let mut answers = vec![(dispatch.attempt.clone(), Attempted::Handed(to))];
         if !self.orders.try_tell(Input::Give(Box::new(order), first)) {
             answers.push((dispatch.attempt.clone(), Attempted::Busy));

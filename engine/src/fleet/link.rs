@@ -71,6 +71,11 @@ impl Fleet {
         SessionEpoch::new(link.unwrap_or_default())
     }
 
+    /// The same of a node by name; 0 where none was heard of.
+    pub fn session_of(&self, node: &Name) -> SessionEpoch {
+        self.node(node).map_or_else(SessionEpoch::default, |object| self.link_epoch(object.uid))
+    }
+
     /// The nodes whose link was last said to be up by a member that may not know it any more; of
     /// this node itself, those that are not attached here: it said so in an earlier life.
     pub fn left_by(&self, member: &Name) -> Vec<(Uid, Name, SessionEpoch)> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Answer, Holds, Said};
 use crate::{
-    id::{AttemptId, Name},
+    id::{AttemptId, Name, SessionEpoch},
     machine::Attempted,
     time::Millis,
 };
@@ -21,6 +21,8 @@ struct Carrier {
     acknowledged: bool,
     /// When nothing more is heard of it.
     until: Millis,
+    /// The last session of the node when the first copy was sent.
+    session: Option<SessionEpoch>,
 }
 
 impl Sent {
@@ -32,8 +34,16 @@ impl Sent {
     /// An attempt goes to a node, where it does not already; something may be heard of it until a
     /// moment.
     pub fn put(&mut self, attempt: &AttemptId, node: &Name, until: Millis) {
-        let new = || Carrier { node: node.clone(), acknowledged: false, until };
+        let (acknowledged, session) = (false, None);
+        let new = || Carrier { node: node.clone(), acknowledged, until, session };
         self.0.entry(attempt.clone()).or_insert_with(new).until = until;
+    }
+
+    /// A copy of an order goes out, and this is the last session of its node: says what that was
+    /// when the first copy went.
+    pub fn first_session(&mut self, attempt: &AttemptId, last: SessionEpoch) -> SessionEpoch {
+        let carrier = self.0.get_mut(attempt);
+        carrier.map_or(last, |carrier| *carrier.session.get_or_insert(last))
     }
 
     /// The node to which an attempt went.

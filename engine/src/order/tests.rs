@@ -326,6 +326,9 @@ fn a_leader_hears_of_what_it_sent_from_the_node_to_which_it_went() {
     let holds = |attempts: &[AttemptId]| Holds { node: name("n1"), attempts: attempts.to_vec() };
     sent.put(&attempt, &name("n1"), NOW);
     sent.put(&attempt, &name("n2"), NOW.after_ms(5));
+    let session = crate::id::SessionEpoch::new;
+    assert_eq!(sent.first_session(&attempt, session(7)), session(7));
+    assert_eq!(sent.first_session(&attempt, session(9)), session(7), "of the first copy");
     assert_eq!(sent.node_of(&attempt), Some(name("n1")), "it stays where it went");
     assert_eq!(sent.heard(answer("n2", Said::Succeeded)), None);
     assert!(sent.missing(&holds(&[])).is_empty(), "it may still be on its way there");

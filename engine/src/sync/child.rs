@@ -43,7 +43,7 @@ use crate::{
     id::{ClusterId, Epoch, Name, Revision, SessionEpoch, Uid},
     manifest::{Manifest, NODE_KIND},
     object::{Labels, Object},
-    order::{Answer, Holds, LookAt, Order, Recall},
+    order::{Answer, Holds, LookAt, Order, Recall, Said},
     time::Millis,
 };
 
@@ -105,6 +105,8 @@ pub struct Child {
     identity: Identity,
     phase: Phase,
     epoch: SessionEpoch,
+    /// The first session of this life in which a parent has welcomed it.
+    born: Option<SessionEpoch>,
     cluster: ClusterId,
     cfg_epoch: Epoch,
     uid: Option<Uid>,
@@ -114,8 +116,6 @@ pub struct Child {
     orders: Taken,
     /// Whether the parent takes answers.
     answers: bool,
-    /// Whether anybody has welcomed it in this life.
-    welcomed: bool,
     /// The latest stamp that it has offered in this life, in milliseconds.
     offered_ms: u64,
     /// The manifests that it holds, by module, if it takes any.
@@ -134,6 +134,7 @@ impl Child {
         Self {
             phase: Phase::Detached,
             epoch: SessionEpoch::default(),
+            born: None,
             cluster,
             cfg_epoch: Epoch::FIRST,
             uid: own.map(|object| object.uid),
@@ -142,7 +143,6 @@ impl Child {
             outbox: Outbox::default(),
             orders: Taken::default(),
             answers: false,
-            welcomed: false,
             offered_ms: 0,
             manifests: None,
             views: 0,
@@ -333,7 +333,8 @@ impl Child {
         self.uid = welcome.uid.or(self.uid);
         self.answers = welcome.takes_answers;
         let forgotten = welcome.spoken_ms > self.offered_ms;
-        let first = !std::mem::replace(&mut self.welcomed, true);
+        let first = self.born.is_none();
+        self.born.get_or_insert(self.epoch);
         let mut effects = vec![Effect::Attached(welcome)];
         if self.identity.role == Role::Leaf && (first || forgotten) {
             effects.push(Effect::Reborn);
@@ -361,7 +362,12 @@ impl Child {
     fn ordered(&mut self, orders: Vec<Order>, now: Millis) -> Vec<Effect> {
         let mut effects = Vec::new();
         for order in orders {
-            match self.orders.take(&order, &self.identity.node, now) {
+            let take = if self.is_of_an_earlier_life(&order) {
+                Take::Refused(Said::Abandoned)
+            } else {
+                self.orders.take(&order, &self.identity.node, now)
+            };
+            match take {
                 Take::Carried(start_by) => effects.push(Effect::Carry(Box::new(order), start_by)),
                 Take::Ignored => {}
                 Take::Refused(said) => {
@@ -371,6 +377,14 @@ impl Child {
             }
         }
         effects
+    }
+
+    /// Whether a copy of an order may have been taken before this node started: what became of it
+    /// nobody knows. A member has a session with each other one, which do not order its lives.
+    fn is_of_an_earlier_life(&self, order: &Order) -> bool {
+        let known = order.session != SessionEpoch::default() && order.to == self.identity.node;
+        let born = self.born.filter(|_| known && self.identity.role == Role::Leaf);
+        born.is_some_and(|born| order.session < born)
     }
 
     fn refused(&mut self, refused: Refused) -> Vec<Effect> {

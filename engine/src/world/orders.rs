@@ -107,7 +107,10 @@ impl World {
         };
         let order = Order::new(dispatch, to.clone(), Term::new(site.reign), subject);
         let until = wall.after(dispatch.timeout).after_ms(2 * CLOSE_MS);
-        self.desks[place].sent.put(&dispatch.attempt, &to, until);
+        let last = site.fleet.session_of(&to);
+        let sent = &mut self.desks[place].sent;
+        sent.put(&dispatch.attempt, &to, until);
+        let order = order.sent_in(sent.first_session(&dispatch.attempt, last));
         self.later(0, place, Event::Told(dispatch.attempt.clone(), Attempted::Handed(to)));
         self.hand_on(place, order, &first);
     }

@@ -158,6 +158,7 @@ pub(super) fn order(ordinal: u32, count: u64) -> Order {
         views: vec![sighting("/level", "1", 1_000)],
         wait_ms: 2_000,
         timeout_ms: 60_000,
+        session: SessionEpoch::default(),
     }
 }
 

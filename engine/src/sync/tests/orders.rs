@@ -9,7 +9,7 @@ use super::kit::{
     uid, welcome,
 };
 use crate::{
-    id::AttemptId,
+    id::{AttemptId, SessionEpoch},
     order::{Answer, Holds, LookAt, Recall, Said},
     sync::{
         ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, HEARTBEAT_MS, HOP_MS, LEASE_MS,
@@ -91,6 +91,23 @@ fn an_order_waits_no_longer_than_it_says() {
     assert_eq!(carries(&effects), Some(at(500)));
     let again = child.receive(Frame::Dispatch(vec![order]), at(501));
     assert_eq!(carries(&again), Some(Millis::ZERO), "it may run; it does not start any more");
+}
+
+#[test]
+fn what_may_have_been_taken_in_an_earlier_life_is_not_taken_in_this_one() {
+    let mut child = leased();
+    let first = SessionEpoch::new(NOW.get());
+    let mut dispatch = |count, session: SessionEpoch| {
+        child.receive(Frame::Dispatch(vec![order(1, count).sent_in(session)]), NOW)
+    };
+    let before = dispatch(1, SessionEpoch::new(first.get() - 1));
+    assert_eq!(carries(&before), None);
+    assert_eq!(answers(&before), [answer("n1", 1, Said::Abandoned)]);
+    assert!(carries(&dispatch(2, first)).is_some(), "of this life");
+    assert!(carries(&dispatch(3, SessionEpoch::default())).is_some(), "nothing was heard of it");
+    let others = order(2, 4).sent_in(SessionEpoch::new(1));
+    let effects = child.receive(Frame::Dispatch(vec![others]), NOW);
+    assert!(carries(&effects).is_some(), "of the lives of others it knows nothing");
 }
 
 #[test]
