@@ -342,7 +342,7 @@ impl Child {
         effects.push(Effect::SendAll);
         if self.answers {
             effects.extend(self.tell_answers(now));
-            let (node, attempts) = (self.identity.node.clone(), self.orders.open(now));
+            let (node, attempts) = (self.identity.node.clone(), self.orders.open());
             effects.push(Effect::Send(Frame::Holds(Holds { node, attempts })));
         }
         effects.extend(self.flush(now));

@@ -42,6 +42,8 @@ use crate::{
 /// How long past its time an order still counts as in hand where its answer went another way, in
 /// milliseconds.
 const OPEN_GRACE_MS: u64 = 10_000;
+/// How often a child looks for orders that are over for sure, at most, in milliseconds.
+const SWEEP_MS: u64 = 1_000;
 /// Orders that have ended and of whose paths the child may still speak, the latest.
 const GRANTS_KEPT_MAX: usize = 64;
 
@@ -57,6 +59,8 @@ pub(super) struct Taken {
     /// What this node itself has in hand, and until when at the longest: an answer may have gone
     /// another way.
     open: BTreeMap<AttemptId, Millis>,
+    /// When it was looked last for what is over.
+    swept: Millis,
     pending: VecDeque<Answer>,
     /// What was sent, and when; a heartbeat that was sent later and is answered says that it came.
     sent: VecDeque<(Millis, Answer)>,
@@ -141,9 +145,7 @@ impl Taken {
         }
         let lease = self.answered.map(|at| at.after_ms(LEASE_MS.min(order.wait_ms)));
         let start_by = lease.filter(|until| now <= *until);
-        if !self.has_room(attempt) {
-            self.open.retain(|_, until| now < *until);
-        }
+        self.sweep(now);
         let said = match start_by {
             Some(_) if order.to != *me || self.has_room(attempt) => None,
             Some(_) => Some(Said::Busy(format!("{ORDERS_OPEN_MAX} orders are in hand"))),
@@ -165,14 +167,22 @@ impl Taken {
         Take::Carried(start_by.unwrap_or_default())
     }
 
+    /// Forgets what is over for sure, now and then: each time would be a walk through all of it for
+    /// every order.
+    fn sweep(&mut self, now: Millis) {
+        if now >= self.swept.after_ms(SWEEP_MS) || now < self.swept {
+            self.swept = now;
+            self.open.retain(|_, until| now < *until);
+        }
+    }
+
     fn has_room(&self, attempt: &AttemptId) -> bool {
         self.open.len() < ORDERS_OPEN_MAX || self.open.contains_key(attempt)
     }
 
     /// What this node has in hand.
-    pub(super) fn open(&self, now: Millis) -> Vec<AttemptId> {
-        let held = self.open.iter().filter(|(_, until)| now < **until);
-        held.map(|(attempt, _)| attempt.clone()).collect()
+    pub(super) fn open(&self) -> Vec<AttemptId> {
+        self.open.keys().cloned().collect()
     }
 
     pub(super) fn answer(&mut self, answers: Vec<Answer>) {
