@@ -7,7 +7,6 @@
 //!
 //! Where records are kept, and for how long, is not known here: callers hand them over in order.
 
-mod replay;
 mod rollback;
 #[cfg(test)]
 mod tests;
@@ -21,7 +20,6 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    replay::Replay,
     rollback::{Unrestorable, rollback},
     versions::{Blame, Deed, Version, Versions, blame},
 };

@@ -136,6 +136,9 @@ pub enum What {
     Acted(AttemptId),
     /// An attempt does not run any more: it ended, or its host did.
     Ended(AttemptId),
+    /// The decider of an attempt was told that no way leads to it any more: it may run on where it
+    /// is, and what repeats no harm may be tried elsewhere.
+    Lost(AttemptId),
     /// An intent was opened: so much is in use under a policy now.
     Used {
         /// The policy.

@@ -18,8 +18,6 @@ struct Book {
     store: Store,
     records: Vec<Record>,
     copies: BTreeMap<Revision, Store>,
-    /// What watchers were told.
-    told: Vec<(Revision, Vec<Change>)>,
     index: u64,
 }
 
@@ -50,8 +48,7 @@ fn manifest() -> Manifest {
 impl Book {
     fn new() -> Self {
         let store = Store::new();
-        let (records, copies, told) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let mut book = Self { store, records, copies, told, index: 0 };
+        let mut book = Self { store, records: Vec::new(), copies: BTreeMap::new(), index: 0 };
         book.write(Command::Found { cluster: ClusterId::new(1) });
         book.write(Command::Declare { manifests: vec![manifest()] });
         book
@@ -67,7 +64,6 @@ impl Book {
         let changes: Vec<Changed> = applied.changes.iter().map(Changed::of).collect();
         if !changes.is_empty() {
             self.records.push(Record { revision, at, author, note, changes });
-            self.told.push((revision, applied.changes));
         }
         self.copies.insert(revision, self.store.clone());
         applied.outcome
@@ -200,27 +196,6 @@ proptest! {
             let all: Vec<Arc<Object>> = copy.of_kind("node").cloned().collect();
             prop_assert_eq!(past.of_kind("node", &book.store), all);
         }
-    }
-
-    #[test]
-    fn what_was_told_is_told_again(
-        commands in prop::collection::vec(command(), 1..20),
-        from: prop::sample::Index,
-        upto: prop::sample::Index,
-    ) {
-        let mut book = Book::new();
-        for command in commands {
-            book.write(command);
-        }
-        let count = book.records.len();
-        let (a, b) = (from.index(count + 1), upto.index(count + 1));
-        let (from, upto) = (a.min(b), a.max(b));
-        let mut replay = Replay::of(book.records[from..upto].to_vec());
-        let uids: BTreeSet<Uid> = replay.uids().collect();
-        book.records[upto..].iter().for_each(|later| replay.see(later, |uid| uids.contains(&uid)));
-        let told = replay.tell(|uid| book.store.object(uid).cloned());
-        let told: Vec<_> = told.into_iter().map(|(record, told)| (record.revision, told)).collect();
-        prop_assert_eq!(&told[..], &book.told[from..upto]);
     }
 
     #[test]

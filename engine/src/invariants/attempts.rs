@@ -16,17 +16,24 @@ struct Running {
     reign: u64,
     disruptive: bool,
     until: Millis,
+    /// Whether no way leads to it any more.
+    lost: bool,
 }
 
 /// Invariant 3: at most one attempt runs of an object and lane in one term of a leader or one life
-/// of a node, at most one that disrupts an object at all, and none starts again, or acts when it is
-/// over.
+/// of a node, but for those to which no way leads any more; at most one that disrupts an object at
+/// all; and none starts again, or acts when it is over.
 pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
     let mut started = BTreeSet::new();
     let mut running: BTreeMap<&AttemptId, Running> = BTreeMap::new();
     for entry in trace.entries() {
         if let What::Ended(attempt) = &entry.what {
             running.remove(attempt);
+        }
+        if let What::Lost(attempt) = &entry.what
+            && let Some(runs) = running.get_mut(attempt)
+        {
+            runs.lost = true;
         }
         if let What::Acted(attempt) = &entry.what
             && running.get(attempt).is_none_or(|runs| runs.until <= entry.at)
@@ -40,7 +47,7 @@ pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
             return Err(Broken(entry, format!("{attempt} starts twice")));
         }
         let clash = running.iter().find(|(_, other)| {
-            let same = (other.lane, other.reign) == (*lane, *reign);
+            let same = (other.lane, other.reign) == (*lane, *reign) && !other.lost;
             let disrupts = other.disruptive && *disruptive;
             other.uid == *uid && other.until > entry.at && (same || disrupts)
         });
@@ -53,6 +60,7 @@ pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
             reign: *reign,
             disruptive: *disruptive,
             until: *until,
+            lost: false,
         };
         running.insert(attempt, runs);
     }
@@ -74,6 +82,10 @@ mod tests {
             What::Acted(attempt(2)),
             What::Ended(attempt(1)),
             started(4, 1, Itself, false),
+            started(7, 4, Quorum, false),
+            What::Lost(attempt(7)),
+            started(8, 4, Quorum, false),
+            What::Lost(attempt(3)),
             in_reign(2, started(6, 1, Quorum, false)),
         ];
         let wrongs = [
@@ -81,6 +93,8 @@ mod tests {
             started(5, 1, Itself, false),
             started(5, 1, Quorum, true),
             in_reign(3, started(5, 1, Quorum, true)),
+            started(9, 4, Quorum, false),
+            started(9, 2, Quorum, true),
             What::Acted(attempt(1)),
         ];
         for wrong in wrongs {

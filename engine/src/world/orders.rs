@@ -9,6 +9,7 @@ use crate::{
     command::{Command, Intent},
     fleet::Fleet,
     id::{AttemptId, Name, Term},
+    invariants::What,
     machine::{Attempted, CLOSE_MS, Dispatch},
     mutation::{Context, MutationId},
     object::Object,
@@ -268,6 +269,9 @@ impl World {
         }
         if self.sites[place].reign > 0 && place < self.members {
             for answer in answers {
+                if answer.said == Said::Lost {
+                    self.record(place, What::Lost(answer.attempt.clone()));
+                }
                 if let Some((attempt, what)) = self.desks[place].sent.heard(answer) {
                     self.later(0, place, Event::Told(attempt, what));
                 }

@@ -1,18 +1,12 @@
 //! Watching: every change of Cfg in order, and what was seen, as it changes.
 //!
-//! Cfg is ordered and can be resumed from a revision while it is kept, here or in the history; past
-//! that the answer is 410, and the client lists again. Dsc is level-triggered: a line tells what an
-//! object looks like now, however often it changed. The first line is a bookmark: who lists after
-//! it has missed nothing.
-
-mod past;
+//! Cfg is ordered and can be resumed from a revision while it is kept; past that the answer is 410,
+//! and the client lists again. Dsc is level-triggered: a line tells what an object looks like now,
+//! however often it changed. The first line is a bookmark: who lists after it has missed nothing.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use kraken_actors::{
-    dirty::Dirty,
-    quorum::{Commit, QuorumError},
-};
+use kraken_actors::{dirty::Dirty, quorum::Commit};
 use kraken_engine::{
     catalog::Catalog,
     dsc::Dsc,
@@ -29,7 +23,7 @@ use super::{Routes, answered};
 use crate::{
     api::Shared,
     call::{Call, call},
-    hub::{Next, Position},
+    hub::{Next, Position, TooOld},
     problem::Problem,
     query::Which,
     stream::{Gone, Lines, open},
@@ -136,11 +130,9 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     let (position, revision) = match from {
         None => hub.start_at(now),
         Some(from) => {
-            if hub.after(from).is_err() {
-                call.check_past(from).await?;
-            }
-            // Where it is past that, its place is found once it has been told what lies before.
-            (hub.start_at(from).0, from)
+            let gone =
+                |too_old: TooOld| Problem::Gone { from: from.get(), oldest: too_old.oldest.get() };
+            (hub.after(from).map_err(gone)?, from)
         }
     };
     let (lines, response) = open(&call.shared, &call.headers)?;
@@ -151,19 +143,6 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
         shutdown.run_until_cancelled(watcher.run()).await;
     });
     Ok(response)
-}
-
-impl Call {
-    /// Refuses to tell what lies after a revision where the history does not reach back to it.
-    async fn check_past(&self, from: Revision) -> Result<(), Problem> {
-        match self.shared.api.quorum.history(from).await {
-            Ok(_) => Ok(()),
-            Err(QuorumError::Gone { horizon }) => {
-                Err(Problem::Gone { from: from.get(), oldest: horizon.get() })
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
 /// One client that watches.
@@ -179,7 +158,7 @@ struct Watcher {
 impl Watcher {
     async fn run(mut self) {
         let mut moved = self.shared.hub.moved();
-        if self.bookmark().await.is_err() || self.recall().await.is_err() {
+        if self.bookmark().await.is_err() {
             return;
         }
         loop {
@@ -199,34 +178,6 @@ impl Watcher {
                     if self.bookmark().await.is_err() {
                         return;
                     }
-                }
-            }
-        }
-    }
-
-    /// Writes what the hub no longer has, until it has all that follows.
-    async fn recall(&mut self) -> Result<(), Gone> {
-        let shared = self.shared.clone();
-        loop {
-            let floor = match shared.hub.after(self.revision) {
-                Ok(position) => {
-                    self.position = position;
-                    return Ok(());
-                }
-                Err(too_old) => too_old.oldest,
-            };
-            match past::recall(shared.api.quorum.as_ref(), self.revision).await {
-                // What was applied up to there has changed no object.
-                Ok(commits) if commits.is_empty() => self.revision = floor,
-                Ok(commits) => {
-                    for commit in &commits {
-                        self.write_commit(commit).await?;
-                    }
-                    self.lines.flush().await?;
-                }
-                Err(error) => {
-                    tracing::info!(%error, "a watcher must list again");
-                    return self.lag().await;
                 }
             }
         }
