@@ -175,6 +175,7 @@ impl Parent {
             views: views.into(),
             wait_ms: 2_000,
             timeout_ms: 10_000,
+            session: <_>::default(),
         }
     }
 
