@@ -22,6 +22,8 @@
 //! | Attached | Dispatch, Cancel, Look, or an answer to give | Attached | see [`super::orders`] |
 //! | any | `disconnected` | Detached | |
 
+mod ordered;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -32,7 +34,7 @@ use super::{
     declared::{self, Declared, digests},
     delta::{self, DeltaError, ObjectDelta},
     frame::{CfgDelta, Frame, Hello, Refused, RefusedReason, Role, Welcome},
-    orders::{Take, Taken},
+    orders::Taken,
     outbox::Outbox,
     views::ViewDelta,
 };
@@ -43,7 +45,7 @@ use crate::{
     id::{ClusterId, Epoch, Name, Revision, SessionEpoch, Uid},
     manifest::{Manifest, NODE_KIND},
     object::{Labels, Object},
-    order::{Answer, Holds, LookAt, Order, Recall, Said},
+    order::{Answer, Holds, LookAt, Order, Recall},
     time::Millis,
 };
 
@@ -347,44 +349,6 @@ impl Child {
         }
         effects.extend(self.flush(now));
         effects
-    }
-
-    fn tell_answers(&mut self, now: Millis) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if self.is_attached() && self.answers {
-            while let Some(answers) = self.orders.next(now) {
-                effects.push(Effect::Send(Frame::Answers(answers)));
-            }
-        }
-        effects
-    }
-
-    fn ordered(&mut self, orders: Vec<Order>, now: Millis) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for order in orders {
-            let take = if self.is_of_an_earlier_life(&order) {
-                Take::Refused(Said::Abandoned)
-            } else {
-                self.orders.take(&order, &self.identity.node, now)
-            };
-            match take {
-                Take::Carried(start_by) => effects.push(Effect::Carry(Box::new(order), start_by)),
-                Take::Ignored => {}
-                Take::Refused(said) => {
-                    let Order { attempt, to: node, .. } = order;
-                    effects.extend(self.answer(vec![Answer { node, attempt, said }], now));
-                }
-            }
-        }
-        effects
-    }
-
-    /// Whether a copy of an order may have been taken before this node started: what became of it
-    /// nobody knows. A member has a session with each other one, which do not order its lives.
-    fn is_of_an_earlier_life(&self, order: &Order) -> bool {
-        let known = order.session != SessionEpoch::default() && order.to == self.identity.node;
-        let born = self.born.filter(|_| known && self.identity.role == Role::Leaf);
-        born.is_some_and(|born| order.session < born)
     }
 
     fn refused(&mut self, refused: Refused) -> Vec<Effect> {
