@@ -145,19 +145,25 @@ impl Drop for Sweep {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{
+        io::Read as _,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 
     #[test]
     fn a_process_is_found_by_its_folder_until_it_ends() {
         let folder = tempfile::tempdir().unwrap();
-        let mut child =
-            Command::new("sleep").arg("100").current_dir(folder.path()).spawn().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo; read _"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.current_dir(folder.path()).spawn().unwrap();
+        // /proc shows no arguments until the program itself runs, which is after it was spawned.
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let process = Process::of(pid).unwrap();
         assert_eq!(Process::within(folder.path()), [process]);
-        assert_eq!(process.command(), "sleep 100");
+        assert_eq!(process.command(), "sh -c echo; read _");
         assert!(process.memory().unwrap() > 0);
         process.kill9().unwrap();
         child.wait().unwrap();
