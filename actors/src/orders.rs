@@ -14,7 +14,8 @@ mod ways;
 
 use kraken_engine::{
     id::{AttemptId, Name},
-    order::{Answer, Holds, LookAt, Order, Recall},
+    order::{Answer, Holds, LookAt, Order, Recall, hands::Way},
+    sync::orders::Orphan,
     time::Millis,
 };
 use tokio::sync::mpsc;
@@ -44,10 +45,14 @@ pub(crate) enum Input {
     Recall(Recall, Option<Name>),
     /// Look at an object, by way of this node; `None`: straight.
     Look(LookAt, Option<Name>),
-    /// A child said what became of attempts.
+    /// The host said what became of attempts.
     Answers(Vec<Answer>),
-    /// Orders could not be sent on, and what to say of them.
-    HandedBack(Vec<Answer>),
+    /// A child said by a way what became of what was handed to it.
+    Heard(Vec<Answer>, Way),
+    /// Orders could not be sent on by a way, and what to say of them.
+    HandedBack(Vec<Answer>, Way),
+    /// A session of a child is over, and what was open of it is lost by now.
+    Orphaned(Name, Vec<Orphan>, Way),
     /// The host did not say whether it took these.
     Doubted(Vec<AttemptId>),
     /// A child said what it has in hand.

@@ -14,6 +14,7 @@
 //! presumed something over what is seen, which a host knows nothing of.
 
 pub mod hands;
+pub mod latest;
 pub mod sent;
 #[cfg(test)]
 mod tests;
@@ -132,6 +133,21 @@ pub struct LookAt {
 }
 
 impl Said {
+    /// Whether it says only that the copy of which it speaks does not start: another one, which went
+    /// another way, still may.
+    pub fn is_of_a_copy(&self) -> bool {
+        match self {
+            Self::Busy(_) | Self::Declined(_) | Self::Lost => true,
+            Self::Acknowledged
+            | Self::Started
+            | Self::Progress(_)
+            | Self::Succeeded
+            | Self::Failed { .. }
+            | Self::Abandoned
+            | Self::Moved(_) => false,
+        }
+    }
+
     /// Whether nothing more is said of the attempt.
     pub fn is_last(&self) -> bool {
         match self {

@@ -11,9 +11,38 @@ use anyhow::{Context, ensure};
 use kraken_testkit::worlds::{Run, check};
 
 /// The worlds that are run every time. Past 99: worlds that once found a defect.
-const SEEDS: [u64; 30] = [
-    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 102, 133, 1013, 1019,
-    1026, 1030, 1033, 1078, 1096, 1176,
+const SEEDS: [u64; 31] = [
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    102,
+    133,
+    1013,
+    1019,
+    1026,
+    1030,
+    1033,
+    1078,
+    1096,
+    1176,
+    7710342715246075813,
 ];
 /// How long new worlds are run, each time others.
 const FRESH: Duration = Duration::from_secs(20);

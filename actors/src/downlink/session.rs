@@ -14,7 +14,6 @@ use kraken_engine::{
     sync::{
         DEAD_AFTER_MS, HEARTBEAT_MS, ORDERS_FRAME_MAX,
         frame::{Frame, Hello, RefusedReason, Role},
-        orders::Orphan,
         parent::{Authority, Effect, Session},
         views::RELATED_OBJECTS_MAX,
     },
@@ -226,7 +225,9 @@ impl Driver {
                 Effect::Record(events) => self.options.state.keep(events).await,
                 Effect::Alarm(why) => self.record(EventKind::Refused, None, why).await,
                 Effect::Answered(answers) => {
-                    self.options.orders.tell(Input::Answers(answers)).await;
+                    if let Some(way) = self.way.as_ref().map(|way| way.way) {
+                        self.options.orders.tell(Input::Heard(answers, way)).await;
+                    }
                 }
                 Effect::Holding(holds) => self.options.orders.tell(Input::Holds(holds)).await,
             }
@@ -328,31 +329,39 @@ impl Driver {
         if !orders.is_empty() {
             effects.insert(0, Effect::Send(Frame::Dispatch(orders)));
         }
-        if !refused.is_empty() {
-            self.options.orders.tell(Input::HandedBack(refused)).await;
-        }
+        self.hand_back(refused).await;
         effects
     }
 
-    /// What was handed to this session and may never have started, is told lost once that is sure,
-    /// unless the child is attached here again: then it is asked.
+    /// Tells of orders that were not sent.
+    async fn hand_back(&self, refused: Vec<Answer>) {
+        if let Some(way) = self.way.as_ref().map(|way| way.way).filter(|_| !refused.is_empty()) {
+            self.options.orders.tell(Input::HandedBack(refused, way)).await;
+        }
+    }
+
+    /// No more orders are taken for this session; those that wait for it come back.
+    async fn close_way(&mut self, node: &Name) {
+        let Some(way) = &mut self.way else { return };
+        let unsent = self.options.orders.ways().child_gone(node, way);
+        let back = |order: Order| {
+            let said = Said::Declined(format!("the session of {node} is over"));
+            Answer { node: order.to, attempt: order.attempt, said }
+        };
+        self.hand_back(unsent.into_iter().map(back).collect()).await;
+    }
+
+    /// What was handed to this session and may never have started, is lost once that is sure.
     fn tell_orphans(&mut self, node: &Name) {
         let orphans = self.session.orphans();
+        let Some(way) = self.way.as_ref().map(|way| way.way) else { return };
         let Some(lost_at) = orphans.iter().map(|orphan| orphan.lost_at).max() else { return };
         let (orders, wait) =
             (self.options.orders.clone(), lost_at.since(self.options.clock.wall()));
         let node = node.clone();
         actix_rt::spawn(async move {
             tokio::time::sleep(wait).await;
-            if orders.ways().has_child(&node) {
-                return;
-            }
-            let lost = |orphan: Orphan| Answer {
-                node: orphan.node,
-                attempt: orphan.attempt,
-                said: Said::Lost,
-            };
-            orders.tell(Input::Answers(orphans.into_iter().map(lost).collect())).await;
+            orders.tell(Input::Orphaned(node, orphans, way)).await;
         });
     }
 
@@ -362,9 +371,7 @@ impl Driver {
             tracing::debug!(peer = %self.peer, why = %over, "a connection ended unattached");
             return;
         };
-        if let Some(way) = self.way.take() {
-            self.options.orders.ways().child_gone(&node, &way);
-        }
+        self.close_way(&node).await;
         self.tell_orphans(&node);
         if role == Role::Member {
             self.options.state.look_again().await;

@@ -1,11 +1,12 @@
 //! The attempts that this node has begun: which run, and which have ended of late, so that an
 //! attempt that is asked for twice starts once. Pure but for the cancel tokens.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use kraken_engine::{
     id::{AttemptId, Name, Uid},
     mutation::{Lane, MutationId},
+    order::latest::Latest,
     time::Millis,
 };
 use tokio_util::sync::CancellationToken;
@@ -28,12 +29,8 @@ pub(crate) struct Attempts {
     of_quorum: BTreeMap<Uid, BTreeSet<AttemptId>>,
     /// How many run, by module.
     counts: BTreeMap<Name, usize>,
-    ended: BTreeMap<AttemptId, AttemptEnded>,
-    /// Of the ended, oldest first.
-    order: VecDeque<AttemptId>,
-    refused: BTreeMap<AttemptId, Admission>,
-    /// Of the refused, oldest first.
-    refusals: VecDeque<AttemptId>,
+    ended: Latest<AttemptEnded, ATTEMPTS_KEPT_MAX>,
+    refused: Latest<Admission, ATTEMPTS_REFUSED_MAX>,
 }
 
 /// One attempt that runs.
@@ -82,14 +79,7 @@ impl Attempts {
 
     /// An attempt is refused.
     pub(crate) fn refuse(&mut self, attempt: AttemptId, how: Admission) {
-        if self.refused.insert(attempt.clone(), how).is_none() {
-            self.refusals.push_back(attempt);
-        }
-        if self.refusals.len() > ATTEMPTS_REFUSED_MAX
-            && let Some(oldest) = self.refusals.pop_front()
-        {
-            self.refused.remove(&oldest);
-        }
+        self.refused.put(attempt, how);
     }
 
     /// An attempt begins.
@@ -117,14 +107,7 @@ impl Attempts {
                 *count = count.saturating_sub(1);
             }
         }
-        if self.ended.insert(attempt.clone(), ended).is_none() {
-            self.order.push_back(attempt);
-        }
-        if self.order.len() > ATTEMPTS_KEPT_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ended.remove(&oldest);
-        }
+        self.ended.put(attempt, ended);
     }
 
     /// Cancels an attempt that runs and may be cancelled; tells whether there was one.

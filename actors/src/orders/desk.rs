@@ -8,8 +8,9 @@ use kraken_engine::{
     id::{AttemptId, Name},
     order::{
         Answer, Holds, LookAt, Order, Recall, Said,
-        hands::{Hands, Screened},
+        hands::{Hands, Screened, Way},
     },
+    sync::orders::Orphan,
     time::Millis,
 };
 use tokio::sync::mpsc;
@@ -104,13 +105,17 @@ impl Desk {
             Input::Recall(recall, first) => self.recall(recall, first),
             Input::Look(look, first) => self.look(look, first).await,
             Input::Answers(answers) => {
-                // Also of those that others carry out: a copy of such an order starts no more.
                 for answer in answers.iter().filter(|answer| answer.said.is_last()) {
                     self.hands.close(&answer.attempt, answer.said.clone());
                 }
                 self.answer_all(answers).await;
             }
-            Input::HandedBack(answers) => self.handed_back(answers).await,
+            Input::Heard(mut answers, way) => {
+                answers.retain(|answer| self.hands.hear(answer, way));
+                self.answer_all(answers).await;
+            }
+            Input::HandedBack(answers, way) => self.handed_back(answers, way).await,
+            Input::Orphaned(child, orphans, way) => self.orphaned(&child, orphans, way).await,
             Input::Doubted(attempts) => attempts.iter().for_each(|of| self.hands.doubt(of)),
             Input::Holds(holds) => self.holds(holds).await,
             Input::Ended(ended) => self.ended(ended).await,
@@ -124,7 +129,7 @@ impl Desk {
         let mut screened = self.hands.screen(&order, &self.options.node, self.now());
         if screened == Screened::Goes {
             match self.pass_down(&order, first) {
-                Ok(()) => self.hands.hand_on(&order.attempt),
+                Ok(way) => self.hands.hand_on(&order.attempt, way),
                 Err(said) => screened = self.hands.refusal(&order.attempt, said),
             }
         }
@@ -138,16 +143,27 @@ impl Desk {
     }
 
     /// Orders come back, for their way is not open: refused, where no other copy is on its way.
-    async fn handed_back(&mut self, answers: Vec<Answer>) {
+    async fn handed_back(&mut self, answers: Vec<Answer>, way: Way) {
         for Answer { node, attempt, said } in answers {
-            if let Screened::Said(said) = self.hands.hand_back(&attempt, said) {
+            if let Screened::Said(said) = self.hands.hand_back(&attempt, way, said) {
                 self.hands.close(&attempt, said.clone());
                 self.answer(Answer { node, attempt, said }).await;
             }
         }
     }
 
-    fn pass_down(&self, order: &Order, first: &Name) -> Result<(), Said> {
+    /// What was handed to a session that is over, and may never have started, is told lost. Where
+    /// the child is attached here again, it was asked for what it has.
+    async fn orphaned(&mut self, child: &Name, orphans: Vec<Orphan>, way: Way) {
+        let mut lost: Vec<Answer> = orphans.into_iter().map(Answer::from).collect();
+        if self.orders.ways().has_child(child) {
+            return lost.iter().for_each(|answer| self.hands.forget_way(&answer.attempt, way));
+        }
+        lost.retain(|answer| self.hands.hear(answer, way));
+        self.answer_all(lost).await;
+    }
+
+    fn pass_down(&self, order: &Order, first: &Name) -> Result<Way, Said> {
         let sent = self.orders.ways().down(first, Down::Order(Box::new(order.clone())));
         sent.map_err(|blocked| match blocked {
             Blocked::Gone => Said::Declined(format!("{first} is not attached")),

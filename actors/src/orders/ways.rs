@@ -8,7 +8,7 @@ use std::{
 
 use kraken_engine::{
     id::Name,
-    order::{Answer, Holds, LookAt, Order, Recall},
+    order::{Answer, Holds, LookAt, Order, Recall, hands::Way},
     sync::frame::Role,
 };
 use tokio::sync::mpsc;
@@ -45,7 +45,7 @@ struct Open {
 
 #[derive(Debug)]
 struct Child {
-    opened: u64,
+    way: Way,
     role: Role,
     sender: mpsc::Sender<Down>,
 }
@@ -53,7 +53,8 @@ struct Child {
 /// The queue of one session of a child.
 #[derive(Debug)]
 pub(crate) struct ChildWay {
-    opened: u64,
+    /// Its number.
+    pub(crate) way: Way,
     /// What goes down to the child.
     pub(crate) taken: mpsc::Receiver<Down>,
 }
@@ -68,17 +69,27 @@ impl Ways {
         let (sender, taken) = mpsc::channel(DOWN_QUEUE_MAX);
         let mut open = self.open();
         open.opened += 1;
-        let opened = open.opened;
-        open.children.insert(node.clone(), Child { opened, role, sender });
-        ChildWay { opened, taken }
+        let way = Way(open.opened);
+        open.children.insert(node.clone(), Child { way, role, sender });
+        ChildWay { way, taken }
     }
 
-    /// A session of a child is over. Nothing is changed where a newer one has taken its place.
-    pub(crate) fn child_gone(&self, node: &Name, way: &ChildWay) {
+    /// A session of a child is over: takes what was not sent any more. Nothing is changed where a
+    /// newer session has taken its place.
+    pub(crate) fn child_gone(&self, node: &Name, way: &mut ChildWay) -> Vec<Order> {
         let mut open = self.open();
-        if open.children.get(node).is_some_and(|child| child.opened == way.opened) {
+        if open.children.get(node).is_some_and(|child| child.way == way.way) {
             open.children.remove(node);
         }
+        drop(open);
+        way.taken.close();
+        let mut unsent = Vec::new();
+        while let Ok(down) = way.taken.try_recv() {
+            if let Down::Order(order) = down {
+                unsent.push(*order);
+            }
+        }
+        unsent
     }
 
     /// Whether a child is attached.
@@ -93,11 +104,11 @@ impl Ways {
         members.map(|(node, _)| node.clone()).collect()
     }
 
-    /// Sends something down; says why where that cannot be.
-    pub(crate) fn down(&self, node: &Name, what: Down) -> Result<(), Blocked> {
-        let sender = self.open().children.get(node).map(|child| child.sender.clone());
-        let sender = sender.ok_or(Blocked::Gone)?;
-        sender.try_send(what).map_err(|error| match error {
+    /// Sends something down; says by which way, or why that cannot be.
+    pub(crate) fn down(&self, node: &Name, what: Down) -> Result<Way, Blocked> {
+        let child = self.open().children.get(node).map(|child| (child.way, child.sender.clone()));
+        let (way, sender) = child.ok_or(Blocked::Gone)?;
+        sender.try_send(what).map(|()| way).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Blocked::Full,
             mpsc::error::TrySendError::Closed(_) => Blocked::Gone,
         })

@@ -10,10 +10,16 @@
 //! | its term is older than one that was seen | Declined |
 //! | it is for this node, and another attempt on its object is in hand | Busy |
 //! | else | nothing yet |
+//!
+//! | a child says of what was handed to it | passed on |
+//! |---|---|
+//! | what became of the attempt itself | yes |
+//! | that this copy does not start: Busy, Declined, Lost; and no other was handed on | yes |
+//! | the same, and another copy went another way | no: that one may run |
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use super::{Order, Said};
+use super::{Answer, Order, Said, latest::Latest};
 use crate::{
     id::{AttemptId, Name, Term, Uid},
     time::Millis,
@@ -26,19 +32,22 @@ pub const ANSWERED_MAX: usize = 65_536;
 /// milliseconds.
 const GRACE_MS: u64 = 10_000;
 
+/// Ways by which copies of one order may be underway; past that it is not handed on again.
+pub const WAYS_MAX: usize = 16;
+
+/// A session by which orders go down to a child: no two of a node have the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Way(pub u64);
+
 /// The orders that a node carries out or has heard the end of.
 #[derive(Debug, Default)]
 pub struct Hands {
     held: BTreeMap<AttemptId, Carried>,
     /// The attempt in hand of an object.
     by_object: BTreeMap<Uid, AttemptId>,
-    answered: BTreeMap<AttemptId, Said>,
-    /// Of the answered, oldest first.
-    order: VecDeque<AttemptId>,
-    /// What was handed on from here, and how often.
-    handed: BTreeMap<AttemptId, u32>,
-    /// Of those, oldest first.
-    ways: VecDeque<AttemptId>,
+    answered: Latest<Said, ANSWERED_MAX>,
+    /// The ways by which copies went on from here that may still start, and how many by each.
+    handed: Latest<BTreeMap<Way, u32>, ANSWERED_MAX>,
     /// The latest term that was seen.
     fence: Term,
 }
@@ -89,6 +98,9 @@ impl Hands {
             let said = Said::Declined(format!("it is of term {term}, and {fence} began"));
             return self.refusal(&order.attempt, said);
         }
+        if self.handed.get(&order.attempt).is_some_and(|ways| ways.len() >= WAYS_MAX) {
+            return Screened::Ignored;
+        }
         match self.rival(order, now).filter(|_| order.to == *me) {
             Some(rival) => Screened::Said(Said::Busy(format!("attempt {rival} on it is in hand"))),
             None => Screened::Goes,
@@ -98,31 +110,55 @@ impl Hands {
     /// What to say where an order cannot be handed on: that it is refused, unless another copy was
     /// handed on before. That one may have started.
     pub fn refusal(&self, attempt: &AttemptId, said: Said) -> Screened {
-        let handed = self.handed.get(attempt).is_some_and(|copies| *copies > 0);
+        let handed = self.handed.get(attempt).is_some_and(|ways| !ways.is_empty());
         if handed { Screened::Ignored } else { Screened::Said(said) }
     }
 
     /// A copy that was handed on comes back, for its way was not open: the same as a refusal of it.
-    pub fn hand_back(&mut self, attempt: &AttemptId, said: Said) -> Screened {
-        let more = self.handed.get_mut(attempt).is_some_and(|copies| {
+    pub fn hand_back(&mut self, attempt: &AttemptId, way: Way, said: Said) -> Screened {
+        if let Some(ways) = self.handed.get_mut(attempt)
+            && let Some(copies) = ways.get_mut(&way)
+        {
             *copies = copies.saturating_sub(1);
-            *copies > 0
-        });
-        if more { Screened::Ignored } else { Screened::Said(said) }
+            if *copies == 0 {
+                ways.remove(&way);
+            }
+        }
+        self.refusal(attempt, said)
     }
 
-    /// An order was handed on.
-    pub fn hand_on(&mut self, attempt: &AttemptId) {
-        let known = self.handed.get(attempt).copied();
-        self.handed.insert(attempt.clone(), known.unwrap_or_default().saturating_add(1));
-        if known.is_none() {
-            self.ways.push_back(attempt.clone());
+    /// An order was handed on by a way.
+    pub fn hand_on(&mut self, attempt: &AttemptId, way: Way) {
+        match self.handed.get_mut(attempt) {
+            Some(ways) => {
+                let copies = ways.entry(way).or_default();
+                *copies = copies.saturating_add(1);
+            }
+            None => self.handed.put(attempt.clone(), BTreeMap::from([(way, 1)])),
         }
-        if self.ways.len() > ANSWERED_MAX
-            && let Some(oldest) = self.ways.pop_front()
-        {
-            self.handed.remove(&oldest);
+    }
+
+    /// The copies of an attempt that went by a way do not start any more, unless they did.
+    pub fn forget_way(&mut self, attempt: &AttemptId, way: Way) {
+        if let Some(ways) = self.handed.get_mut(attempt) {
+            ways.remove(&way);
         }
+    }
+
+    /// A child, or whoever holds its session, says something of an attempt that was handed to it:
+    /// whether that is true of the attempt, and not only of the copies that went this way.
+    pub fn hear(&mut self, answer: &Answer, way: Way) -> bool {
+        let Answer { attempt, said, .. } = answer;
+        if said.is_of_a_copy() {
+            self.forget_way(attempt, way);
+            if self.refusal(attempt, said.clone()) == Screened::Ignored {
+                return false;
+            }
+        }
+        if said.is_last() {
+            self.close(attempt, said.clone());
+        }
+        true
     }
 
     /// Another attempt on the same object.
@@ -161,13 +197,6 @@ impl Hands {
     /// Nothing more comes of an attempt, here or where it was handed on to.
     pub fn close(&mut self, attempt: &AttemptId, said: Said) {
         self.drop(attempt);
-        if self.answered.insert(attempt.clone(), said).is_none() {
-            self.order.push_back(attempt.clone());
-        }
-        if self.order.len() > ANSWERED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.answered.remove(&oldest);
-        }
+        self.answered.put(attempt.clone(), said);
     }
 }

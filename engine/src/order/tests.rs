@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Answer, Held, Holds, Order, Ready, Said,
-    hands::{ANSWERED_MAX, Hands, Screened},
+    hands::{ANSWERED_MAX, Hands, Screened, WAYS_MAX, Way},
     recheck,
     sent::Sent,
 };
@@ -298,25 +298,78 @@ fn a_copy_of_what_was_handed_on_is_not_declined() {
     let gone = Said::Declined("n1 is not attached".to_owned());
     assert_eq!(hands.refusal(&first.attempt, gone.clone()), Screened::Said(gone.clone()));
     assert_eq!(hands.screen(&first, &me, NOW), Screened::Goes);
-    hands.hand_on(&first.attempt);
+    let (way, other) = (Way(1), Way(2));
+    hands.hand_on(&first.attempt, way);
     assert_eq!(hands.screen(&first, &me, NOW), Screened::Goes, "it goes again");
     assert_eq!(hands.refusal(&first.attempt, gone.clone()), Screened::Ignored);
-    hands.hand_on(&first.attempt);
-    assert_eq!(hands.hand_back(&first.attempt, gone.clone()), Screened::Ignored);
+    hands.hand_on(&first.attempt, way);
+    assert_eq!(hands.hand_back(&first.attempt, way, gone.clone()), Screened::Ignored);
+    assert_eq!(hands.hand_back(&first.attempt, other, gone.clone()), Screened::Ignored);
     let said = Screened::Said(gone.clone());
-    assert_eq!(hands.hand_back(&first.attempt, gone.clone()), said, "it was the last");
-    hands.hand_on(&first.attempt);
+    assert_eq!(hands.hand_back(&first.attempt, way, gone.clone()), said, "it was the last");
+    hands.hand_on(&first.attempt, way);
     hands.see_term(Term::new(4));
     assert_eq!(hands.screen(&first, &me, NOW), Screened::Ignored, "the other copy may run");
     hands.close(&first.attempt, Said::Succeeded);
     assert_eq!(hands.screen(&first, &me, NOW), Screened::Said(Said::Succeeded));
 
     for count in 10..=10 + ANSWERED_MAX as u64 {
-        hands.hand_on(&AttemptId::derive(&name("m1"), 1, count));
-        hands.hand_on(&AttemptId::derive(&name("m1"), 1, count));
+        hands.hand_on(&AttemptId::derive(&name("m1"), 1, count), way);
+        hands.hand_on(&AttemptId::derive(&name("m1"), 1, count), other);
     }
     assert_ne!(hands.screen(&nth(10, 3), &me, NOW), Screened::Ignored);
     assert_eq!(hands.screen(&nth(11, 3), &me, NOW), Screened::Ignored);
+}
+
+#[test]
+fn a_copy_that_does_not_start_says_nothing_of_one_that_went_another_way() {
+    let answer =
+        |said: &Said| Answer { node: name("n1"), attempt: nth(1, 3).attempt, said: said.clone() };
+    let (me, first, second) = (name("m2"), Way(1), Way(2));
+    for said in [Said::Lost, Said::Busy("full".into()), Said::Declined("its lease".into())] {
+        let mut hands = Hands::default();
+        hands.hand_on(&nth(1, 3).attempt, first);
+        hands.hand_on(&nth(1, 3).attempt, second);
+        assert!(!hands.hear(&answer(&said), first), "{said:?}");
+        assert!(!hands.hear(&answer(&said), first), "{said:?}, again");
+        assert_eq!(hands.screen(&nth(1, 3), &me, NOW), Screened::Goes, "it is not closed");
+        assert!(hands.hear(&answer(&said), second), "{said:?}: no way is left");
+        assert_eq!(hands.screen(&nth(1, 3), &me, NOW), Screened::Said(said.clone()));
+
+        let mut hands = Hands::default();
+        hands.hand_on(&nth(1, 3).attempt, first);
+        hands.hand_on(&nth(1, 3).attempt, second);
+        hands.forget_way(&nth(1, 3).attempt, first);
+        assert!(hands.hear(&answer(&said), second), "{said:?}");
+    }
+    let of_all = [
+        Said::Succeeded,
+        Said::Failed { error: "broken".into(), permanent: false },
+        Said::Abandoned,
+        Said::Moved("its Cfg".into()),
+    ];
+    for said in of_all {
+        let mut hands = Hands::default();
+        hands.hand_on(&nth(1, 3).attempt, first);
+        hands.hand_on(&nth(1, 3).attempt, second);
+        assert!(hands.hear(&answer(&Said::Acknowledged), first));
+        assert_eq!(hands.screen(&nth(1, 3), &me, NOW), Screened::Goes);
+        assert!(hands.hear(&answer(&said), first), "{said:?}");
+        assert_eq!(hands.screen(&nth(1, 3), &me, NOW), Screened::Said(said));
+    }
+}
+
+#[test]
+fn an_order_goes_by_a_bounded_number_of_ways() {
+    let mut hands = Hands::default();
+    for way in 1..WAYS_MAX as u64 {
+        hands.hand_on(&nth(1, 3).attempt, Way(way));
+    }
+    assert_eq!(hands.screen(&nth(1, 3), &name("m2"), NOW), Screened::Goes);
+    hands.hand_on(&nth(1, 3).attempt, Way(0));
+    assert_eq!(hands.screen(&nth(1, 3), &name("m2"), NOW), Screened::Ignored);
+    hands.forget_way(&nth(1, 3).attempt, Way(7));
+    assert_eq!(hands.screen(&nth(1, 3), &name("m2"), NOW), Screened::Goes);
 }
 
 #[test]

@@ -34,7 +34,7 @@ use super::{
 use crate::{
     catalog::Catalog,
     id::{AttemptId, Name, Uid},
-    order::{Answer, Order, Said},
+    order::{Answer, Order, Said, latest::Latest},
     path::Path,
     time::Millis,
 };
@@ -66,9 +66,9 @@ pub(super) struct Taken {
     sent: VecDeque<(Millis, Answer)>,
     dropped: u64,
     /// What was refused: its decider has gone on.
-    refused: Latest<Said>,
+    refused: Latest<Said, ORDERS_REFUSED_MAX>,
     /// What was handed on to another node.
-    handed: Latest<()>,
+    handed: Latest<(), ORDERS_REFUSED_MAX>,
 }
 
 /// What becomes of an order at the lower end.
@@ -80,37 +80,6 @@ pub(super) enum Take {
     Refused(Said),
     /// It is another copy of what was handed on, and comes too late for that.
     Ignored,
-}
-
-/// Something about the latest orders, at most [`ORDERS_REFUSED_MAX`].
-#[derive(Debug)]
-struct Latest<T> {
-    known: BTreeMap<AttemptId, T>,
-    /// Oldest first.
-    order: VecDeque<AttemptId>,
-}
-
-impl<T> Default for Latest<T> {
-    fn default() -> Self {
-        Self { known: BTreeMap::new(), order: VecDeque::new() }
-    }
-}
-
-impl<T> Latest<T> {
-    fn get(&self, attempt: &AttemptId) -> Option<&T> {
-        self.known.get(attempt)
-    }
-
-    fn put(&mut self, attempt: AttemptId, of: T) {
-        if self.known.insert(attempt.clone(), of).is_none() {
-            self.order.push_back(attempt);
-        }
-        if self.order.len() > ORDERS_REFUSED_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-    }
 }
 
 impl Taken {
@@ -283,6 +252,13 @@ pub struct Orphan {
     pub attempt: AttemptId,
     /// When it certainly is not started any more, unless it was before.
     pub lost_at: Millis,
+}
+
+impl From<Orphan> for Answer {
+    fn from(orphan: Orphan) -> Self {
+        let Orphan { node, attempt, .. } = orphan;
+        Self { node, attempt, said: Said::Lost }
+    }
 }
 
 impl Given {

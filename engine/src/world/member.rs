@@ -8,6 +8,7 @@ use crate::{
     fleet::Link,
     id::{Name, SessionEpoch, Term, Uid},
     invariants::What,
+    order::hands::Way,
     store::Store,
     sync::{
         DEAD_AFTER_MS,
@@ -130,7 +131,7 @@ impl World {
                     site.touched(touched);
                     self.supersede(place, uid);
                 }
-                Effect::Answered(answers) => self.answer(place, answers),
+                Effect::Answered(answers) => self.hear(place, answers, Way(link)),
                 Effect::Holding(holds) => self.holding(place, holds),
                 Effect::Record(_) | Effect::Alarm(_) => {}
             }
@@ -213,7 +214,7 @@ impl World {
         let Some(hello) = session.child().filter(|_| self.sites[place].is_up).cloned() else {
             return;
         };
-        self.orphan(place, &hello.node, session.orphans());
+        self.orphan(place, &hello.node, session.orphans(), Way(link));
         if self.holders[place].link_of(&hello.node) != Some(link) {
             return;
         }

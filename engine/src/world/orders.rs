@@ -15,7 +15,7 @@ use crate::{
     object::Object,
     order::{
         Answer, Held, Holds, LookAt, Order, Ready, Recall, Said,
-        hands::{Hands, Screened},
+        hands::{Hands, Screened, Way},
         recheck,
         sent::Sent,
     },
@@ -170,7 +170,7 @@ impl World {
             let sent = session.map_or_else(gone, |s| s.dispatch(&order, &catalog, wall));
             let hands = &mut self.desks[place].hands;
             match sent {
-                Ok(()) => hands.hand_on(&order.attempt),
+                Ok(()) => hands.hand_on(&order.attempt, Way(link.unwrap_or_default())),
                 Err(said) => screened = hands.refusal(&order.attempt, said),
             }
         }
@@ -260,6 +260,13 @@ impl World {
         let node = self.sites[place].name.clone();
         self.answer(place, vec![Answer { node, attempt: attempt.clone(), said }]);
         true
+    }
+
+    /// A child, or the end of its session, says what became of what was handed to it.
+    pub(super) fn hear(&mut self, place: Place, answers: Vec<Answer>, way: Way) {
+        let hands = &mut self.desks[place].hands;
+        let answers = answers.into_iter().filter(|answer| hands.hear(answer, way)).collect();
+        self.answer(place, answers);
     }
 
     /// Takes answers to whoever leads, through this place.
@@ -358,22 +365,21 @@ impl World {
     }
 
     /// A session is over: what was handed to it is lost once that is sure.
-    pub(super) fn orphan(&mut self, place: Place, child: &Name, orphans: Vec<Orphan>) {
+    pub(super) fn orphan(&mut self, place: Place, child: &Name, orphans: Vec<Orphan>, way: Way) {
         let wall = self.sites[place].wall(self.now);
         let Some(lost_at) = orphans.iter().map(|orphan| orphan.lost_at).max() else { return };
         let after = u64::try_from(lost_at.since(wall).as_millis()).unwrap_or_default();
-        self.later(after, place, Event::Orphaned(child.clone(), orphans));
+        self.later(after, place, Event::Orphaned(child.clone(), orphans, way));
     }
 
-    /// It is sure now, unless the child is attached here again: then it was asked.
-    pub(super) fn orphaned(&mut self, place: Place, child: &Name, orphans: Vec<Orphan>) {
+    /// It is sure now. Where the child is attached here again, it was asked for what it has.
+    pub(super) fn orphaned(&mut self, place: Place, child: &Name, orphans: Vec<Orphan>, way: Way) {
+        let hands = &mut self.desks[place].hands;
+        let mut lost: Vec<Answer> = orphans.into_iter().map(Answer::from).collect();
         if self.holders[place].link_of(child).is_some() {
-            return;
+            return lost.iter().for_each(|answer| hands.forget_way(&answer.attempt, way));
         }
-        let lost = |orphan: Orphan| {
-            let Orphan { node, attempt, .. } = orphan;
-            Answer { node, attempt, said: Said::Lost }
-        };
-        self.answer(place, orphans.into_iter().map(lost).collect());
+        lost.retain(|answer| hands.hear(answer, way));
+        self.answer(place, lost);
     }
 }
