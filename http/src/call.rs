@@ -15,7 +15,7 @@ use warp::{
     http::{HeaderMap, header},
 };
 
-use crate::{api::Shared, metrics, problem::Problem, query::Query, server::Limits};
+use crate::{api::Shared, metrics, problem::Problem, query::Query};
 
 /// Who asks, for the record.
 pub(crate) const AUTHOR_HEADER: &str = "kraken-author";
@@ -187,7 +187,7 @@ pub(crate) fn call_with_body(
         .and(warp::body::stream())
         .and_then(|call: Call, body| async move {
             let collected = match call.check_origin() {
-                Ok(()) => collect(body, &call.headers, &call.shared.limits).await,
+                Ok(()) => collect(body, &call).await,
                 Err(problem) => Err(problem),
             };
             match collected {
@@ -201,12 +201,14 @@ pub(crate) fn call_with_body(
 /// Collects a body within its limits, whether or not it says beforehand how long it is.
 async fn collect<B: Buf>(
     body: impl Stream<Item = Result<B, warp::Error>>,
-    headers: &HeaderMap,
-    limits: &Limits,
+    call: &Call,
 ) -> Result<Bytes, Problem> {
-    let limit = limits.body_bytes_max;
+    let limits = &call.shared.limits;
+    // More can be planned than can be written at once.
+    let is_plan = call.query.is("dryRun", "plan");
+    let limit = if is_plan { limits.plan_bytes_max } else { limits.body_bytes_max };
     let too_large = Problem::BodyTooLarge { limit };
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = call.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let length: Option<u64> = length.and_then(|length| length.parse().ok());
     if length.is_some_and(|length| length > 2 * limit as u64) {
         return Err(too_large);

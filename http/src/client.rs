@@ -7,6 +7,7 @@
 mod error;
 mod follow;
 mod past;
+mod plans;
 mod snapshot;
 mod typed;
 mod url;
@@ -36,6 +37,7 @@ use self::{error::Broken, url::Base};
 pub use self::{
     error::{Error, Failure},
     follow::{Events, Watch, WatchKind, WatchLine},
+    plans::{PlanPart, Plans},
     snapshot::{Backup, Restored},
     typed::{ClusterView, EventsQuery, ListQuery, Ready, TargetsQuery, WatchQuery, WriteQuery},
     url::encode,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Most documents of one body.
-pub(crate) const DOCUMENTS_MAX: usize = 10_000;
+pub(crate) const DOCUMENTS_MAX: usize = 200_000;
 
 /// Keys of a manifest that say what is to be.
 const KEYS: [&str; 7] = ["kind", "namespace", "name", "labels", "owner", "onDelete", "cfg"];

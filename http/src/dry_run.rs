@@ -4,14 +4,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use kraken_actors::quorum::Consistency;
 use kraken_engine::{
     command::Txn,
-    explain::change::{ChangePlan, ObjectChange, Proposed, plan_change},
+    explain::change::{ChangePlan, ObjectChange, Proposed, Unplanned, plan_change},
     fleet::Fleet,
     id::Revision,
     manifest::Manifest,
@@ -73,6 +77,8 @@ pub struct Outlook {
     pub held: usize,
     /// Whether there was too much to ask, so that the last are not foreseen.
     pub cut: bool,
+    /// How many writes it takes; more than one has to be sent in parts.
+    pub writes: usize,
 }
 
 /// Objects that would be disrupted together.
@@ -160,66 +166,115 @@ pub(crate) async fn answer(
     let revision = store.revision();
     let dsc = call.shared.api.state.read(Fleet::all_dsc).await?;
     let at = call.shared.api.clock.wall();
-    let far = Arc::new(Mutex::new((0, 0)));
+    let far = Arc::new(Far::default());
     let told = far.clone();
     let work = move || {
         let proposed = Proposed { store: &store, dsc, declared, txn, at };
-        plan_change(proposed, |done, of| {
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = (done, of);
-        })
+        plan_change(proposed, |done, of| told.tell(done, of))
     };
     let accept = call.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/x-ndjson")) {
         let (lines, response) = stream::open(&call.shared, &call.headers)?;
-        let work = tokio::task::spawn_blocking(work);
         tokio::spawn(async move {
             // A client that has gone has no need of the rest.
             tell(lines, work, &far, revision).await.ok();
         });
         return Ok(with_revision(response, revision));
     }
+    // A client that does not wait for the answer any more drops the whole of this.
+    let _stop = Stop(&far);
     let plan = aside(work).await??;
     let view = move || {
         let outlook = Outlook::of(&plan);
         let objects = plan.objects.iter().map(|one| Planned::of(one, &plan.forecast)).collect();
-        DryRun { revision: revision.get(), objects, outlook }
+        json(&DryRun { revision: revision.get(), objects, outlook })
     };
-    Ok(with_revision(json(&aside(view).await?)?, revision))
+    Ok(with_revision(aside(view).await??, revision))
 }
 
-/// Writes the lines of an answer: how far planning is, then the plan.
+/// How far planning is, and whether anybody still wants to know.
+#[derive(Default)]
+struct Far {
+    done: AtomicUsize,
+    of: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+impl Far {
+    fn tell(&self, done: usize, of: usize) -> ControlFlow<()> {
+        self.done.store(done, Ordering::Relaxed);
+        self.of.store(of, Ordering::Relaxed);
+        let stopped = self.stopped.load(Ordering::Relaxed);
+        if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn line(&self) -> Line {
+        let (done, of) = (self.done.load(Ordering::Relaxed), self.of.load(Ordering::Relaxed));
+        Line::Progress { done, of }
+    }
+}
+
+/// Stops planning when it is dropped: nobody waits for the end of it.
+struct Stop<'a>(&'a Far);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes the lines of an answer: how far planning is, then the plan, each object as it is put into
+/// words. Ends early, and planning with it, when the client has gone.
 async fn tell(
     mut lines: Lines,
-    mut work: tokio::task::JoinHandle<Result<ChangePlan, kraken_engine::command::Refusal>>,
-    far: &Mutex<(usize, usize)>,
+    work: impl FnOnce() -> Result<ChangePlan, Unplanned> + Send + 'static,
+    far: &Far,
     revision: Revision,
 ) -> Result<(), Gone> {
+    let _stop = Stop(far);
+    let mut work = tokio::task::spawn_blocking(work);
     let done = loop {
         tokio::select! {
             done = &mut work => break done,
+            () = lines.closed() => return Err(Gone),
             () = tokio::time::sleep(PROGRESS) => {
-                let (done, of) = *far.lock().unwrap_or_else(PoisonError::into_inner);
-                lines.write(None, &Line::Progress { done, of }).await?;
+                lines.write(None, &far.line()).await?;
                 lines.flush().await?;
             }
         }
     };
     let plan = match done {
         Ok(Ok(plan)) => plan,
-        Ok(Err(refusal)) => return lines.fail(refusal.into()).await,
+        Ok(Err(unplanned)) => return lines.fail(unplanned.into()).await,
         Err(error) => {
             return lines.fail(Problem::Internal(format!("planning ended early: {error}"))).await;
         }
     };
-    for object in &plan.objects {
-        lines.write(None, &Line::Object(Box::new(Planned::of(object, &plan.forecast)))).await?;
+    // Putting a hundred thousand plans into words takes a while too.
+    let told = tokio::task::spawn_blocking(move || lines.plan(plan, revision)).await;
+    told.unwrap_or(Err(Gone))
+}
+
+impl From<Unplanned> for Problem {
+    fn from(unplanned: Unplanned) -> Self {
+        match unplanned {
+            Unplanned::Refused(refusal) => refusal.into(),
+            Unplanned::Stopped => Self::Unavailable(unplanned.to_string()),
+        }
     }
-    let outlook = Box::new(Outlook::of(&plan));
-    lines.write(None, &Line::End { revision: revision.get(), outlook }).await?;
-    lines.flush().await
 }
 
 impl Lines {
+    /// Writes a plan, and lets go of each object once it is written; for a thread that may block.
+    fn plan(&mut self, mut plan: ChangePlan, revision: Revision) -> Result<(), Gone> {
+        let outlook = Box::new(Outlook::of(&plan));
+        for object in std::mem::take(&mut plan.objects) {
+            self.write_blocking(&Line::Object(Box::new(Planned::of(&object, &plan.forecast))))?;
+        }
+        self.write_blocking(&Line::End { revision: revision.get(), outlook })?;
+        self.flush_blocking()
+    }
+
     async fn fail(&mut self, problem: Problem) -> Result<(), Gone> {
         let problem = problem.body_json();
         self.write(None, &Line::Problem { problem }).await?;
@@ -245,6 +300,7 @@ impl Outlook {
             pauses: pauses.clone(),
             held: held.len() + frozen.count(),
             cut: *cut,
+            writes: plan.writes,
         }
     }
 }
@@ -282,4 +338,19 @@ fn cfg_changes(before: Option<&Arc<Object>>, after: Option<&Arc<Object>>) -> Vec
     }
     let moved = changes.into_iter().filter(|(_, (from, to))| from != to);
     moved.map(|(path, (from, to))| ChangeView { path: path.to_string(), from, to }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planning_is_told_to_end_when_nobody_waits_for_it() {
+        let far = Far::default();
+        let stop = Stop(&far);
+        assert!(far.tell(1, 2).is_continue());
+        drop(stop);
+        assert!(far.tell(2, 2).is_break());
+        assert_eq!(far.line(), Line::Progress { done: 2, of: 2 });
+    }
 }

@@ -36,6 +36,11 @@ impl Query {
         self.0.contains_key(name)
     }
 
+    /// Whether a parameter is there with this value.
+    pub(crate) fn is(&self, name: &str, value: &str) -> bool {
+        self.0.get(name).is_some_and(|given| given == value)
+    }
+
     /// Takes a parameter.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)

@@ -36,6 +36,8 @@ use crate::{
 
 /// Largest body of a request in bytes.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
+/// Largest body of a request that only plans, in bytes.
+pub(crate) const PLAN_BYTES_MAX: usize = 64 << 20;
 /// Most connections at a time.
 const CONNECTIONS_MAX: usize = 4_096;
 /// Most streams at a time.
@@ -73,6 +75,8 @@ pub struct Options {
 pub struct Limits {
     /// Largest body of a request in bytes.
     pub body_bytes_max: usize,
+    /// Largest body of a request that only plans, in bytes.
+    pub plan_bytes_max: usize,
     /// Most connections at a time.
     pub connections_max: usize,
     /// Most streams at a time.
@@ -95,6 +99,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes_max: BODY_BYTES_MAX,
+            plan_bytes_max: PLAN_BYTES_MAX,
             connections_max: CONNECTIONS_MAX,
             streams_max: STREAMS_MAX,
             head_timeout: HEAD_TIMEOUT,

@@ -78,13 +78,24 @@ impl Lines {
         position: Option<&str>,
         line: &impl Serialize,
     ) -> Result<(), Gone> {
+        self.frame(position, line)?;
+        if self.gathered.len() < STREAM_CHUNK_BYTES { Ok(()) } else { self.flush().await }
+    }
+
+    /// The same without a position, for a thread that may block.
+    pub(crate) fn write_blocking(&mut self, line: &impl Serialize) -> Result<(), Gone> {
+        self.frame(None, line)?;
+        if self.gathered.len() < STREAM_CHUNK_BYTES { Ok(()) } else { self.flush_blocking() }
+    }
+
+    fn frame(&mut self, position: Option<&str>, line: &impl Serialize) -> Result<(), Gone> {
         let json = serde_json::to_string(line).map_err(|_| Gone)?;
         match (self.framing, position) {
             (Framing::Ndjson, _) => self.gather(&[&json, "\n"]),
             (Framing::Sse, Some(at)) => self.gather(&["id: ", at, "\ndata: ", &json, "\n\n"]),
             (Framing::Sse, None) => self.gather(&["data: ", &json, "\n\n"]),
         }
-        if self.gathered.len() < STREAM_CHUNK_BYTES { Ok(()) } else { self.flush().await }
+        Ok(())
     }
 
     fn gather(&mut self, texts: &[&str]) {
@@ -100,6 +111,15 @@ impl Lines {
         }
         let chunk = self.gathered.split().freeze();
         self.sender.send(chunk).await.map_err(|_| Gone)
+    }
+
+    /// The same for a thread that may block.
+    pub(crate) fn flush_blocking(&mut self) -> Result<(), Gone> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let chunk = self.gathered.split().freeze();
+        self.sender.blocking_send(chunk).map_err(|_| Gone)
     }
 
     /// Ends when the client has gone.

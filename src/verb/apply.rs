@@ -59,8 +59,10 @@ impl Args {
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let manifests = self.source.read()?;
         if self.plan {
-            let planned = client.plan(manifests).await.map_err(|error| self.source.named(error))?;
-            return plan::show(&planned, Output::default(), "kraken apply -f FILE", console);
+            let named = |error| self.source.named(error);
+            let plans = client.plan(manifests).await.map_err(named)?;
+            let output = Output::default();
+            return plan::show(plans, output, "kraken apply -f FILE", console, named).await;
         }
         let how = WriteQuery { expect: self.source.expect, ..WriteQuery::default() };
         let written =

@@ -3,17 +3,17 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use kraken_engine::manifest::NODE_KIND;
+use kraken_engine::{command::OPS_MAX, manifest::NODE_KIND};
 use kraken_http::{
-    DryRun, Kind, ObjectPlan, Outlook,
-    client::Client,
+    DryRun, Kind, ObjectPlan, Outlook, Planned,
+    client::{Client, Error, PlanPart, Plans},
     view::{PlanView, StepView},
 };
 
 use super::apply::Source;
 use crate::{
     age,
-    console::Console,
+    console::{Console, Progress},
     exit::Failure,
     fleet,
     output::{Format, Output, json, lines, yaml},
@@ -48,58 +48,134 @@ impl Args {
             });
         }
         let source = Source { file: self.file.unwrap_or_default(), expect: None };
-        let mut progress = None;
-        let told = |done, of| {
-            let progress = progress.get_or_insert_with(|| console.progress());
-            progress.set("objects are planned", done, of);
-        };
-        let planned = client.plan_with(source.read()?, told).await;
-        drop(progress);
-        let planned = planned.map_err(|error| source.named(error))?;
-        show(&planned, self.output, "kraken apply -f FILE", console)
+        let plans = client.plan(source.read()?).await.map_err(|error| source.named(error))?;
+        let named = |error| source.named(error);
+        show(plans, self.output, "kraken apply -f FILE", console, named).await
     }
 }
 
-/// Shows what a write would do.
-pub(super) fn show(
-    planned: &DryRun,
+/// Rows are printed when they are so many bytes.
+const ROWS_BYTES: usize = 16 << 10;
+
+/// Shows what a write would do: each object as it comes, with how far planning is.
+pub(super) async fn show(
+    mut plans: Plans,
     output: Output,
     command: &str,
     console: &Console,
+    named: impl Fn(Error) -> Failure,
 ) -> Result<(), Failure> {
-    match output.output {
-        Format::Json => console.print(json(planned)?),
-        Format::Yaml => console.print(yaml(planned)?),
-        Format::Name => planned.objects.iter().try_for_each(|object| console.print(&object.object)),
-        Format::Table | Format::Wide => {
-            console.print(dry_run(planned))?;
-            let revision = planned.revision;
-            console.note(format!("to do exactly this: {command} --expect {revision}"));
-            Ok(())
+    let format = output.output;
+    if matches!(format, Format::Json | Format::Yaml) {
+        let planned = whole(plans, console).await.map_err(named)?;
+        return console.print(if format == Format::Json {
+            json(&planned)
+        } else {
+            yaml(&planned)
+        }?);
+    }
+    let (mut bar, mut rows, mut count) = (Bar::new(console), String::new(), 0);
+    while let Some(part) = plans.next().await.map_err(&named)? {
+        match part {
+            PlanPart::Progress { done, of } => bar.set(done, of),
+            PlanPart::Object(planned) => {
+                bar.clear();
+                count += 1;
+                match format {
+                    Format::Name => rows += &lines([planned.object]),
+                    Format::Json | Format::Yaml | Format::Table | Format::Wide => {
+                        rows += &lines(row(&planned));
+                    }
+                }
+                if count == 1 || rows.len() >= ROWS_BYTES {
+                    console.print(std::mem::take(&mut rows))?;
+                }
+            }
+            PlanPart::End { .. } if format == Format::Name && rows.is_empty() => return Ok(()),
+            PlanPart::End { .. } if format == Format::Name => return console.print(rows),
+            PlanPart::End { revision, outlook } => {
+                bar.clear();
+                console.print(rows + &lines(end(count, revision, &outlook)))?;
+                console.note(advice(revision, &outlook, command));
+                return Ok(());
+            }
         }
+    }
+    Err(named(plans.cut()))
+}
+
+/// The whole plan, with how far it is.
+async fn whole(mut plans: Plans, console: &Console) -> Result<DryRun, Error> {
+    let (mut bar, mut objects) = (Bar::new(console), Vec::new());
+    while let Some(part) = plans.next().await? {
+        match part {
+            PlanPart::Progress { done, of } => bar.set(done, of),
+            PlanPart::Object(planned) => objects.push(*planned),
+            PlanPart::End { revision, outlook } => {
+                return Ok(DryRun { revision, objects, outlook: *outlook });
+            }
+        }
+    }
+    Err(plans.cut())
+}
+
+/// How far planning is, once it takes long enough for that to be told.
+struct Bar<'a> {
+    console: &'a Console,
+    progress: Option<Progress>,
+}
+
+impl<'a> Bar<'a> {
+    fn new(console: &'a Console) -> Self {
+        Self { console, progress: None }
+    }
+
+    fn set(&mut self, done: usize, of: usize) {
+        if of == 0 {
+            return;
+        }
+        let console = self.console;
+        let progress = self.progress.get_or_insert_with(|| console.progress());
+        progress.set("objects are planned", done, of);
+    }
+
+    fn clear(&mut self) {
+        self.progress = None;
     }
 }
 
-fn dry_run(planned: &DryRun) -> String {
-    let mut text = Vec::new();
-    for object in &planned.objects {
-        text.push(format!("{} {}", word(object.change), object.object));
-        text.extend(object.cfg.iter().map(|change| {
-            let (from, to) = (shown(&change.from), shown(&change.to));
-            format!("  {}: {from} -> {to}", change.path)
-        }));
-        text.extend(steps(&object.plan));
-        text.extend(object.wave.map(|wave| format!("  disrupted in wave {wave}")));
-        text.extend(object.held.as_ref().map(|held| format!("  held: {held}")));
+/// How to do what was planned.
+fn advice(revision: u64, outlook: &Outlook, command: &str) -> String {
+    match outlook.writes {
+        0 | 1 => format!("to do exactly this: {command} --expect {revision}"),
+        writes => format!(
+            "one write takes {OPS_MAX} objects at most: send this in {writes} parts, in this order"
+        ),
     }
-    text.extend(waves(&planned.outlook));
-    let changed = match planned.objects.len() {
+}
+
+/// What would be done to one object.
+fn row(object: &Planned) -> Vec<String> {
+    let mut text = vec![format!("{} {}", word(object.change), object.object)];
+    text.extend(object.cfg.iter().map(|change| {
+        let (from, to) = (shown(&change.from), shown(&change.to));
+        format!("  {}: {from} -> {to}", change.path)
+    }));
+    text.extend(steps(&object.plan));
+    text.extend(object.wave.map(|wave| format!("  disrupted in wave {wave}")));
+    text.extend(object.held.as_ref().map(|held| format!("  held: {held}")));
+    text
+}
+
+/// What is told of the whole change.
+fn end(count: usize, revision: u64, outlook: &Outlook) -> Vec<String> {
+    let changed = match count {
         0 => "nothing would change".to_owned(),
         1 => "1 object would change".to_owned(),
         changed => format!("{changed} objects would change"),
     };
-    text.push(format!("{changed}; Cfg is at revision {}", planned.revision));
-    lines(text)
+    let changed = format!("{changed}; Cfg is at revision {revision}");
+    waves(outlook).into_iter().chain([changed]).collect()
 }
 
 /// In how many waves policies let disruptive steps run, and what holds some; nothing, where the
@@ -195,7 +271,10 @@ mod tests {
             }],
         }))
         .unwrap();
-        insta::assert_snapshot!(dry_run(&planned), @r#"
+        let rows = planned.objects.iter().flat_map(row);
+        let text =
+            lines(rows.chain(end(planned.objects.len(), planned.revision, &planned.outlook)));
+        insta::assert_snapshot!(text, @r#"
         update node/n1
           /services/web/state: RUN -> STOP
           /services/web/args: nothing -> ["-v"]
@@ -204,5 +283,13 @@ mod tests {
           cannot: nothing changes /lamp
         1 object would change; Cfg is at revision 12
         "#);
+    }
+
+    #[test]
+    fn what_is_too_much_for_one_write_is_not_advised() {
+        let advice = |writes| advice(12, &Outlook { writes, ..Outlook::default() }, "kraken set");
+        assert_eq!(advice(1), "to do exactly this: kraken set --expect 12");
+        let parts = "one write takes 10000 objects at most: send this in 3 parts, in this order";
+        assert_eq!(advice(3), parts);
     }
 }

@@ -29,9 +29,9 @@ impl Args {
         let how = WriteQuery { expect: self.expect, note: self.note, ..WriteQuery::default() };
         let targets = self.targets.query();
         if self.plan {
-            let planned = client.plan_rollback(self.to, &targets, &how).await?;
+            let plans = client.plan_rollback(self.to, &targets, &how).await?;
             let command = "the same without --plan, with";
-            return plan::show(&planned, Output::default(), command, console);
+            return plan::show(plans, Output::default(), command, console, Failure::from).await;
         }
         let written = client.rollback(self.to, &targets, &how).await?;
         console.print(report(&written))

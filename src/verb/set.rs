@@ -8,6 +8,7 @@ use kraken_http::{
 };
 use serde_json::{Map, Value as Json};
 
+use super::plan;
 use crate::{
     console::Console,
     exit::Failure,
@@ -91,29 +92,24 @@ impl Args {
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let patch = merge_patch(&self.changes)?;
         let how = WriteQuery { expect: self.expect, typed: true, ..WriteQuery::default() };
-        let nodes = match self.which {
-            Which::Nodes(nodes) => nodes,
-            Which::Object { .. } if self.plan => {
-                let other = "--plan is for nodes; for others there is kraken plan -f FILE";
-                return Err(Failure::usage(other));
-            }
+        if self.plan {
+            let plans = match &self.which {
+                Which::Nodes(nodes) => {
+                    client.plan_patch_nodes(&nodes.targets(), &patch, &how).await?
+                }
+                Which::Object { kind, name } => {
+                    client.plan_patch(fleet::kind(kind.as_str()), name, &patch, &how).await?
+                }
+            };
+            let command = "the same without --plan, with";
+            return plan::show(plans, Output::default(), command, console, Failure::from).await;
+        }
+        let written = match &self.which {
+            Which::Nodes(nodes) => client.patch_nodes(&nodes.targets(), &patch, &how).await?,
             Which::Object { kind, name } => {
-                let kind = fleet::kind(kind.as_str());
-                let written = client.patch(kind, &name, &patch, &how).await?;
-                return console.print(report(&written));
+                client.patch(fleet::kind(kind.as_str()), name, &patch, &how).await?
             }
         };
-        let targets = nodes.targets();
-        if self.plan {
-            let planned = client.plan_patch_nodes(&targets, &patch, &how).await?;
-            return super::plan::show(
-                &planned,
-                Output::default(),
-                "the same without --plan, with",
-                console,
-            );
-        }
-        let written = client.patch_nodes(&targets, &patch, &how).await?;
         console.print(report(&written))
     }
 }

@@ -1,11 +1,11 @@
 //! Plans of a whole change: what a write would do to every object that it touches, and when the
 //! policies would let each be disrupted. Made on a copy, so that nothing is written.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use super::{PlanView, Scene};
 use crate::{
-    command::{Command, Outcome, Proposal, Refusal, Txn},
+    command::{Command, OPS_MAX, Outcome, Proposal, Refusal, Txn},
     dsc::Dsc,
     id::{Revision, Term, Uid},
     manifest::Manifest,
@@ -18,6 +18,10 @@ use crate::{
     view::View,
 };
 
+/// Most operations of a change that is only thought of. One write takes [`OPS_MAX`]: what has more
+/// is planned as the writes that it would take, one after the other.
+pub const CHANGE_OPS_MAX: usize = 200_000;
+
 /// A change that is only thought of.
 pub struct Proposed<'a> {
     /// Cfg as it is.
@@ -26,7 +30,7 @@ pub struct Proposed<'a> {
     pub dsc: BTreeMap<Uid, Arc<Dsc>>,
     /// What would be declared before that.
     pub declared: Vec<Manifest>,
-    /// What would be written.
+    /// What would be written; at most [`CHANGE_OPS_MAX`] operations.
     pub txn: Txn,
     /// Now.
     pub at: Millis,
@@ -43,6 +47,19 @@ pub struct ChangePlan {
     pub still: usize,
     /// How many objects the change does not touch.
     pub untouched: usize,
+    /// How many writes it takes.
+    pub writes: usize,
+}
+
+/// Why there is no plan of a change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unplanned {
+    /// The change would be refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Whoever asked does not want to know any more.
+    #[error("planning was stopped")]
+    Stopped,
 }
 
 /// What a change would do to one object.
@@ -74,34 +91,58 @@ impl ObjectChange {
     }
 }
 
-/// Plans a change; `told` hears how many objects are planned, of how many.
+/// Plans a change; `told` hears how many objects are planned, of how many, and says whether to go
+/// on.
 pub fn plan_change(
     proposed: Proposed<'_>,
-    mut told: impl FnMut(usize, usize),
-) -> Result<ChangePlan, Refusal> {
+    mut told: impl FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<ChangePlan, Unplanned> {
     let Proposed { store: before, dsc, declared, txn, at } = proposed;
     let mut store = before.clone();
     if !declared.is_empty() {
         apply(&mut store, Command::Add { manifests: declared }, at)?;
     }
-    let mut changes = apply(&mut store, Command::Txn(txn), at)?;
-    changes.sort_by(|a, b| a.object().key.cmp(&b.object().key));
+    let (changes, writes) = write(&mut store, txn, at)?;
     let scene = Scene::new(store, dsc);
     let (mut planner, mut objects) = (Planner::new(), Vec::with_capacity(changes.len()));
     let of = changes.len();
     for change in changes {
         objects.push(planned(before, &scene, &change, &mut planner));
-        told(objects.len(), of);
+        if told(objects.len(), of).is_break() {
+            return Err(Unplanned::Stopped);
+        }
     }
+    let known = objects.iter().filter(|object| object.before.is_some()).count();
     Ok(ChangePlan {
         forecast: foresee(&scene, &objects, at),
         still: objects.iter().filter(|object| object.cost_ms() == 0).count(),
-        untouched: before
-            .objects()
-            .count()
-            .saturating_sub(objects.iter().filter(|object| object.before.is_some()).count()),
+        untouched: before.objects().count().saturating_sub(known),
+        writes,
         objects,
     })
+}
+
+/// Writes to a copy of the store; says what is changed, in order of kind and name, and how many
+/// writes it takes.
+fn write(store: &mut Store, txn: Txn, at: Millis) -> Result<(Vec<Change>, usize), Refusal> {
+    if txn.ops.len() > CHANGE_OPS_MAX {
+        let what = "the number of operations".to_owned();
+        return Err(Refusal::Limit { what, limit: CHANGE_OPS_MAX as u64 });
+    }
+    let Txn { mut preconditions, ops, note } = txn;
+    let mut changes: BTreeMap<Uid, Change> = BTreeMap::new();
+    let (mut ops, mut writes) = (ops.into_iter(), 0);
+    while writes == 0 || ops.len() > 0 {
+        let preconditions = std::mem::take(&mut preconditions);
+        let ops = ops.by_ref().take(OPS_MAX).collect();
+        let part = Txn { preconditions, ops, note: note.clone() };
+        let made = apply(store, Command::Txn(part), at)?;
+        changes.extend(made.into_iter().map(|change| (change.object().uid, change)));
+        writes += 1;
+    }
+    let mut changes: Vec<Change> = changes.into_values().collect();
+    changes.sort_by(|a, b| a.object().key.cmp(&b.object().key));
+    Ok((changes, writes))
 }
 
 /// Carries a command out on a copy of the store; says what it changed.

@@ -101,8 +101,9 @@ pub fn forecast(rules: &Arc<Rules>, jobs: Vec<Job>, now: Millis) -> Forecast {
 
 /// What makes policies think alike of jobs.
 type Alike = (Vec<Cover>, Name);
-/// Jobs of which policies think alike, in order.
-type Queue = VecDeque<(u64, Job)>;
+/// Jobs of which policies think alike, in order, each with the newest revision from it to the end:
+/// a rollout asks at each moment, and a hundred thousand may wait.
+type Queue = VecDeque<(Revision, Job)>;
 
 struct Run {
     rules: Rules,
@@ -112,6 +113,8 @@ struct Run {
     queues: BTreeMap<Alike, Queue>,
     flying: BTreeSet<(Millis, Uid)>,
     jobs: BTreeMap<Uid, Job>,
+    /// How many are under way under each policy.
+    under_way: BTreeMap<Uid, u32>,
     asked: u64,
     out: Forecast,
 }
@@ -131,6 +134,7 @@ impl Run {
             queues: BTreeMap::new(),
             flying: BTreeSet::new(),
             jobs: BTreeMap::new(),
+            under_way: BTreeMap::new(),
             asked: 0,
             out: Forecast::default(),
         };
@@ -147,7 +151,12 @@ impl Run {
         }
         for (key, mut queue) in queues {
             queue.sort_by_key(|(place, job)| (*place, job.uid));
-            self.queues.insert(key, queue.into());
+            let (mut newest, mut ordered) = (Revision::default(), Queue::new());
+            for (_, job) in queue.into_iter().rev() {
+                newest = newest.max(job.revision);
+                ordered.push_front((newest, job));
+            }
+            self.queues.insert(key, ordered);
         }
     }
 
@@ -169,6 +178,10 @@ impl Run {
             self.flying.remove(&(at, uid));
             if let Some(job) = self.jobs.remove(&uid) {
                 self.tally.release(&self.rules, &job.module, &job.under);
+                for cover in &job.under {
+                    let under_way = self.under_way.entry(cover.policy).or_default();
+                    *under_way = under_way.saturating_sub(1);
+                }
             }
         }
         self.tally.expire(next);
@@ -195,6 +208,9 @@ impl Run {
                 wave.ends_after_ms = wave.ends_after_ms.max(since(began, ends));
                 self.flying.insert((ends, job.uid));
                 self.out.wave_of.insert(job.uid, self.out.waves.len());
+                for cover in &job.under {
+                    *self.under_way.entry(cover.policy).or_default() += 1;
+                }
                 self.jobs.insert(job.uid, job);
             }
         }
@@ -227,16 +243,14 @@ impl Run {
     fn facts(&self, policy: &Policy) -> Facts {
         let of = |under: &[Cover]| under.iter().any(|cover| cover.policy == policy.uid);
         let waiting = self.queues.iter().filter(|((under, _), _)| of(under));
-        let jobs = waiting.clone().flat_map(|(_, queue)| queue);
+        let fronts = waiting.filter_map(|(_, queue)| queue.front());
         let base = policy.position.as_ref().map(|position| position.base).unwrap_or_default();
-        let begun = self.tally.begun(&self.rules, policy.uid, base);
-        let under_way = self.jobs.values().filter(|job| of(&job.under)).count();
         Facts {
             total: self.rules.total(policy.uid),
-            begun,
-            under_way: u32::try_from(under_way).unwrap_or(u32::MAX),
-            waiting: u32::from(waiting.clone().any(|(_, queue)| !queue.is_empty())),
-            newest: jobs.map(|(_, job)| job.revision).max().unwrap_or_default(),
+            begun: self.tally.begun(&self.rules, policy.uid, base),
+            under_way: self.under_way.get(&policy.uid).copied().unwrap_or_default(),
+            waiting: u32::from(fronts.clone().next().is_some()),
+            newest: fronts.map(|(newest, _)| *newest).max().unwrap_or_default(),
             now: self.now,
         }
     }

@@ -5,14 +5,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{Method, body::Incoming};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use super::{Call, Client, Error, EventsQuery, WatchQuery, error::Broken, typed::YAML, url::Base};
-use crate::dry_run::{DryRun, Line};
+use super::{Call, Client, Error, EventsQuery, WatchQuery, error::Broken, url::Base};
 use crate::view::{EventView, ObjectView};
 
 /// Longest line of a stream in bytes.
@@ -23,8 +22,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 const SEEN_MAX: usize = 4_096;
 
 /// One connection's lines.
-struct Lines {
-    server: String,
+pub(super) struct Lines {
+    pub(super) server: String,
     body: Incoming,
     buffer: BytesMut,
     /// How much of the buffer is known to hold no end of a line.
@@ -38,7 +37,7 @@ impl Client {
         self.persist(&call, Self::try_lines).await
     }
 
-    async fn try_lines(&self, base: &Base, call: &Call) -> Result<Lines, Broken> {
+    pub(super) async fn try_lines(&self, base: &Base, call: &Call) -> Result<Lines, Broken> {
         let after = self.settings().timeout;
         let opened = timeout(after, self.try_open(base, call)).await;
         let response = opened.map_err(|_| Broken::Slow { after })??;
@@ -49,7 +48,7 @@ impl Client {
 
 impl Lines {
     /// The next line; nothing when the connection has ended. Cancel safe.
-    async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         loop {
             if let Some(line) = self.take_line()? {
                 return Ok(Some(line));
@@ -80,40 +79,8 @@ impl Lines {
         parsed.map(Some).map_err(|error| self.wrong(error.to_string()))
     }
 
-    fn wrong(&self, why: String) -> Error {
+    pub(super) fn wrong(&self, why: String) -> Error {
         Error::BadAnswer { server: self.server.clone(), why }
-    }
-}
-
-impl Client {
-    /// What applying manifests would do; `told` hears how many objects are planned, of how many.
-    pub async fn plan_with(
-        &self,
-        manifests: impl Into<Bytes>,
-        mut told: impl FnMut(usize, usize),
-    ) -> Result<DryRun, Error> {
-        let call = Call::new(Method::POST, "/v1/apply?dryRun=plan").body(YAML, manifests);
-        let call = call.header("accept", "application/x-ndjson");
-        let mut lines = self.persist(&call, Self::try_lines).await?;
-        let mut objects = Vec::new();
-        while let Some(line) = lines.next::<Line>().await? {
-            match line {
-                Line::Progress { done, of } => told(done, of),
-                Line::Object(planned) => objects.push(*planned),
-                Line::End { revision, outlook } => {
-                    return Ok(DryRun { revision, objects, outlook: *outlook });
-                }
-                Line::Problem { problem } => {
-                    let read = serde_json::from_value(problem);
-                    let problem = read.map_err(|error| lines.wrong(error.to_string()))?;
-                    return Err(Error::Problem {
-                        server: lines.server,
-                        problem: Box::new(problem),
-                    });
-                }
-            }
-        }
-        Err(lines.wrong("it ended before the plan did".to_owned()))
     }
 }
 

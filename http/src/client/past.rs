@@ -3,9 +3,8 @@
 use hyper::Method;
 use serde_json::json;
 
-use super::{Call, Client, Error, TargetsQuery, WriteQuery, typed::path, url::query};
+use super::{Call, Client, Error, Plans, TargetsQuery, WriteQuery, typed::path, url::query};
 use crate::{
-    dry_run::DryRun,
     reply::Written,
     view::{DiffView, HistoryView, RevisionList, RevisionView},
 };
@@ -71,8 +70,8 @@ impl Client {
         to: u64,
         targets: &TargetsQuery,
         how: &WriteQuery,
-    ) -> Result<DryRun, Error> {
-        self.send(rollback(to, targets, how, true)).await?.json()
+    ) -> Result<Plans, Error> {
+        self.plans(rollback(to, targets, how, true)).await
     }
 }
 

@@ -12,7 +12,6 @@ use super::{
     url::{encode, query},
 };
 use crate::{
-    dry_run::DryRun,
     reply::Written,
     routes::{Checked, ObjectPlan},
     view::{EventView, List, ObjectView, WhyView},
@@ -250,8 +249,7 @@ impl Client {
         patch: &Json,
         how: &WriteQuery,
     ) -> Result<Written, Error> {
-        let call = Call::new(Method::PATCH, how.on(&path(kind, Some(name)))).json(patch);
-        self.send(how.guard(call)).await?.json()
+        self.send(patch_one((kind, name), patch, how, false)).await?.json()
     }
 
     /// The same for all nodes of a node set, or for all that a selector selects.
@@ -262,16 +260,6 @@ impl Client {
         how: &WriteQuery,
     ) -> Result<Written, Error> {
         self.send(patch_many(targets, patch, how, false)).await?.json()
-    }
-
-    /// What that would do.
-    pub async fn plan_patch_nodes(
-        &self,
-        targets: &TargetsQuery,
-        patch: &Json,
-        how: &WriteQuery,
-    ) -> Result<DryRun, Error> {
-        self.send(patch_many(targets, patch, how, true)).await?.json()
     }
 
     /// Marks an object for removal; with `force` removes it at once.
@@ -288,12 +276,6 @@ impl Client {
         how: &WriteQuery,
     ) -> Result<Written, Error> {
         let call = Call::new(Method::POST, how.on("/v1/apply")).body(YAML, manifests);
-        self.send(call).await?.json()
-    }
-
-    /// What applying manifests would do.
-    pub async fn plan(&self, manifests: impl Into<Bytes>) -> Result<DryRun, Error> {
-        let call = Call::new(Method::POST, "/v1/apply?dryRun=plan").body(YAML, manifests);
         self.send(call).await?.json()
     }
 
@@ -432,7 +414,25 @@ fn member(answer: &Answer) -> Result<u64, Error> {
     Ok(answer.json::<Body>()?.member)
 }
 
-fn patch_many(targets: &TargetsQuery, patch: &Json, how: &WriteQuery, dry: bool) -> Call {
+pub(super) fn patch_one(
+    (kind, name): (&str, &str),
+    patch: &Json,
+    how: &WriteQuery,
+    dry: bool,
+) -> Call {
+    let mut path = how.on(&path(kind, Some(name)));
+    if dry {
+        path += if path.contains('?') { "&dryRun=plan" } else { "?dryRun=plan" };
+    }
+    how.guard(Call::new(Method::PATCH, path).json(patch))
+}
+
+pub(super) fn patch_many(
+    targets: &TargetsQuery,
+    patch: &Json,
+    how: &WriteQuery,
+    dry: bool,
+) -> Call {
     let (selector, names) = match targets {
         TargetsQuery::All => (None, None),
         TargetsQuery::Selector(selector) => (Some(selector.clone()), None),

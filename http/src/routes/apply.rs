@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kraken_actors::quorum::Consistency;
-use kraken_engine::{catalog::Catalog, command::Txn, store::Store};
+use kraken_engine::{
+    catalog::Catalog,
+    command::{OPS_MAX, Txn},
+    explain::change::CHANGE_OPS_MAX,
+    store::Store,
+};
 use warp::{Filter, http::StatusCode, reply::Response};
 
 use super::{
     Routes, answered,
     modules::{declare, vet},
-    objects::puts,
+    objects::puts_within,
     write::{Wish, written},
 };
 use crate::{
@@ -41,7 +46,7 @@ async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     let (sources, documents) = (whole.sources, whole.documents);
     if sources.is_empty() {
         check(&call, &body, &documents, &defaults).await?;
-        let txn = Txn { preconditions: Vec::new(), ops: puts(&documents)?, note: None };
+        let txn = txn(documents, wish.is_dry()).await?;
         return wish.write(&call, txn, StatusCode::OK).await;
     }
     let catalog = vet(&call, &sources).await?;
@@ -49,7 +54,7 @@ async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     if !faults.is_empty() {
         return Err(Problem::Invalid(faults));
     }
-    let mut txn = Txn { preconditions: Vec::new(), ops: puts(&documents)?, note: None };
+    let mut txn = txn(documents, wish.is_dry()).await?;
     if wish.is_dry() {
         let manifests = sources.into_iter().map(|source| source.manifest).collect();
         return wish.plan(&call, manifests, txn).await;
@@ -62,6 +67,13 @@ async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     // The same request may not be carried out twice: the second write has no id of its own.
     call.headers.remove(REQUEST_HEADER);
     wish.write(&call, txn, StatusCode::OK).await
+}
+
+/// What writes the objects of documents. More can be planned than can be written at once.
+async fn txn(documents: Vec<Document>, is_dry: bool) -> Result<Txn, Problem> {
+    let limit = if is_dry { CHANGE_OPS_MAX } else { OPS_MAX };
+    let ops = aside(move || puts_within(&documents, limit)).await??;
+    Ok(Txn { preconditions: Vec::new(), ops, note: None })
 }
 
 /// Bodies up to so many bytes are read at once.

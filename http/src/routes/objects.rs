@@ -253,9 +253,14 @@ async fn create(family: Family, mut call: Call, body: Bytes) -> Result<Response,
 
 /// Puts every object that the documents declare.
 pub(super) fn puts(documents: &[Document]) -> Result<Vec<Op>, Problem> {
+    puts_within(documents, OPS_MAX)
+}
+
+/// The same for at most `limit` objects.
+pub(super) fn puts_within(documents: &[Document], limit: usize) -> Result<Vec<Op>, Problem> {
     let count: usize = documents.iter().map(|document| document.names.len()).sum();
-    if count > OPS_MAX {
-        return Err(Problem::TooMany { what: "objects".to_owned(), limit: OPS_MAX as u64 });
+    if count > limit {
+        return Err(Problem::TooMany { what: "objects".to_owned(), limit: limit as u64 });
     }
     let put = |document: &Document, object| Op::Put {
         object,

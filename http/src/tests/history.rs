@@ -126,7 +126,8 @@ async fn a_rollback_brings_back_what_was_asked() {
     let (_fixture, client) = fleet().await;
     let [begun, ..] = changed(&client).await;
     let all = TargetsQuery::All;
-    let planned = client.plan_rollback(begun, &all, &WriteQuery::default()).await.unwrap();
+    let planned = client.plan_rollback(begun, &all, &WriteQuery::default()).await;
+    let planned = planned.unwrap().whole().await.unwrap();
     assert_eq!(planned.objects.len(), 3);
     let moved = WriteQuery { expect: Some(begun), ..WriteQuery::default() };
     assert!(client.rollback(begun, &all, &moved).await.is_err());

@@ -65,7 +65,7 @@ async fn a_kind_of_ones_own_is_declared_used_and_withdrawn() {
 async fn what_declares_is_planned_and_expects_as_everything_else_does() {
     let (_fixture, client) = member().await;
     let both = format!("{RACKS}---\n{RACK}");
-    let planned = client.plan(both.clone()).await.unwrap();
+    let planned = client.plan(both.clone()).await.unwrap().whole().await.unwrap();
     let objects: Vec<&str> = planned.objects.iter().map(|object| object.object.as_str()).collect();
     assert_eq!(objects, ["rack/lab/r1"]);
     let modules = client.get_modules().await.unwrap();
@@ -79,7 +79,7 @@ async fn what_declares_is_planned_and_expects_as_everything_else_does() {
     let written = client.apply(both, &expecting(planned.revision)).await.unwrap();
     assert_eq!(written.changed, 1);
     let wrong = format!("{}---\n{RACK}", RACKS.replace("to: OPEN", "to: AJAR"));
-    assert_eq!(client.plan(wrong).await.unwrap_err().code(), Some("invalid"));
+    assert_eq!(client.plan(wrong).await.map(drop).unwrap_err().code(), Some("invalid"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -144,13 +144,13 @@ async fn a_transaction_is_all_or_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_expects_a_revision_fails_closed() {
     let (_fixture, client) = member().await;
-    let plan = client.plan(FLEET).await.unwrap();
+    let plan = client.plan(FLEET).await.unwrap().whole().await.unwrap();
     assert_eq!(plan.objects.len(), 4);
     let expecting = WriteQuery { expect: Some(plan.revision), ..WriteQuery::default() };
     client.apply("kind: node\nname: other\n", &WriteQuery::default()).await.unwrap();
     let error = client.apply(FLEET, &expecting).await.unwrap_err();
     assert_eq!(error.code(), Some("base_moved"));
-    let plan = client.plan(FLEET).await.unwrap();
+    let plan = client.plan(FLEET).await.unwrap().whole().await.unwrap();
     let expecting = WriteQuery { expect: Some(plan.revision), ..WriteQuery::default() };
     assert_eq!(client.apply(FLEET, &expecting).await.unwrap().changed, 4);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper::Method;
 use kraken_engine::event::{EventKind, Happening};
 use serde_json::json;
 use tokio::{
@@ -12,7 +13,10 @@ use tokio::{
 
 use super::kit::{BOUND, fleet, member_with, see, uid};
 use crate::{
-    client::{Client, EventsQuery, Watch, WatchKind, WatchLine, WatchQuery, WriteQuery},
+    DryRun,
+    client::{
+        Call, Client, Error, EventsQuery, Watch, WatchKind, WatchLine, WatchQuery, WriteQuery,
+    },
     server::Limits,
     testing::Fixture,
 };
@@ -199,12 +203,18 @@ async fn a_watcher_that_takes_nothing_is_closed_and_others_see_everything() {
 async fn a_plan_is_the_same_whole_and_streamed_and_so_is_its_refusal() {
     let (_fixture, client) = fleet().await;
     let manifest = "kind: node\nname: n[1-2]\ncfg: { slots: 7 }\n";
-    let whole = client.plan(manifest).await.unwrap();
+    let whole = plan_whole(&client, manifest).await.unwrap();
     assert_eq!(whole.objects.len(), 2);
-    assert_eq!(client.plan_with(manifest, |_, _| {}).await.unwrap(), whole);
+    assert_eq!(client.plan(manifest).await.unwrap().whole().await.unwrap(), whole);
     let cycle = "kind: node\nname: n1\nowner: node/n1\ncfg: {}\n";
-    let whole = client.plan(cycle).await.unwrap_err();
-    let streamed = client.plan_with(cycle, |_, _| {}).await.unwrap_err();
+    let whole = plan_whole(&client, cycle).await.unwrap_err();
+    let streamed = client.plan(cycle).await.unwrap().whole().await.unwrap_err();
     assert!(whole.code().is_some());
     assert_eq!(streamed.code(), whole.code());
+}
+
+/// A plan as who does not take lines gets it.
+async fn plan_whole(client: &Client, manifests: &'static str) -> Result<DryRun, Error> {
+    let call = Call::new(Method::POST, "/v1/apply?dryRun=plan");
+    client.send(call.body("application/yaml", manifests)).await?.json()
 }

@@ -1,13 +1,15 @@
 //! Forecasts against what then happens.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::kit::{SWITCH_MS, Yard, name};
+use super::kit::{SWITCH_MS, Yard, key, name};
 use crate::{
-    command::{Command, Targets},
+    command::{Command, OPS_MAX, Op, Refusal, Targets, Txn},
+    explain::change::{CHANGE_OPS_MAX, Unplanned},
     policy::forecast::{Forecast, Job, forecast},
+    state::State,
     time::Millis,
     value::Value,
 };
@@ -83,6 +85,39 @@ fn a_plan_of_a_whole_change_says_who_goes_when_and_who_does_not() {
     assert_eq!(steps.sum::<usize>(), 11);
     let plan = yard.plan("a");
     assert_eq!((plan.still, plan.forecast.waves.len()), (11, 1));
+}
+
+/// Creates so many nodes, on which nothing is asked.
+fn creates(nodes: usize) -> Txn {
+    let put = |number| Op::Put {
+        object: key("node", &format!("new{number}")),
+        labels: None,
+        owner: None,
+        cfg: State::new(),
+    };
+    Txn { ops: (0..nodes).map(put).collect(), ..Txn::default() }
+}
+
+#[test]
+fn a_change_of_more_than_a_write_takes_is_planned_as_several() {
+    for (nodes, writes) in [(0, 1), (OPS_MAX, 1), (OPS_MAX + 1, 2)] {
+        let plan = Yard::new(3).plan_of(creates(nodes), |_, _| ControlFlow::Continue(())).unwrap();
+        assert_eq!((plan.objects.len(), plan.writes, plan.untouched), (nodes, writes, 3));
+    }
+    let many = creates(CHANGE_OPS_MAX + 1);
+    let refused = Yard::new(0).plan_of(many, |_, _| ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(refused, Unplanned::Refused(Refusal::Limit { .. })));
+}
+
+#[test]
+fn planning_ends_where_nobody_wants_to_know() {
+    let mut heard = Vec::new();
+    let stopped = Yard::new(3).plan_of(creates(100), |done, of| {
+        heard.push((done, of));
+        if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(stopped.unwrap_err(), Unplanned::Stopped);
+    assert_eq!(heard, [(1, 100), (2, 100)]);
 }
 
 proptest! {

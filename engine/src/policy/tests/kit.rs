@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::ControlFlow,
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +12,7 @@ use crate::{
     command::{Command, Op, Outcome, Proposal, Refusal, Target, Targets, Txn},
     decider::Decider,
     dsc::HybridClock,
-    explain::change::{ChangePlan, Proposed, plan_change},
+    explain::change::{ChangePlan, Proposed, Unplanned, plan_change},
     fleet::{Fleet, LINK_PATH},
     id::{AttemptId, Name, Revision, Term, Uid},
     invariants::{self, Trace},
@@ -127,10 +128,18 @@ impl Yard {
         let set = state(&[("/image", image.into())]);
         let ops = vec![Op::Merge { target, set, unset: Vec::new() }];
         let txn = Txn { ops, ..Txn::default() };
+        self.plan_of(txn, |_, _| ControlFlow::Continue(())).unwrap()
+    }
+
+    /// What a transaction would do.
+    pub(super) fn plan_of(
+        &self,
+        txn: Txn,
+        told: impl FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<ChangePlan, Unplanned> {
         let (store, dsc) = (&self.store, self.fleet.all_dsc());
-        let proposed =
-            Proposed { store, dsc, declared: Vec::new(), txn, at: Millis::new(self.now) };
-        plan_change(proposed, |_, _| {}).unwrap()
+        let at = Millis::new(self.now);
+        plan_change(Proposed { store, dsc, declared: Vec::new(), txn, at }, told)
     }
 
     /// Writes a policy.
