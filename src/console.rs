@@ -73,6 +73,12 @@ impl Console {
         });
     }
 
+    /// Begins to show to a person how far something is; to nobody else.
+    pub(crate) fn bar(&self) -> Option<Progress> {
+        let is_seen = self.inner().notes_is_terminal;
+        is_seen.then(|| self.progress())
+    }
+
     /// Begins to show how far something is: as a bar to a person, else as a line a change.
     pub(crate) fn progress(&self) -> Progress {
         let bar = self.inner().notes_is_terminal.then(|| {

@@ -119,7 +119,7 @@ async fn whole(mut plans: Plans, console: &Console) -> Result<DryRun, Error> {
     Err(plans.cut())
 }
 
-/// How far planning is, once it takes long enough for that to be told.
+/// How far planning is, for a person, once it takes long enough for that to be told.
 struct Bar<'a> {
     console: &'a Console,
     progress: Option<Progress>,
@@ -131,12 +131,12 @@ impl<'a> Bar<'a> {
     }
 
     fn set(&mut self, done: usize, of: usize) {
-        if of == 0 {
-            return;
+        if of > 0 && self.progress.is_none() {
+            self.progress = self.console.bar();
         }
-        let console = self.console;
-        let progress = self.progress.get_or_insert_with(|| console.progress());
-        progress.set("objects are planned", done, of);
+        if let Some(progress) = &mut self.progress {
+            progress.set("objects are planned", done, of);
+        }
     }
 
     fn clear(&mut self) {
