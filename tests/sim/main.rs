@@ -42,7 +42,7 @@ const SEEDS: [u64; 31] = [
     1078,
     1096,
     1176,
-    7710342715246075813,
+    7_710_342_715_246_075_813,
 ];
 /// How long new worlds are run, each time others.
 const FRESH: Duration = Duration::from_secs(20);
