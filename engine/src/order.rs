@@ -133,8 +133,8 @@ pub struct LookAt {
 }
 
 impl Said {
-    /// Whether it says only that the copy of which it speaks does not start: another one, which went
-    /// another way, still may.
+    /// Whether it says only that the copy of which it speaks does not start: another one, which
+    /// went another way, still may.
     pub fn is_of_a_copy(&self) -> bool {
         match self {
             Self::Busy(_) | Self::Declined(_) | Self::Lost => true,

@@ -1,5 +1,5 @@
-//! Plans of whole changes, read line by line: each object as it comes, so that nobody holds a hundred
-//! thousand of them.
+//! Plans of whole changes, read line by line: each object as it comes, so that nobody holds a
+//! hundred thousand of them.
 
 use bytes::Bytes;
 use hyper::Method;
