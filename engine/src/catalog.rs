@@ -1,6 +1,7 @@
 //! The catalog: all manifests compiled together, by kind. What planner, store and nodes share.
 
 mod compile;
+mod goals;
 mod lanes;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::{
     path::{Path, Pattern},
     predicate::On,
     schema::{PathRule, Schema},
+    state::State,
     sync::declared::{Digests, digests},
 };
 
@@ -54,6 +56,21 @@ pub struct KindCatalog {
     pub elsewhere: Arc<[(On, Path)]>,
     /// Of these what concerns the lane of the object's host.
     pub elsewhere_of_host: Arc<[(On, Path)]>,
+    /// The goals that have names, in order of module and place.
+    pub goals: Vec<NamedGoal>,
+}
+
+/// A goal that a module names: what is to be reached together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedGoal {
+    /// The module that names it.
+    pub module: Name,
+    /// Its name, unique within the module.
+    pub name: Name,
+    /// One sentence for people.
+    pub doc: String,
+    /// What is asked for, inputs included.
+    pub values: State,
 }
 
 /// Something in a manifest that cannot be.
@@ -92,6 +109,7 @@ impl Catalog {
             compiler.discoveries(manifest);
             compiler.mutations(manifest);
             compiler.kinds(manifest);
+            compiler.goals(manifest);
         }
         for manifest in manifests {
             compiler.costs(manifest);

@@ -9,7 +9,7 @@
 //! | `fail_to_kept` | error | a failure leaves a value that no mutation leads away from |
 //! | `contradiction` | error | what a mutation requires can never hold together |
 //! | `unknown_path` | error | a predicate on a related object names a path that no kind declares |
-//! | `dead_end` | error | from a state that mutations leave, a goal cannot be reached |
+//! | `dead_end` | error | from a state that mutations leave, a value or a named goal is out of reach |
 //! | `dead_end` | warning | no mutation leads to the absent state |
 //! | `too_large` | warning | the search for dead ends grew over its bound |
 //! | `fight` | error | two modules lead a path that nobody sets to different values |
@@ -36,11 +36,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    catalog::{Catalog, KindCatalog, Problem},
+    catalog::{Catalog, KindCatalog, NamedGoal, Problem},
     id::Name,
     manifest::Manifest,
     mutation::Mutation,
-    path::Pattern,
+    path::{Path, Pattern},
 };
 
 /// Most findings that are told at once.
@@ -337,6 +337,23 @@ impl Findings<'_> {
             }
         }
         self.push(severity, code, (module, format!("path {pattern}"), keys), text);
+    }
+
+    /// Notes a finding at a goal with a name, or at one of its paths.
+    fn goal(
+        &mut self,
+        severity: Severity,
+        code: Code,
+        (goal, path): (&NamedGoal, Option<&Path>),
+        text: String,
+    ) {
+        let (module, name) = (goal.module.as_str(), goal.name.as_str());
+        let mut specs = self.manifest(module).into_iter().flat_map(|manifest| &manifest.goals);
+        let found = specs.position(|spec| spec.name == name);
+        let mut keys = vec!["goals".to_owned()];
+        keys.extend(found.map(|index| index.to_string()));
+        keys.extend(path.into_iter().flat_map(|path| ["values".to_owned(), path.to_string()]));
+        self.push(severity, code, (module, format!("goal {name}"), keys), text);
     }
 
     fn manifest(&self, module: &str) -> Option<&Manifest> {

@@ -46,6 +46,26 @@ pub struct Manifest {
     /// the place of what the mutations declare, whichever module declares them.
     #[serde(default)]
     pub costs: BTreeMap<String, u64>,
+    /// What objects of its kinds are meant for, each to be proved reachable as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub goals: Vec<GoalSpec>,
+}
+
+/// A goal with a name: values that are to be reached together, from wherever the mutations of
+/// their paths lead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GoalSpec {
+    /// The name, unique within the module.
+    pub name: String,
+    /// The kind of object; `node` where absent.
+    #[serde(default = "node_kind")]
+    pub kind: String,
+    /// One sentence for people.
+    #[serde(default)]
+    pub doc: String,
+    /// What is asked for, by path.
+    pub values: BTreeMap<String, Value>,
 }
 
 /// What is special about a kind of objects. A kind that no manifest describes is one of the fleet.

@@ -179,6 +179,15 @@ fn of_extension(document: &mut Map<String, Json>) -> Map<String, Json> {
     if let Some(kind) = extension.remove("extends") {
         extension.insert("kind".to_owned(), kind);
     }
+    if let Some(mut goals) = extension.remove("goals") {
+        // They are of the kind that is extended.
+        for goal in items(Some(&mut goals)).filter_map(Json::as_object_mut) {
+            if let Some(kind) = extension.get("kind") {
+                goal.entry("kind").or_insert_with(|| kind.clone());
+            }
+        }
+        manifest.insert("goals".to_owned(), goals);
+    }
     manifest.insert("extensions".to_owned(), json!([extension]));
     manifest
 }

@@ -58,7 +58,9 @@ use kraken_actors::module::{
 };
 use kraken_engine::{
     id::Name,
-    manifest::{Context as Lane, Extension, From, Manifest, MutationSpec, PathSpec, SeenBy, Type},
+    manifest::{
+        Context as Lane, Extension, From, GoalSpec, Manifest, MutationSpec, PathSpec, SeenBy, Type,
+    },
     path::Path as StatePath,
     value::Value,
 };
@@ -116,11 +118,17 @@ impl Module for Sim {
                 PathSpec::new(DRAIN, Type::enum_of(["ACTIVE", "DRAINED"]))
                     .doc("Whether the node takes work."),
             );
+        let serving = GoalSpec::new("serving")
+            .doc("The machine is up and takes work.")
+            .value(PHYS, "POWER_ON")
+            .value(RUN, "SYNC")
+            .value(DRAIN, "ACTIVE");
         mutations()
             .into_iter()
             .fold(Manifest::new("sim"), Manifest::mutation)
             .doc("Machines that do not exist, for trying and for tests.")
             .extension(extension)
+            .goal(serving)
             .discovers(PHYS)
             .discovers(RUN)
             .discovers(DRAIN)

@@ -1,5 +1,7 @@
 //! What is proved and what is refuted, each with its message.
 
+mod goals;
+
 use super::*;
 use crate::manifest::{Extension, From as Start, MutationSpec, PathSpec, SetBy, To, Type};
 

@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    COST_MS_DEFAULT, ChangeSpec, Context, Extension, From, KindSpec, Manifest, MutationSpec,
-    PathSpec, Retry, SeenBy, SetBy, TIMEOUT_MS_DEFAULT, To, Type, node_kind,
+    COST_MS_DEFAULT, ChangeSpec, Context, Extension, From, GoalSpec, KindSpec, Manifest,
+    MutationSpec, PathSpec, Retry, SeenBy, SetBy, TIMEOUT_MS_DEFAULT, To, Type, node_kind,
 };
 use crate::value::Value;
 
@@ -45,6 +45,12 @@ impl Manifest {
         self
     }
 
+    /// Names a goal that can be reached as a whole.
+    pub fn goal(mut self, goal: GoalSpec) -> Self {
+        self.goals.push(goal);
+        self
+    }
+
     /// Sets what a mutation of any module, `module/Name`, is expected to take.
     pub fn cost(mut self, mutation: &str, cost: Duration) -> Self {
         self.costs.insert(mutation.to_owned(), millis(cost));
@@ -73,6 +79,32 @@ impl KindSpec {
     /// Has its objects never run twice: a host stops one after this long without a parent.
     pub fn singleton(mut self, lease: Duration) -> Self {
         self.singleton_lease_ms = Some(millis(lease));
+        self
+    }
+}
+
+impl GoalSpec {
+    /// A goal of nodes that asks for nothing yet.
+    pub fn new(name: &str) -> Self {
+        let (name, doc) = (name.to_owned(), String::new());
+        Self { name, kind: node_kind(), doc, values: BTreeMap::new() }
+    }
+
+    /// A goal of another kind.
+    pub fn kind(mut self, kind: &str) -> Self {
+        kind.clone_into(&mut self.kind);
+        self
+    }
+
+    /// Describes the goal in one sentence.
+    pub fn doc(mut self, doc: &str) -> Self {
+        doc.clone_into(&mut self.doc);
+        self
+    }
+
+    /// Asks for a value.
+    pub fn value(mut self, path: &str, value: impl Into<Value>) -> Self {
+        self.values.insert(path.to_owned(), value.into());
         self
     }
 }

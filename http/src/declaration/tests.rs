@@ -5,7 +5,8 @@ use std::time::Duration;
 use kraken_engine::{
     check::check,
     manifest::{
-        Context, Extension, From, KindSpec, MutationSpec, PathSpec, Retry, SeenBy, SetBy, To, Type,
+        Context, Extension, From, GoalSpec, KindSpec, MutationSpec, PathSpec, Retry, SeenBy, SetBy,
+        To, Type,
     },
     value::{Finite, Value},
 };
@@ -84,6 +85,27 @@ fn paths_alone_are_a_manifest_of_the_same_name() {
     assert_eq!(read[0].manifest, racks);
     let keys = ["extensions", "0", "paths", "0"].map(str::to_owned).to_vec();
     assert_eq!(read[0].spots.get(&keys).map(|spot| spot.line), Some(5));
+}
+
+#[test]
+fn goals_of_an_extension_are_of_its_kind() {
+    let goals = "goals:\n- {name: open, values: {/door: true}}\n";
+    let text = "kind: extension\nname: racks\nextends: rack\npaths:\n- {path: /door, type: bool}\n";
+    let read = read(&format!("{text}{goals}"), None).unwrap();
+    let goal = GoalSpec::new("open").kind("rack").value("/door", true);
+    assert_eq!(read[0].manifest.goals, [goal]);
+}
+
+#[test]
+fn findings_of_goals_stand_at_their_line() {
+    let goals = "goals:\n  - name: lit\n    values:\n      /lamp: ON\n";
+    let told = |goals: &str| -> Vec<String> {
+        let read = read(&format!("{LAMP}{goals}"), Some("lamp.yaml")).unwrap();
+        check(&read).iter().map(ToString::to_string).collect()
+    };
+    assert!(!told(goals).iter().any(|finding| finding.contains("goal lit")));
+    let wrong = "lamp.yaml:25:7: error[wrong_value]: module lamp, goal lit: /lamp: ONN is not";
+    assert!(told(&goals.replace("ON", "ONN"))[0].starts_with(wrong));
 }
 
 #[test]
@@ -241,6 +263,7 @@ proptest! {
             .extension(extension)
             .kind(kind.singleton(Duration::from_secs(cost.into())))
             .cost(&module, Duration::from_millis(cost.into()))
+            .goal(GoalSpec::new(&module).kind(&module).doc(&module).value(&module, i64::from(cost)))
             .poll(Duration::from_millis(cost.into()));
         manifest = discovers.iter().fold(manifest, |manifest, text| manifest.discovers(text));
         manifest = mutations.into_iter().fold(manifest, Manifest::mutation);
