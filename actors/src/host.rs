@@ -47,7 +47,7 @@ use self::{
     carrying::{AttemptOver, AttemptsOver},
     handle::Shared,
     keeping::end,
-    messages::{Cancel, ObjectsChanged, Observe, SetConfig, SetRunning, Stop},
+    messages::{Bar, Cancel, ObjectsChanged, Observe, SetConfig, SetRunning, Stop},
     slot::Slot,
     snapshot::AttemptSnapshot,
     states::{HOST_MODULE, States},
@@ -255,6 +255,14 @@ impl Handler<Cancel> for ModuleHost {
 
     fn handle(&mut self, cancel: Cancel, _: &mut Self::Context) -> bool {
         self.attempts.cancel(&cancel.0)
+    }
+}
+
+impl Handler<Bar> for ModuleHost {
+    type Result = bool;
+
+    fn handle(&mut self, Bar(attempt): Bar, _: &mut Self::Context) -> bool {
+        self.attempts.bar(attempt)
     }
 }
 

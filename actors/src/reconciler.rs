@@ -11,6 +11,7 @@
 mod dispatching;
 mod driver;
 mod governing;
+mod left;
 pub mod messages;
 pub(crate) mod subject;
 
@@ -31,7 +32,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     messages::{
-        Decided, Due, Govern, Happened, Lead, Look, ObjectsOf, Observe, ReconcilerSnapshot, Release,
+        Decided, Due, Govern, Happened, Lead, Look, ObjectsOf, Observe, ReconcilerSnapshot,
+        Release, Settle,
     },
     subject::Known,
 };
@@ -272,6 +274,18 @@ impl Handler<Govern> for Reconciler {
     fn handle(&mut self, Govern { rules, term }: Govern, _: &mut Self::Context) -> Self::Result {
         if let Some(led) = self.led.as_mut().filter(|led| led.term == term) {
             led.decider.govern(rules, term);
+        }
+        MessageResult(self.decided(Vec::new()))
+    }
+}
+
+impl Handler<Settle> for Reconciler {
+    type Result = MessageResult<Settle>;
+
+    fn handle(&mut self, Settle(objects): Settle, _: &mut Self::Context) -> Self::Result {
+        let now = self.clock.wall();
+        if let Some(led) = &mut self.led {
+            objects.into_iter().for_each(|uid| led.decider.settle(uid, now));
         }
         MessageResult(self.decided(Vec::new()))
     }

@@ -169,6 +169,13 @@ impl Decider {
         }
     }
 
+    /// An attempt that an earlier leader began on an object has ended, or must have: what a
+    /// disruptive step relies on must be seen again. Looked at at once.
+    pub fn settle(&mut self, uid: Uid, now: Millis) {
+        self.machines.entry(uid).or_insert_with(|| Box::new(Machine::new(uid))).note_end(now);
+        self.anew.insert(uid);
+    }
+
     /// An object is no longer this decider's; what is in flight for it is given up.
     pub fn forget(&mut self, uid: Uid) -> Vec<Effect> {
         self.set_timer(uid, Millis::NEVER);

@@ -15,6 +15,7 @@
 
 pub mod hands;
 pub mod latest;
+pub mod left;
 pub mod sent;
 #[cfg(test)]
 mod tests;
@@ -114,13 +115,17 @@ pub struct Holds {
     pub attempts: Vec<AttemptId>,
 }
 
-/// An attempt to be given up.
+/// An attempt to be given up; or, where one who leads asks, to be told of, and never to begin where
+/// it has not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recall {
     /// The node that carries it out.
     pub to: Name,
     /// The attempt.
     pub attempt: AttemptId,
+    /// The term of a later leader that asks what became of it, and has nothing given up that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Term>,
 }
 
 /// A node is to look at an object soon, and to tell what it sees even where that is as before.
@@ -145,6 +150,17 @@ impl Said {
             | Self::Failed { .. }
             | Self::Abandoned
             | Self::Moved(_) => false,
+        }
+    }
+
+    /// Whether the node itself says that the attempt has ended: it has begun and ended, or never
+    /// begins there.
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::Succeeded | Self::Failed { .. } | Self::Abandoned => true,
+            // Of these some are said for a node by one on the way, of one copy of several.
+            Self::Moved(_) | Self::Busy(_) | Self::Declined(_) | Self::Lost => false,
+            Self::Acknowledged | Self::Started | Self::Progress(_) => false,
         }
     }
 

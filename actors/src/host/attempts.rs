@@ -82,6 +82,15 @@ impl Attempts {
         self.refused.put(attempt, how);
     }
 
+    /// An attempt is not to start any more; says whether it does not run.
+    pub(crate) fn bar(&mut self, attempt: AttemptId) -> bool {
+        let runs = self.running.contains_key(&attempt);
+        if !runs {
+            self.refuse(attempt, Admission::Late);
+        }
+        !runs
+    }
+
     /// An attempt begins.
     pub(crate) fn begin(&mut self, attempt: AttemptId, running: RunningAttempt) {
         let module = running.mutation.module.clone();
@@ -182,6 +191,18 @@ mod tests {
         attempts.refuse(id(ATTEMPTS_REFUSED_MAX), Admission::Late);
         assert_eq!(attempts.refused(&id(0)), None);
         assert_eq!(attempts.refused(&id(1)), Some(Admission::Busy));
+    }
+
+    #[test]
+    fn what_is_barred_never_starts_and_what_runs_is_not_barred() {
+        let mut attempts = Attempts::default();
+        attempts.begin(id(1), attempt(true));
+        assert!(!attempts.bar(id(1)));
+        assert_eq!(attempts.refused(&id(1)), None);
+        attempts.end(ended(1));
+        assert!(attempts.bar(id(1)) && attempts.bar(id(2)));
+        assert_eq!(attempts.refused(&id(1)), Some(Admission::Late));
+        assert_eq!(attempts.refused(&id(2)), Some(Admission::Late));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     CONFIGURE_TIMEOUT, ModuleHost,
-    messages::{Admission, Cancel, Observe, SetConfig, SetRunning, Start, Starts, Stop},
+    messages::{Admission, Bar, Cancel, Observe, SetConfig, SetRunning, Start, Starts, Stop},
     objects::Objects,
     options::{HostError, HostOptions},
     snapshot::HostSnapshot,
@@ -77,6 +77,12 @@ impl HostHandle {
     /// Cancels an attempt; tells whether one runs that may be cancelled.
     pub async fn cancel(&self, attempt: AttemptId) -> bool {
         self.ask(Cancel(attempt), HOST_TIMEOUT).await.unwrap_or(false)
+    }
+
+    /// Has an attempt never start, unless it runs; says whether it does not. `None` when the host
+    /// does not answer.
+    pub(crate) async fn bar(&self, attempt: AttemptId) -> Option<bool> {
+        self.ask(Bar(attempt), HOST_TIMEOUT).await
     }
 
     /// Replaces the objects that modules look at. Those that are asked for differently are looked

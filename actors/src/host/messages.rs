@@ -102,6 +102,12 @@ pub enum Fault {
 #[rtype(result = "bool")]
 pub struct Cancel(pub AttemptId);
 
+/// Never start an attempt, unless it runs. From the desk, for a leader that asks what became of it;
+/// answered with whether it does not run.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "bool")]
+pub(crate) struct Bar(pub(crate) AttemptId);
+
 /// Take a changed configuration of one module.
 ///
 /// From the node. A module that takes it live answers itself and keeps the old one if it refuses

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kraken_engine::{
     event::{EventKind, Happening},
-    id::{AttemptId, Name},
+    id::{AttemptId, Name, Term},
     order::{
         Answer, Holds, LookAt, Order, Recall, Said,
         hands::{Hands, Screened, Way},
@@ -178,15 +178,31 @@ impl Desk {
         }
     }
 
-    fn recall(&self, recall: Recall, first: Option<Name>) {
+    fn recall(&mut self, recall: Recall, first: Option<Name>) {
         if recall.to == self.options.node {
             let host = self.options.host.clone();
-            actix_rt::spawn(async move { host.cancel(recall.attempt).await });
+            match recall.asks {
+                Some(term) => self.asked(recall.attempt, term),
+                None => drop(actix_rt::spawn(async move { host.cancel(recall.attempt).await })),
+            }
             return;
         }
         let first = first.unwrap_or_else(|| recall.to.clone());
         // What cannot be recalled ends by itself.
         self.orders.ways().down(&first, Down::Recall(recall)).ok();
+    }
+
+    /// A leader asks what became of an attempt that was meant for this node.
+    fn asked(&mut self, attempt: AttemptId, term: Term) {
+        let Some(said) = self.hands.asked(&attempt, term) else { return };
+        let (host, orders) = (self.options.host.clone(), self.orders.clone());
+        let node = self.options.node.clone();
+        actix_rt::spawn(async move {
+            // Without an answer, and for what runs, the leader asks again.
+            if host.bar(attempt.clone()).await == Some(true) {
+                orders.tell(Input::Answers(vec![Answer { node, attempt, said }])).await;
+            }
+        });
     }
 
     async fn look(&mut self, look: LookAt, first: Option<Name>) {

@@ -204,7 +204,7 @@ impl Driver {
         let find = move |fleet: &Fleet| first_to(&node, &Seen::new(fleet, &members)).ok().flatten();
         let first = self.state.read(find).await?;
         // What cannot be recalled ends by itself.
-        self.orders.try_tell(Input::Recall(Recall { to, attempt }, first));
+        self.orders.try_tell(Input::Recall(Recall { to, attempt, asks: None }, first));
         Ok(())
     }
 
@@ -272,10 +272,13 @@ impl Driver {
 
     /// News of attempts that others carry out.
     pub(super) async fn told(&mut self, told: Vec<Told>) -> Result<(), Stopped> {
-        let mut answers = Vec::new();
+        let (mut answers, mut ended) = (Vec::new(), Vec::new());
         for told in told {
             match told {
-                Told::Answer(answer) => answers.extend(self.sent.heard(answer)),
+                Told::Answer(answer) => {
+                    ended.extend(self.left.heard(&answer));
+                    answers.extend(self.sent.heard(answer));
+                }
                 Told::Progress(attempt, text) => {
                     answers.push((attempt, Attempted::Progressed(text)));
                 }
@@ -285,6 +288,7 @@ impl Driver {
                 }
             }
         }
+        self.settle(ended).await?;
         self.attempted(answers).await
     }
 }

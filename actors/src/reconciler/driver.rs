@@ -16,7 +16,7 @@ use kraken_engine::{
     fleet::Fleet,
     id::{AttemptId, Name, Revision, Term, Uid},
     machine::{Attempted, Effect},
-    order::sent::Sent,
+    order::{left::Left, sent::Sent},
     policy::Rules,
     status::{PhaseName, Status},
     time::Millis,
@@ -39,7 +39,7 @@ use crate::{
     host::{AttemptEnded, Fault, HostHandle},
     module::Looker,
     orders::{Orders, Told},
-    quorum::{Leadership, Quorum, read},
+    quorum::{Leadership, Quorum},
     state::{StateHandle, Stopped},
 };
 
@@ -64,6 +64,7 @@ pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions)
         host: options.host,
         orders: options.orders,
         sent: Sent::default(),
+        left: Left::default(),
         quorum: options.quorum,
         clock: options.clock,
         dirty,
@@ -87,6 +88,7 @@ pub(super) struct Driver {
     pub(super) host: HostHandle,
     pub(super) orders: Orders,
     pub(super) sent: Sent,
+    pub(super) left: Left,
     pub(super) quorum: Option<Arc<dyn Quorum>>,
     pub(super) clock: Clock,
     dirty: Dirty<Uid>,
@@ -277,6 +279,7 @@ impl Driver {
         self.carry_out(decided, &Sight::default()).await?;
         self.removing.clear();
         self.sent = Sent::default();
+        self.left = Left::default();
         let all = self.state.read(|fleet| fleet.objects().map(|o| o.uid).collect::<Vec<_>>());
         self.dirty.mark(all.await?);
         Ok(())
@@ -365,7 +368,7 @@ impl Driver {
         });
     }
 
-    fn close_intents(&self, attempts: Vec<AttemptId>) {
+    pub(super) fn close_intents(&self, attempts: Vec<AttemptId>) {
         self.propose(Command::CloseIntents { attempts });
     }
 
@@ -382,24 +385,14 @@ impl Driver {
         }
     }
 
-    /// Closes intents whose time is over: their leader or their attempt is gone; and sees to it
-    /// that what has to be removed is.
+    /// Now and then: forgets what was sent long ago, sees to it that what has to be removed is, and
+    /// to what earlier leaders left.
     async fn sweep(&mut self) -> Result<(), Stopped> {
         self.sent.sweep(self.clock.wall());
         // A removal that was proposed may not have been committed: look again.
         let removing = std::mem::take(&mut self.removing);
         self.dirty.mark(removing.into_iter().map(|(uid, _)| uid));
-        let Some(quorum) = self.quorum.as_deref() else { return Ok(()) };
-        let now = self.clock.wall();
-        let over = read(quorum, crate::quorum::Consistency::Stale, |store| {
-            let over = store.intents().values().filter(|intent| intent.is_over(now));
-            over.map(|intent| intent.attempt.clone()).collect::<Vec<_>>()
-        });
-        let over = over.await.unwrap_or_default();
-        if !over.is_empty() {
-            self.close_intents(over);
-        }
-        Ok(())
+        self.see_to_the_left().await
     }
 
     fn propose(&self, command: Command) {

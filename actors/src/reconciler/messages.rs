@@ -56,6 +56,11 @@ pub(super) struct Govern {
     pub(super) term: Term,
 }
 
+/// Attempts that an earlier leader began on these objects have ended, or must have.
+#[derive(Message)]
+#[rtype(result = "Decided")]
+pub(super) struct Settle(pub(super) Vec<Uid>);
+
 /// Decide nothing for the own object any more. From the uplink.
 #[derive(Message)]
 #[rtype(result = "()")]

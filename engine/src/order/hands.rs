@@ -16,6 +16,12 @@
 //! | what became of the attempt itself | yes |
 //! | that this copy does not start: Busy, Declined, Lost; and no other was handed on | yes |
 //! | the same, and another copy went another way | no: that one may run |
+//!
+//! | one who leads asks what became of an attempt | said |
+//! |---|---|
+//! | it is in hand here | nothing: its end is told |
+//! | its end is known | the same again |
+//! | else | Abandoned, once its host is sure that it does not run; from now on it never starts |
 
 use std::collections::BTreeMap;
 
@@ -112,6 +118,20 @@ impl Hands {
     pub fn refusal(&self, attempt: &AttemptId, said: Said) -> Screened {
         let handed = self.handed.get(attempt).is_some_and(|ways| !ways.is_empty());
         if handed { Screened::Ignored } else { Screened::Said(said) }
+    }
+
+    /// A leader of a later term asks for an attempt that was meant for this node. `None`: it is in
+    /// hand. What is said stands once the host of this node has said that it does not run there,
+    /// and never will.
+    pub fn asked(&mut self, attempt: &AttemptId, term: Term) -> Option<Said> {
+        self.see_term(term);
+        if self.held.contains_key(attempt) {
+            return None;
+        }
+        let known = self.answered.get(attempt).filter(|said| said.is_end()).cloned();
+        let said = known.unwrap_or(Said::Abandoned);
+        self.close(attempt, said.clone());
+        Some(said)
     }
 
     /// A copy that was handed on comes back, for its way was not open: the same as a refusal of it.

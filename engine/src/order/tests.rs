@@ -1,5 +1,7 @@
 //! The table of the last look, row by row.
 
+mod left;
+
 use std::{sync::Arc, time::Duration};
 
 use super::{
@@ -289,6 +291,28 @@ fn what_does_not_end_is_in_hand_for_a_while_only_and_the_oldest_answers_are_forg
     }
     assert_eq!(hands.screen(&nth(10, 3), &me, over), Screened::Goes);
     assert_eq!(hands.screen(&nth(11, 3), &me, over), Screened::Said(Said::Abandoned));
+}
+
+#[test]
+fn who_asks_is_told_the_end_and_what_has_not_begun_never_begins() {
+    let (me, order) = (nth(1, 3).to, nth(1, 3));
+    let later = Term::new(4);
+    let mut running = Hands::default();
+    running.take(&order, NOW);
+    assert_eq!(running.asked(&order.attempt, later), None);
+    running.close(&order.attempt, Said::Succeeded);
+    assert_eq!(running.asked(&order.attempt, later), Some(Said::Succeeded));
+    assert_eq!(running.screen(&order, &me, NOW), Screened::Said(Said::Succeeded));
+
+    let mut refused = Hands::default();
+    refused.close(&order.attempt, Said::Busy("full".to_owned()));
+    assert_eq!(refused.asked(&order.attempt, later), Some(Said::Abandoned));
+
+    let mut unknown = Hands::default();
+    assert_eq!(unknown.asked(&order.attempt, later), Some(Said::Abandoned));
+    assert_eq!(unknown.screen(&order, &me, NOW), Screened::Said(Said::Abandoned));
+    let older = Said::Declined("it is of term 3, and 4 began".to_owned());
+    assert_eq!(unknown.screen(&nth(2, 3), &me, NOW), Screened::Said(older));
 }
 
 #[test]

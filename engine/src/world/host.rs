@@ -139,6 +139,15 @@ impl Host {
         (self.running.len() >= RUNNING_MAX).then_some(Attempted::Busy)
     }
 
+    /// Has an attempt never start, unless it runs; says whether it does not.
+    pub(super) fn bar(&mut self, attempt: &AttemptId) -> bool {
+        if self.running.contains_key(attempt) {
+            return false;
+        }
+        self.ended.entry(attempt.clone()).or_insert(Attempted::Abandoned);
+        true
+    }
+
     pub(super) fn running(&self, attempt: &AttemptId) -> Option<&Running> {
         self.running.get(attempt)
     }

@@ -16,6 +16,7 @@ use crate::{
     order::{
         Answer, Held, Holds, LookAt, Order, Ready, Recall, Said,
         hands::{Hands, Screened, Way},
+        left::{Ended, Left},
         recheck,
         sent::Sent,
     },
@@ -30,6 +31,7 @@ use crate::{
 pub(super) struct Desk {
     pub(super) hands: Hands,
     pub(super) sent: Sent,
+    pub(super) left: Left,
 }
 
 /// What a leader knows of the nodes. All modules run everywhere where they belong.
@@ -279,6 +281,9 @@ impl World {
                 if answer.said == Said::Lost {
                     self.record(place, What::Lost(answer.attempt.clone()));
                 }
+                if let Some(ended) = self.desks[place].left.heard(&answer) {
+                    self.settled(place, ended);
+                }
                 if let Some((attempt, what)) = self.desks[place].sent.heard(answer) {
                     self.later(0, place, Event::Told(attempt, what));
                 }
@@ -320,18 +325,61 @@ impl World {
         };
         let first = self.standing(place, |standing, _| first_to(&to, standing));
         if let Ok(Some(first)) = first {
-            self.send_down(place, &first, &Frame::Cancel(Recall { to, attempt }));
+            self.send_down(place, &first, &Frame::Cancel(Recall { to, attempt, asks: None }));
         }
     }
 
     /// An attempt is to be given up here, or further down.
     pub(super) fn recalled(&mut self, place: Place, recall: Recall) {
-        if recall.to == self.sites[place].name {
-            self.later(1, place, Event::Cancel(recall.attempt));
-        } else {
-            let to = recall.to.clone();
-            self.send_down(place, &to, &Frame::Cancel(recall));
+        match recall {
+            Recall { to, attempt, asks: None } if to == self.sites[place].name => {
+                self.later(1, place, Event::Cancel(attempt));
+            }
+            Recall { to, attempt, asks: Some(term) } if to == self.sites[place].name => {
+                self.asked(place, attempt, term);
+            }
+            Recall { ref to, .. } => {
+                let to = to.clone();
+                self.send_down(place, &to, &Frame::Cancel(recall));
+            }
         }
+    }
+
+    /// A leader asks for what an earlier one began here.
+    fn asked(&mut self, place: Place, attempt: AttemptId, term: Term) {
+        let Some(said) = self.desks[place].hands.asked(&attempt, term) else { return };
+        let site = &mut self.sites[place];
+        if site.host.bar(&attempt) {
+            let node = site.name.clone();
+            self.answer(place, vec![Answer { node, attempt, said }]);
+        }
+    }
+
+    /// A leader asks for the attempts of intents that earlier leaders left open.
+    pub(super) fn ask_for_the_left(&mut self, place: Place) {
+        let (decider, term) = (&self.sites[place].decider, self.sites[place].reign);
+        let left = |intent: &&Intent| decider.object_of(&intent.attempt).is_none();
+        let open = self.holders[place].store.intents().values();
+        let left: Vec<Intent> = open.filter(left).cloned().collect();
+        let wall = self.sites[place].wall(self.now);
+        for (to, attempt) in self.desks[place].left.ask(&left, wall) {
+            let first = self.standing(place, |standing, _| first_to(&to, standing));
+            let recall = Recall { to, attempt, asks: Some(Term::new(term)) };
+            match first {
+                Ok(Some(first)) => self.send_down(place, &first, &Frame::Cancel(recall)),
+                Ok(None) => self.recalled(place, recall),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// The attempt of an earlier leader has ended.
+    fn settled(&mut self, place: Place, ended: Ended) {
+        let wall = self.sites[place].wall(self.now);
+        self.sites[place].decider.settle(ended.uid, wall);
+        let by = Some((place, Term::new(self.sites[place].reign)));
+        let command = Command::CloseIntents { attempts: vec![ended.attempt] };
+        self.propose(Wish { by, command, intent: None });
     }
 
     /// A leader asks an object's own node for a look.

@@ -209,6 +209,7 @@ impl World {
         }
         self.holders[place].reign = Some(Reign { term });
         self.desks[place].sent = <_>::default();
+        self.desks[place].left = <_>::default();
         let site = &mut self.sites[place];
         site.begin_reign(term.get(), wall);
         let all: Vec<_> = site.fleet.objects().map(|object| object.uid).collect();
@@ -228,6 +229,7 @@ impl World {
         let lost = std::mem::replace(&mut site.decider, idle);
         site.reign = 0;
         self.desks[place].sent = <_>::default();
+        self.desks[place].left = <_>::default();
         for attempt in lost.attempts() {
             self.carry_out(place, Effect::Cancel(attempt.clone()));
         }
@@ -244,6 +246,7 @@ impl World {
             let command = Command::CloseIntents { attempts };
             self.propose(Wish { by: Some((place, term)), command, intent: None });
         }
+        self.ask_for_the_left(place);
     }
 
     pub(super) fn propose(&mut self, wish: Wish) {

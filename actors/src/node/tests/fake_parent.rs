@@ -327,9 +327,33 @@ async fn a_look_that_is_asked_for_tells_afresh_what_is_as_before() {
     parent.writer.send(&Frame::Look(look)).unwrap();
     parent.until("it is told afresh", |p| p.seen["/pump"].stamp > before).await;
     assert!(parent.sees("/pump", "OFF"));
-    let recall = Recall { to: name("n1"), attempt: attempt(99) };
+    let recall = Recall { to: name("n1"), attempt: attempt(99), asks: None };
     parent.writer.send(&Frame::Cancel(recall)).unwrap();
     let order = parent.order(1, "Start");
     assert_eq!(parent.last_answer(&order).await, Said::Succeeded, "nothing was recalled");
+    parent.leaf.stop().await;
+}
+
+#[actix_rt::test]
+async fn what_a_later_leader_asks_for_is_told_and_never_begins() {
+    let mut parent = Parent::start().await;
+    let ask = |count| {
+        let (to, attempt) = (name("n1"), attempt(count));
+        Frame::Cancel(Recall { to, attempt, asks: Some(Term::new(3)) })
+    };
+    let runs = parent.order(1, "Start");
+    parent.send(&runs);
+    parent.until("it runs", |p| p.answers.contains(&said(1, Said::Started))).await;
+    parent.writer.send(&ask(1)).unwrap();
+    parent.until("it ends", |p| p.answers.contains(&said(1, Said::Succeeded))).await;
+    assert!(!parent.answers.contains(&said(1, Said::Abandoned)), "it was in hand");
+    parent.answers.clear();
+    parent.writer.send(&ask(1)).unwrap();
+    parent.until("its end is told", |p| p.answers.contains(&said(1, Said::Succeeded))).await;
+    parent.writer.send(&ask(2)).unwrap();
+    parent.until("it never began", |p| p.answers.contains(&said(2, Said::Abandoned))).await;
+    let late = parent.order(2, "Purge");
+    assert_eq!(parent.last_answer(&late).await, Said::Abandoned);
+    assert_eq!(parent.deeds(), ["Start"]);
     parent.leaf.stop().await;
 }

@@ -1,6 +1,6 @@
 //! A leader and a leaf: what the leader decides for the leaf is carried out there.
 
-use kraken_engine::{fleet::Fleet, mutation::Lane};
+use kraken_engine::{command::Intent, fleet::Fleet, id::AttemptId, mutation::Lane};
 
 use super::{pump::deeds, *};
 use crate::quorum::Leadership;
@@ -75,6 +75,26 @@ async fn a_new_leader_looks_first_and_then_disrupts_once() {
     let revision = fixture.merge("/valve", "OPEN").await;
     until_said(&fixture, "it is done", |status| done(status, revision)).await;
     assert_eq!(deeds(fixture.folder.path(), "n1"), ["Start", "Purge"]);
+    leaf.stop().await;
+    fixture.member.stop().await;
+}
+
+#[actix_rt::test]
+async fn an_intent_that_an_earlier_leader_left_open_is_closed_once_its_node_is_asked() {
+    let fixture = Fixture::start().await;
+    let leaf = fixture.leaf(fixture.parent()).await;
+    fixture.until("n1", "the leaf attaches", |n1| n1.link.as_deref() == Some("UP")).await;
+    let read = |fleet: &Fleet| fleet.node(&name("n1")).map(|object| object.uid);
+    let uid = fixture.member.state().read(read).await.unwrap().unwrap();
+    let attempt = AttemptId::derive(&name("m9"), 1, 1);
+    let ends_by = Clock::new().wall().after(Duration::from_secs(630));
+    let intent =
+        Intent { uid, mutation: "pump/Purge".to_owned(), attempt, host: name("n1"), ends_by };
+    let term = fixture.quorum.leadership().borrow().term;
+    fixture.propose(Command::OpenIntents { term, intents: vec![intent] }).await;
+    let revision = fixture.merge("/valve", "OPEN").await;
+    until_said(&fixture, "it is done", |status| done(status, revision)).await;
+    assert_eq!(deeds(fixture.folder.path(), "n1"), ["Purge"]);
     leaf.stop().await;
     fixture.member.stop().await;
 }

@@ -111,6 +111,20 @@ fn what_was_not_seen_freshly_is_looked_at_first() {
 }
 
 #[test]
+fn what_an_earlier_leader_began_must_have_ended_before_the_look() {
+    let mut bench = Bench::new(Lane::Quorum);
+    bench.see("/physState", "PHYS_HANG");
+    bench.cfg("/physState", "POWER_ON");
+    bench.now = 100_500;
+    bench.settle();
+    assert_eq!(intents(&bench.look()), 0);
+    assert_eq!(bench.waits_for(), "a look at /physState");
+    bench.now = 100_501;
+    bench.see("/physState", "PHYS_HANG");
+    assert_eq!(intents(&bench.look()), 1);
+}
+
+#[test]
 fn what_is_not_disruptive_needs_no_fresh_look() {
     let mut bench = Bench::new(Lane::Quorum);
     bench.see("/physState", "POWER_OFF");

@@ -341,6 +341,13 @@ impl Bench {
         self.decider.forget(self.uid)
     }
 
+    /// What an earlier leader began on the object has ended; it is to be looked at at once.
+    pub(super) fn settle(&mut self) {
+        let now = Millis::new(self.now);
+        self.decider.settle(self.uid, now);
+        assert_eq!(self.decider.due(now), [self.uid]);
+    }
+
     /// Another decider takes over, on the same node and with the same observations.
     pub(super) fn fail_over(&mut self) {
         self.decider = Decider::new(self.lane, name("n2"), Millis::new(self.now));

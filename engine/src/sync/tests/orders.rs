@@ -186,7 +186,7 @@ fn what_is_answered_another_way_is_not_held_for_ever() {
 #[test]
 fn recalls_and_looks_reach_the_driver() {
     let mut child = leased();
-    let recall = Recall { to: name("n1"), attempt: order(1, 1).attempt };
+    let recall = Recall { to: name("n1"), attempt: order(1, 1).attempt, asks: None };
     let effects = child.receive(Frame::Cancel(recall.clone()), NOW);
     assert_eq!(effects, [child::Effect::Recall(recall)]);
     let look = LookAt { to: name("n1"), uid: uid(1) };

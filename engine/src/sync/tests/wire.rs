@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 
 use super::kit::{answer, event, hello, name, object, order, path, sighting, uid, welcome};
 use crate::{
-    id::{Epoch, Revision, SessionEpoch},
+    id::{Epoch, Revision, SessionEpoch, Term},
     manifest::Manifest,
     order::{Holds, LookAt, Recall, Said},
     sync::{
@@ -87,7 +87,8 @@ fn order_frames() -> Vec<(&'static str, Frame)> {
         Said::Declined("of term 2".to_owned()),
         Said::Lost,
     ];
-    let recall = Recall { to: node.clone(), attempt: attempt.clone() };
+    let recall = Recall { to: node.clone(), attempt: attempt.clone(), asks: None };
+    let asking = Recall { asks: Some(Term::new(3)), ..recall.clone() };
     let look = LookAt { to: node.clone(), uid: uid(1) };
     let holds = Holds { node, attempts: vec![attempt] };
     vec![
@@ -110,6 +111,7 @@ fn order_frames() -> Vec<(&'static str, Frame)> {
         ),
         ("dispatch", Frame::Dispatch(vec![order(1, 2)])),
         ("cancel", Frame::Cancel(recall)),
+        ("cancel that asks", Frame::Cancel(asking)),
         ("look", Frame::Look(look)),
         ("answers", Frame::Answers(said.map(|said| answer("n1", 2, said)).into())),
         ("holds", Frame::Holds(holds)),
