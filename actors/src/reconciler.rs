@@ -285,7 +285,9 @@ impl Handler<Settle> for Reconciler {
     fn handle(&mut self, Settle(objects): Settle, _: &mut Self::Context) -> Self::Result {
         let now = self.clock.wall();
         if let Some(led) = &mut self.led {
-            objects.into_iter().for_each(|uid| led.decider.settle(uid, now));
+            for uid in objects {
+                led.decider.settle(uid, now);
+            }
         }
         MessageResult(self.decided(Vec::new()))
     }

@@ -158,9 +158,14 @@ impl Said {
     pub fn is_end(&self) -> bool {
         match self {
             Self::Succeeded | Self::Failed { .. } | Self::Abandoned => true,
-            // Of these some are said for a node by one on the way, of one copy of several.
-            Self::Moved(_) | Self::Busy(_) | Self::Declined(_) | Self::Lost => false,
-            Self::Acknowledged | Self::Started | Self::Progress(_) => false,
+            // Of the last of these some are said for a node by one on the way, of one copy.
+            Self::Acknowledged
+            | Self::Started
+            | Self::Progress(_)
+            | Self::Moved(_)
+            | Self::Busy(_)
+            | Self::Declined(_)
+            | Self::Lost => false,
         }
     }
 
