@@ -9,7 +9,7 @@
 //! | `fail_to_kept` | error | a failure leaves a value that no mutation leads away from |
 //! | `contradiction` | error | what a mutation requires can never hold together |
 //! | `unknown_path` | error | a predicate on a related object names a path that no kind declares |
-//! | `dead_end` | error | from a state that mutations leave, a value or a named goal is out of reach |
+//! | `dead_end` | error | where mutations leave an object, a value or named goal is out of reach |
 //! | `dead_end` | warning | no mutation leads to the absent state |
 //! | `too_large` | warning | the search for dead ends grew over its bound |
 //! | `fight` | error | two modules lead a path that nobody sets to different values |

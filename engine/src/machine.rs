@@ -302,8 +302,8 @@ impl Machine {
         }
     }
 
-    /// An attempt on the object that was not this machine's has ended: what a disruptive step relies
-    /// on must be seen after it.
+    /// An attempt on the object that was not this machine's has ended: what a disruptive step
+    /// relies on must be seen after it.
     pub fn note_end(&mut self, now: Millis) {
         self.ended_at = self.ended_at.max(now);
     }

@@ -1,10 +1,11 @@
 //! Dead ends: states that mutations leave an object in and from which a goal cannot be reached.
 //!
-//! For each goal that a module names, and for each path that can be asked for alone with each value
-//! that some mutation leads it to, and for each state in which mutations and their failures leave
-//! the paths, the planner is asked for a way. It is asked in the best of worlds ([`Relaxed`]): other objects
-//! are as they should be, paths that no mutation changes are as required, and a look at a path of
-//! which nothing is known finds what helps. What has no plan there has none anywhere, so that a refutation is certain.
+//! For each goal that a module names, and for each path that can be asked for alone with each
+//! value that some mutation leads it to, and for each state in which mutations and their failures
+//! leave the paths, the planner is asked for a way. It is asked in the best of worlds
+//! ([`Relaxed`]): other objects are as they should be, paths that no mutation changes are as
+//! required, and a look at a path of which nothing is known finds what helps. What has no plan
+//! there has none anywhere, so that a refutation is certain.
 
 mod relaxed;
 mod starts;

@@ -87,7 +87,8 @@ fn what_a_goal_cannot_ask_for_is_told_with_its_reason() {
         (of("/lmp", "ON"), "error[unknown_path]: module lamp, goal g: no extension declares /lmp"),
         (
             of("lamp", "ON"),
-            "error[unreadable]: module lamp, goal g: \"lamp\" is not a path: it must start with `/`",
+            "error[unreadable]: module lamp, goal g: \"lamp\" is not a path: it must start with \
+             `/`",
         ),
         (
             of("/door", "AJAR"),
