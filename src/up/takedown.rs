@@ -38,6 +38,7 @@ pub(super) async fn clear(nodes: &[Node], at_once: bool, console: &Console) -> R
         let stop = move || kraken_modules::service::stop_all(&folder, grace);
         match tokio::task::spawn_blocking(stop).await {
             Ok(Ok(0)) => {}
+            Ok(Ok(1)) => console.note(format!("{}: ended 1 process", node.name)),
             Ok(Ok(ended)) => console.note(format!("{}: ended {ended} processes", node.name)),
             Ok(Err(error)) => failed = Some(format!("{}: {error}", node.name)),
             Err(error) => failed = Some(format!("{}: {error}", node.name)),

@@ -14,6 +14,7 @@
 mod bench;
 mod fleet;
 mod offline;
+mod policies;
 mod quorum;
 mod steady;
 mod table;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Result;
-use kraken_testkit::ports;
+use kraken_testkit::{cli::Said, ports};
 use tempfile::TempDir;
 
 use crate::{
@@ -174,11 +174,32 @@ async fn nobody_there() -> Result<()> {
     book.close()
 }
 
+/// Nodes of which one at a time may be disrupted.
+const ROLLED: &str = "\
+kind: policy
+name: slow
+cfg: { maxInFlight: 1 }
+---
+kind: node
+name: n[1-12]
+cfg: { physState: POWER_ON, runState: SYNC }
+";
+
 #[tokio::test]
 async fn simulation() -> Result<()> {
     let (folder, steady) = folder()?;
+    fs::write(folder.path().join("rolled.yaml"), ROLLED)?;
+    fs::write(folder.path().join("nothing.yaml"), "")?;
     let (cli, mut book) = (cli(folder.path(), &nobody()?)?, Book::new(steady));
     book.ends(&cli, "sim", "sim --nodes 20 --seed 7", 0).await?;
+    let faults = "sim --nodes 200 --seed 7 --latency 1s..3s --faults fail=5,hang=1,lie=1,drift=1";
+    book.ends(&cli, "sim", faults, 0).await?;
+    book.ends(&cli, "sim", "sim --state rolled.yaml --seed 7 --faults fail=30", 0).await?;
+    book.ends(&cli, "sim", "sim --nodes 5 --seed 7 --svg five.svg", 0).await?;
+    let picture = fs::read_to_string(folder.path().join("five.svg"))?;
+    let said = Said { code: 0, out: picture, err: String::new() };
+    book.write("sim", "sim ... (five.svg)", &said, "as drawn")?;
+    book.ends(&cli, "sim", "sim --state nothing.yaml", 2).await?;
     book.ends(&cli, "sim", "sim", 2).await?;
     book.ends(&cli, "sim", "sim --nodes 5 --faults fire=1", 2).await?;
     book.close()

@@ -17,15 +17,40 @@ use crate::{
 const BOUND: Duration = Duration::from_secs(30);
 
 /// A server that belongs to no cluster, and who speaks to it.
-struct Server {
+pub(crate) struct Server {
     _job: Job,
-    edge: Edge,
-    cli: Cli,
+    pub(crate) edge: Edge,
+    pub(crate) cli: Cli,
     raft: String,
 }
 
+/// A folder for servers, what sweeps it, and who writes down what is said there.
+pub(crate) struct Stage {
+    _lock: Lock,
+    pub(crate) folder: tempfile::TempDir,
+    _sweep: Sweep,
+    pub(crate) steady: Steady,
+}
+
+impl Stage {
+    pub(crate) fn set() -> Result<Self> {
+        let lock = Lock::take()?;
+        let folder = tempfile::Builder::new().prefix("kraken-golden-").tempdir()?;
+        let sweep = Sweep::of(folder.path());
+        let steady = Steady::new()?.also(folder.path().display().to_string(), "<folder>");
+        Ok(Self { _lock: lock, folder, _sweep: sweep, steady })
+    }
+
+    /// Servers `a` and `b`, and a book.
+    async fn two(&self) -> Result<(Server, Server, Book)> {
+        let first = Server::start("a", self.folder.path()).await?;
+        let second = Server::start("b", self.folder.path()).await?;
+        Ok((first, second, Book::new(self.steady.clone())))
+    }
+}
+
 impl Server {
-    async fn start(name: &str, folder: &Path) -> Result<Self> {
+    pub(crate) async fn start(name: &str, folder: &Path) -> Result<Self> {
         let [http, raft, sync] = [ports::free()?, ports::free()?, ports::free()?];
         let folder = folder.join(name);
         fs::create_dir(&folder)?;
@@ -48,7 +73,7 @@ impl Server {
         Ok(server)
     }
 
-    async fn sees(&self, voters: usize) -> Result<()> {
+    pub(crate) async fn sees(&self, voters: usize) -> Result<()> {
         wait_until(&format!("{voters} vote"), BOUND, async || {
             let quorum = self.edge.cluster().await?;
             let voting = quorum.members.iter().filter(|member| member.voter).count();
@@ -61,12 +86,8 @@ impl Server {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_by_hand() -> Result<()> {
-    let _lock = Lock::take()?;
-    let folder = tempfile::Builder::new().prefix("kraken-golden-").tempdir()?;
-    let _sweep = Sweep::of(folder.path());
-    let mut book = Book::new(Steady::new()?.also(folder.path().display().to_string(), "<folder>"));
-    let first = Server::start("a", folder.path()).await?;
-    let second = Server::start("b", folder.path()).await?;
+    let stage = Stage::set()?;
+    let (first, second, mut book) = stage.two().await?;
 
     book.ends(&first.cli, "cluster_init", "cluster status", 0).await?;
     book.ends(&first.cli, "cluster_init", "cluster init", 0).await?;
@@ -92,12 +113,8 @@ async fn a_cluster_by_hand() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_from_a_backup_and_from_its_last_member() -> Result<()> {
-    let _lock = Lock::take()?;
-    let folder = tempfile::Builder::new().prefix("kraken-golden-").tempdir()?;
-    let _sweep = Sweep::of(folder.path());
-    let mut book = Book::new(Steady::new()?.also(folder.path().display().to_string(), "<folder>"));
-    let first = Server::start("a", folder.path()).await?;
-    let second = Server::start("b", folder.path()).await?;
+    let stage = Stage::set()?;
+    let (first, second, mut book) = stage.two().await?;
     first.cli.run(&["cluster", "init"]).await?;
     first.sees(1).await?;
 

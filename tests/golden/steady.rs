@@ -39,6 +39,9 @@ const RULES: &[(&str, &str)] = &[
     (r"attached to m[0-9]", "attached to <member>"),
     (r#""(value|ratio)":[0-9.e-]+"#, "\"$1\":<$1>"),
     (r"after [0-9]+\.[0-9]{3} s", "after <time>"),
+    (r"(?m)^retry:     in [0-9hms]+$", "retry:     in <time>"),
+    (r"done in about [0-9]+h[0-9]+m", "done in about <time>"),
+    (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [0-9]{2}:[0-9]{2} UTC", "<day> hh:mm UTC"),
 ];
 /// Keys of JSON and YAML whose numbers and texts differ from run to run.
 const KEYS: &str = "revision|cluster|term|applied|lastLog|matched|pid|dscAgeMs|sinceMs|id|member|\

@@ -258,7 +258,11 @@ impl Check<'_> {
             return Ok(());
         }
         let class = class(&bucket);
-        Err(self.hold(On::MaxInFlight, format!("{used} of {most} are in flight{class}")))
+        let why = match most {
+            0 => format!("none may be in flight{class}"),
+            _ => format!("{used} of {most} are in flight{class}"),
+        };
+        Err(self.hold(On::MaxInFlight, why))
     }
 
     fn rate(&self) -> Result<(), Hold> {

@@ -1,0 +1,106 @@
+//! What people are told of policies: what each would make of a change, and of steps that wait for a
+//! budget or a window. One server with simulated machines, which are to be switched off.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Result, ensure};
+use kraken_testkit::wait_until;
+
+use crate::{
+    quorum::{Server, Stage},
+    transcript::Book,
+};
+
+/// How long anything may take on a busy machine.
+const BOUND: Duration = Duration::from_mins(1);
+/// Hours until the window, which no run of this lasts.
+const AWAY_H: u64 = 12;
+/// The machines.
+const FLEET: &str = "\
+kind: node
+name: w[1-4]
+labels: { role: web }
+cfg: { physState: POWER_ON, runState: SYNC }
+";
+/// What becomes of them.
+const OFF: &str = "\
+kind: node
+name: w[1-4]
+labels: { role: web }
+cfg: { physState: POWER_OFF }
+";
+
+fn policy(limit: &str) -> String {
+    format!("kind: policy\nname: web\ncfg:\n  selector: role=web\n  {limit}\n")
+}
+
+/// The window, half a day from now.
+fn window() -> Result<String> {
+    let hours = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs() / 3_600;
+    let hour = (hours + AWAY_H) % 24;
+    Ok(format!("daily {hour:02}:00-{hour:02}:01 UTC"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_hold_a_change() -> Result<()> {
+    let stage = Stage::set()?;
+    let server = Server::start("a", stage.folder.path()).await?;
+    let window = window()?;
+    for (name, text) in [
+        ("fleet", FLEET.to_owned()),
+        ("off", OFF.to_owned()),
+        ("none", policy("maxInFlight: 0")),
+        ("two", policy("maxInFlight: 2")),
+        ("window", policy(&format!("windows: {window}"))),
+        ("bake", policy("canary: 1 10h")),
+        ("pause", policy("canary: 1 pause")),
+        ("mistaken", policy("canary: soon")),
+    ] {
+        fs::write(stage.folder.path().join("a").join(format!("{name}.yaml")), text)?;
+    }
+    let mut steady = stage.steady.clone().also(window, "daily <hour>:00-<hour>:01 UTC");
+    // Who is in which wave is drawn anew each time, and so is how often a rollout is written.
+    for number in 1..10 {
+        steady = steady.also(format!("in wave {number}"), "in wave <n>");
+        steady = steady.also(format!("--expect {number}"), "--expect <revision>");
+    }
+    let (cli, page) = (&server.cli, "policies");
+    let mut book = Book::new(steady);
+    cli.run(&["cluster", "init"]).await?;
+    server.sees(1).await?;
+    cli.run(&["apply", "-f", "fleet.yaml"]).await?;
+    for name in ["w1", "w2", "w3", "w4"] {
+        waits(&server, name, "Converged").await?;
+    }
+
+    book.ends(cli, page, "get policy", 0).await?;
+    book.ends(cli, page, "apply -f mistaken.yaml", 1).await?;
+    book.ends(cli, page, "apply -f two.yaml", 0).await?;
+    book.ends(cli, page, "plan -f off.yaml", 0).await?;
+    for limit in ["pause", "bake", "window", "none"] {
+        cli.run(&["apply", "-f", &format!("{limit}.yaml")]).await?;
+        book.ends(cli, page, "plan -f off.yaml", 0).await?;
+    }
+    cli.run(&["apply", "-f", "off.yaml"]).await?;
+    waits(&server, "w1", "none may be in flight").await?;
+    book.ends(cli, page, "why w1", 0).await?;
+
+    cli.run(&["apply", "-f", "window.yaml"]).await?;
+    waits(&server, "w1", "windows").await?;
+    book.ends(cli, page, "why w1", 0).await?;
+    book.close()
+}
+
+/// Waits until the status of a machine says something.
+async fn waits(server: &Server, name: &str, what: &str) -> Result<()> {
+    wait_until(&format!("{name} says {what}"), BOUND, async || {
+        let node = server.edge.node(name).await?;
+        let status = format!("{:?}", node.status);
+        ensure!(status.contains(what), "{status}");
+        Ok(())
+    })
+    .await
+}
