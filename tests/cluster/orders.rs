@@ -99,3 +99,52 @@ async fn leader_that_slept_takes_nothing_back_and_repeats_nothing() -> Result<()
     drained_once(&cluster).await?;
     cluster.pass()
 }
+
+/// Waits until a leader has the power of the node switched off by an attempt later than another;
+/// tells since when.
+async fn powers_off(cluster: &TestCluster, after: &str) -> Result<String> {
+    wait_until("the power is being switched off", CONVERGED_MAX, async || {
+        let view = cluster.edge()?.node("n1").await?;
+        let status = view.status.context("nobody decides")?;
+        let step = status.step.unwrap_or_default();
+        let flies = status.phase == "InFlight" && step == "sim/PowerOff";
+        ensure!(
+            flies && status.since.as_str() > after,
+            "{}: {step}: {:?}",
+            status.phase,
+            status.reason
+        );
+        Ok(status.since)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disruptive_step_of_members_that_were_killed_holds_its_object_no_longer() -> Result<()> {
+    // Whichever member looks at the machine sees the same.
+    let world = tempfile::tempdir()?;
+    let config = format!(
+        "[modules.sim]\nworld = {:?}\n[modules.sim.mutations.PowerOff]\n\
+         latency_min_ms = 300000\nlatency_max_ms = 300000\n",
+        world.path()
+    );
+    let names = ["m1", "m2", "m3"];
+    let config = names.map(|name| (name.to_owned(), config.clone())).into();
+    let shape = Shape { config, ..Shape::of(3, 1) };
+    let mut cluster = TestCluster::start(KRAKEN, &shape).await?;
+    let asks = |state: &str| format!("kind: node\nname: n1\ncfg:\n  physState: {state}\n");
+    cluster.edge()?.apply(&asks("POWER_ON")).await?;
+    cluster.converged(&["n1"], CONVERGED_MAX).await?;
+    cluster.edge()?.apply(&asks("POWER_OFF")).await?;
+    let first = powers_off(&cluster, "").await?;
+    for name in names {
+        cluster.kill9(name)?;
+    }
+    for name in names {
+        cluster.start_node(name)?;
+    }
+    cluster.ready().await?;
+    // The intent of the first attempt would hold it for ten minutes.
+    powers_off(&cluster, &first).await?;
+    cluster.pass()
+}
