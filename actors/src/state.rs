@@ -144,13 +144,13 @@ impl StateHandle {
         self.tell(move |state| state.say(words, happened)).await;
     }
 
-    /// Others saw something.
-    pub async fn merge(&self, changes: Vec<(Uid, Vec<Sighting>)>) {
+    /// A child tells what it and others saw.
+    pub async fn merge(&self, teller: Name, changes: Vec<(Uid, Vec<Sighting>)>) {
         let latest = changes.iter().flat_map(|(_, s)| s).map(|(_, o)| o.stamp.ms).max();
         if let Some(latest) = latest {
             self.stamps.advance_to(latest);
         }
-        self.tell(move |state| state.merge(changes)).await;
+        self.tell(move |state| state.merge(&teller, changes)).await;
     }
 
     /// These objects are now so.
@@ -356,13 +356,13 @@ impl State {
         self.record(happened);
     }
 
-    fn merge(&mut self, changes: Vec<(Uid, Vec<Sighting>)>) {
+    fn merge(&mut self, teller: &Name, changes: Vec<(Uid, Vec<Sighting>)>) {
         let now = self.clock.wall();
         let mut touched = Touched::default();
         for (uid, sightings) in changes {
             touched.paths.extend(self.fleet.merge(uid, sightings, now).paths);
         }
-        self.mark_spoken(&touched);
+        self.mark_spoken(&touched, teller);
         self.mark_touched(&touched, false);
     }
 
@@ -435,13 +435,12 @@ impl State {
     }
 
     /// Marks the paths that others have seen where this node speaks for those.
-    fn mark_spoken(&mut self, touched: &Touched) {
+    fn mark_spoken(&mut self, touched: &Touched, teller: &Name) {
         self.by_path.retain(Dirty::is_shared);
         if self.by_path.is_empty() {
             return;
         }
-        let is_spoken = |(uid, path): &&(Uid, Path)| self.fleet.speaks_of(*uid, path);
-        let spoken: Vec<(Uid, Path)> = touched.paths.iter().filter(is_spoken).cloned().collect();
+        let spoken = self.fleet.spoken_of(touched, teller);
         for dirty in &self.by_path {
             dirty.mark(spoken.iter().cloned());
         }

@@ -61,6 +61,8 @@ pub struct Fleet {
     attached: BTreeSet<Name>,
     /// Members that are lost: whoever heard them speaks for what they wrote.
     bequeathed: BTreeSet<Name>,
+    /// Other members, as far as this node has met them.
+    peers: BTreeSet<Name>,
     /// Objects of which everything is to be told afresh: what was stamped before this.
     renewed: BTreeMap<Uid, u64>,
     /// What a leaf was told of elsewhere.
@@ -92,6 +94,7 @@ impl Fleet {
             born: None,
             attached: BTreeSet::new(),
             bequeathed: BTreeSet::new(),
+            peers: BTreeSet::new(),
             renewed: BTreeMap::new(),
             told: Told::default(),
         }

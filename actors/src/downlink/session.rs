@@ -209,8 +209,8 @@ impl Driver {
             }
         }
         // Before what acknowledges them.
-        if !merges.is_empty() {
-            self.options.state.merge(merges).await;
+        if let Some(teller) = self.attached.as_ref().filter(|_| !merges.is_empty()) {
+            self.options.state.merge(teller.node.clone(), merges).await;
         }
         for effect in others {
             match effect {
@@ -219,9 +219,8 @@ impl Driver {
                 }
                 Effect::Close(why) => return Err(why),
                 Effect::Greeted(hello) => self.greeted(hello, writer).await?,
-                Effect::Merge(uid, sightings) => {
-                    self.options.state.merge(vec![(uid, sightings)]).await;
-                }
+                // They were taken out above.
+                Effect::Merge(..) => {}
                 Effect::Record(events) => self.options.state.keep(events).await,
                 Effect::Alarm(why) => self.record(EventKind::Refused, None, why).await,
                 Effect::Answered(answers) => {

@@ -195,7 +195,9 @@ impl Driver {
     }
 
     async fn seen(&mut self, paths: BTreeSet<(Uid, Path)>) -> Result<Vec<Effect>, Over> {
-        let changes = self.options.state.read(move |fleet| fleet.spoken_at(&paths)).await?;
+        let toward = self.options.toward.clone();
+        let spoken = self.options.state.read(move |f| f.spoken_at(&paths, toward.as_ref()));
+        let changes = spoken.await?;
         let mut effects = self.input(Input::Seen(changes)).await?;
         effects.extend(self.input(Input::Tick).await?);
         Ok(effects)

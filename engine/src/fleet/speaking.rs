@@ -3,6 +3,8 @@
 //! Everybody tells what he wrote, and a parent what those attached to it wrote. What a member wrote
 //! may have been heard by one other alone when it died. So whoever attaches to a member tells it
 //! its own words, which it then tells to all; and whoever has lost a member for long speaks for it.
+//! Who hears a member's words from another, and not from itself, tells them to it: it may have
+//! forgotten them, and the other may be gone before it can say them to it.
 
 use std::collections::BTreeSet;
 
@@ -40,6 +42,7 @@ impl Fleet {
     /// words is told from here: nobody else may hold it.
     pub fn set_lost(&mut self, member: &Name, lost: bool) -> Touched {
         let mut touched = Touched::default();
+        self.peers.insert(member.clone());
         if !lost {
             self.bequeathed.remove(member);
         } else if self.bequeathed.insert(member.clone()) {
@@ -53,15 +56,23 @@ impl Fleet {
 
     /// Whether this node speaks for an observation towards other members: it wrote it, or a node
     /// that is attached here did, or a member that is lost.
-    pub fn speaks_for(&self, observed: &Observed) -> bool {
+    fn speaks_for(&self, observed: &Observed) -> bool {
         let writer = &observed.stamp.writer;
         *writer == self.me || self.attached.contains(writer) || self.bequeathed.contains(writer)
     }
 
-    /// The same of what is held at a path.
-    pub fn speaks_of(&self, uid: Uid, path: &Path) -> bool {
-        let held = self.dsc.get(&uid).and_then(|dsc| dsc.get(path.as_str()));
-        held.is_some_and(|held| self.speaks_for(held))
+    /// What is to be told of what `teller` has said and changed something here: that for which this
+    /// node speaks, and hearsay of another member, which that member itself is to hear.
+    pub fn spoken_of(&self, touched: &Touched, teller: &Name) -> Vec<(Uid, Path)> {
+        let tells = |(uid, path): &&(Uid, Path)| {
+            let held = self.dsc.get(uid).and_then(|dsc| dsc.get(path.as_str()));
+            held.is_some_and(|held| {
+                let writer = &held.stamp.writer;
+                let is_hearsay = writer != teller && self.peers.contains(writer);
+                self.speaks_for(held) || is_hearsay
+            })
+        };
+        touched.paths.iter().filter(tells).cloned().collect()
     }
 
     /// The latest stamp that is held in a node's name of what is in its charge, in milliseconds.
@@ -71,26 +82,33 @@ impl Fleet {
         stamps.filter(|stamp| stamp.writer == *node).map(|stamp| stamp.ms).max().unwrap_or_default()
     }
 
-    /// All that this node has to tell whoever it attaches to: the observations for which it speaks,
-    /// and what the member that it attaches to wrote itself, which it may have forgotten since.
+    /// Whether an observation is to be told to whoever this node is attached to: it speaks for it, or
+    /// that member wrote it itself, and may have forgotten it since.
+    fn tells(&self, observed: &Observed, parent: Option<&Name>) -> bool {
+        self.speaks_for(observed) || parent == Some(&observed.stamp.writer)
+    }
+
+    /// All that this node has to tell whoever it attaches to.
     pub fn spoken_to(&self, parent: Option<&Name>) -> Vec<(Uid, Vec<Sighting>)> {
-        let tells = |observed: &Observed| {
-            self.speaks_for(observed) || parent == Some(&observed.stamp.writer)
-        };
         let of = |dsc: &Dsc| -> Vec<Sighting> {
-            let told = dsc.iter().filter(|(_, observed)| tells(observed));
+            let told = dsc.iter().filter(|(_, observed)| self.tells(observed, parent));
             told.map(|(path, observed)| (path.clone(), observed.clone())).collect()
         };
         let all = self.dsc.iter().map(|(uid, dsc)| (*uid, of(dsc)));
         all.filter(|(_, sightings)| !sightings.is_empty()).collect()
     }
 
-    /// The present observations at some paths, of those for which this node speaks.
-    pub fn spoken_at(&self, paths: &BTreeSet<(Uid, Path)>) -> Vec<(Uid, Vec<Sighting>)> {
+    /// The present observations at some paths, of those that are to be told to whoever it is
+    /// attached to.
+    pub fn spoken_at(
+        &self,
+        paths: &BTreeSet<(Uid, Path)>,
+        parent: Option<&Name>,
+    ) -> Vec<(Uid, Vec<Sighting>)> {
         let mut spoken: Vec<(Uid, Vec<Sighting>)> = Vec::new();
         for (uid, path) in paths {
             let observed = self.dsc.get(uid).and_then(|dsc| dsc.get(path.as_str()));
-            let Some(observed) = observed.filter(|observed| self.speaks_for(observed)) else {
+            let Some(observed) = observed.filter(|observed| self.tells(observed, parent)) else {
                 continue;
             };
             let sighting = (path.clone(), observed.clone());

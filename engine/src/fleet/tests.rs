@@ -253,7 +253,7 @@ fn a_node_speaks_for_itself_and_for_those_attached_to_it() {
     assert_eq!(told_again.paths, [(uid(2), path("/power"))], "its last parent may not have");
     assert_eq!(fleet.spoken_to(None).len(), 2);
     let all = [(uid(1), path("/power")), (uid(2), path("/power")), (uid(2), path("/run"))];
-    assert_eq!(fleet.spoken_at(&all.into()).len(), 2);
+    assert_eq!(fleet.spoken_at(&all.into(), None).len(), 2);
     fleet.set_attached(&name("n2"), false);
     assert_eq!(fleet.spoken_to(None).len(), 1);
 }
@@ -295,19 +295,44 @@ fn who_attaches_to_a_member_tells_it_what_it_wrote_in_an_earlier_life() {
     assert_eq!(told(Some(&name("m2"))), ["/power", "/run"]);
 }
 
+/// Whether a fleet tells everybody what it holds at a path of its first object.
+fn speaks_of(fleet: &Fleet, at: &str) -> bool {
+    !fleet.spoken_at(&BTreeSet::from([(uid(1), path(at))]), None).is_empty()
+}
+
+#[test]
+fn a_members_words_that_another_tells_are_told_to_the_member_alone() {
+    let mut fleet = fleet();
+    fleet.set_lost(&name("m2"), false);
+    fleet.set_lost(&name("m3"), false);
+    let words = vec![
+        sighting("/run", "UP", 10, "m2"),
+        sighting("/step", "9", 10, "m3"),
+        sighting("/power", "ON", 10, "n7"),
+    ];
+    let touched = fleet.merge(uid(1), words, NOW);
+    let spoken = fleet.spoken_of(&touched, &name("m3"));
+    assert_eq!(spoken, [(uid(1), path("/run"))], "m3 tells its own, and leaves are no members");
+    let spoken = spoken.into_iter().collect();
+    assert!(fleet.spoken_at(&spoken, Some(&name("m3"))).is_empty());
+    assert_eq!(fleet.spoken_at(&spoken, Some(&name("m2"))).len(), 1);
+    fleet.set_lost(&name("m2"), true);
+    assert_eq!(fleet.spoken_at(&spoken, Some(&name("m3"))).len(), 1, "it speaks for it by now");
+}
+
 #[test]
 fn who_has_lost_a_member_speaks_for_it_until_it_is_there_again() {
     let mut fleet = fleet();
     let run = [(uid(1), path("/run"))];
     fleet.merge(uid(1), vec![sighting("/run", "UP", 10, "m2")], NOW);
     fleet.merge(uid(1), vec![sighting("/step", "9", 10, "m3")], NOW);
-    assert!(!fleet.speaks_of(uid(1), &path("/run")));
+    assert!(!speaks_of(&fleet, "/run"));
     assert_eq!(fleet.set_lost(&name("m2"), true).paths, run);
-    assert!(fleet.speaks_of(uid(1), &path("/run")));
-    assert!(!fleet.speaks_of(uid(1), &path("/step")));
+    assert!(speaks_of(&fleet, "/run"));
+    assert!(!speaks_of(&fleet, "/step"));
     assert_eq!(fleet.set_lost(&name("m2"), true), Touched::default(), "it was told");
     assert_eq!(fleet.set_lost(&name("m2"), false), Touched::default());
-    assert!(!fleet.speaks_of(uid(1), &path("/run")));
+    assert!(!speaks_of(&fleet, "/run"));
 }
 
 /// `m2` thinks a link lost, tells `m3` alone, dies and comes again: `m1`, where the session goes

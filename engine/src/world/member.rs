@@ -122,13 +122,14 @@ impl World {
                     let own = of_peer && sightings.iter().all(|(_, o)| o.stamp.writer == peer);
                     // A member speaks for whoever is attached to it.
                     let own = own || role == Role::Member;
+                    let teller = peer.clone();
                     self.record(place, What::Merged { peer, uid, own });
                     let wall = self.sites[place].wall(self.now);
                     let latest = sightings.iter().map(|(_, o)| o.stamp.ms).max();
                     let site = &mut self.sites[place];
                     site.advance_to(latest.unwrap_or_default());
                     let touched = site.fleet.merge(uid, sightings, wall);
-                    site.touched(touched);
+                    site.heard(&touched, &teller);
                     self.supersede(place, uid);
                 }
                 Effect::Answered(answers) => self.hear(place, answers, Way(link)),

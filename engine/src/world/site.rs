@@ -131,6 +131,12 @@ impl Site {
         self.untold.extend(touched.paths);
     }
 
+    /// The same of what another said.
+    pub(super) fn heard(&mut self, touched: &Touched, teller: &Name) {
+        self.dirty.extend(touched.paths.iter().map(|(uid, _)| *uid));
+        self.untold.extend(self.fleet.spoken_of(touched, teller));
+    }
+
     pub(super) fn see(
         &mut self,
         uid: Uid,

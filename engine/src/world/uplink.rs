@@ -104,7 +104,9 @@ impl World {
                 self.dial(up);
             }
             if self.uplinks[up].child.is_attached() {
-                for (uid, sightings) in self.sites[place].fleet.spoken_at(&untold) {
+                let target = self.uplinks[up].target.map(|at| self.sites[at].name.clone());
+                let spoken = self.sites[place].fleet.spoken_at(&untold, target.as_ref());
+                for (uid, sightings) in spoken {
                     let effects = self.uplinks[up].child.offer(uid, sightings, wall);
                     self.climb(up, effects);
                 }
