@@ -108,7 +108,8 @@ impl World {
         applied
     }
 
-    /// A member applies the log up to an entry.
+    /// A member applies the log up to an entry. Who has applied one of a later term than its own
+    /// knows that it does not lead any more.
     pub(super) fn apply(&mut self, place: Place, upto: usize) {
         while self.holders[place].applied < upto {
             let holder = &mut self.holders[place];
@@ -117,6 +118,10 @@ impl World {
             let applied = holder.store.apply(index(holder.applied), *term, proposal);
             self.sites[place].fleet.set_revision(self.holders[place].store.revision());
             self.learn(place, applied.changes);
+        }
+        let (held, reign) = (self.holders[place].term(&self.quorum), &self.holders[place].reign);
+        if let Some(over) = reign.as_ref().map(|reign| reign.term).filter(|term| *term < held) {
+            self.deposed(place, over);
         }
         self.govern(place);
         self.look(place);
