@@ -82,8 +82,8 @@ impl Fleet {
         stamps.filter(|stamp| stamp.writer == *node).map(|stamp| stamp.ms).max().unwrap_or_default()
     }
 
-    /// Whether an observation is to be told to whoever this node is attached to: it speaks for it, or
-    /// that member wrote it itself, and may have forgotten it since.
+    /// Whether an observation is to be told to whoever this node is attached to: it speaks for it,
+    /// or that member wrote it itself, and may have forgotten it since.
     fn tells(&self, observed: &Observed, parent: Option<&Name>) -> bool {
         self.speaks_for(observed) || parent == Some(&observed.stamp.writer)
     }
