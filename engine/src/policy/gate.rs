@@ -87,6 +87,8 @@ pub struct Gate {
     lost: Lost,
     /// Objects that wait because too many were lost; looked at when fewer are.
     stranded: BTreeSet<Uid>,
+    /// Objects of which an intent came to be known after they had been looked at last.
+    unjudged: BTreeSet<Uid>,
     /// Something has changed since the last round.
     dirty: bool,
     wake: Millis,
@@ -152,6 +154,7 @@ impl Default for Gate {
             recent: BTreeMap::new(),
             lost: Lost::default(),
             stranded: BTreeSet::new(),
+            unjudged: BTreeSet::new(),
             dirty: false,
             wake: Millis::NEVER,
             asked: false,
@@ -175,7 +178,12 @@ impl Gate {
         let alike = self.rules.is_alike(&rules);
         let mut recent: BTreeMap<Uid, Recent> = BTreeMap::new();
         for opened in rules.ledger().opened() {
-            let standing = self.recent.get(&opened.uid).and_then(|held| held.standing);
+            let held = self.recent.get(&opened.uid);
+            if held.is_none() && !recent.contains_key(&opened.uid) {
+                // It may have arrived already, and would hold its place for long.
+                self.unjudged.insert(opened.uid);
+            }
+            let standing = held.and_then(|held| held.standing);
             recent.insert(opened.uid, Recent { opened: opened.clone(), standing });
         }
         self.recent = recent;
@@ -310,6 +318,7 @@ impl Gate {
         let mut tally = self.tally(now);
         tally.brake(braked);
         let mut news: Vec<Uid> = std::mem::take(&mut self.stranded).into_iter().collect();
+        news.extend(std::mem::take(&mut self.unjudged));
         let mut granted = Vec::new();
         for ((rank, uid), waiter) in &mut self.waiters {
             let candidate = Candidate {

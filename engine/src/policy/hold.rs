@@ -27,8 +27,12 @@ pub enum On {
     Rate,
     /// A window to open.
     Window,
-    /// The stages before, and the time between them.
-    Stage,
+    /// Its rollout to begin.
+    Begin,
+    /// This stage of its rollout, the first is 1, to pass.
+    Stage(usize),
+    /// The time between two stages.
+    Bake,
     /// A person to let the rollout go on.
     Pause,
     /// The freeze of what has failed too often.
@@ -49,7 +53,7 @@ impl On {
             Self::MaxInFlight => "maxInFlight",
             Self::Rate => "ratePerMinute",
             Self::Window => "windows",
-            Self::Stage => "canary",
+            Self::Begin | Self::Stage(_) | Self::Bake => "canary",
             Self::Pause => "resume",
             Self::MaxFailed => "maxFailed",
             Self::MinHealthy => "minHealthy",

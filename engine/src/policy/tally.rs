@@ -205,11 +205,11 @@ impl Check<'_> {
             return Ok(());
         }
         let Some(position) = &self.policy.position else {
-            return Err(self.hold(On::Stage, "its rollout is about to begin".to_owned()));
+            return Err(self.hold(On::Begin, "its rollout is about to begin".to_owned()));
         };
         if self.candidate.revision > position.base {
             let why = "a later change was asked for: its rollout is about to begin";
-            return Err(self.hold(On::Stage, why.to_owned()));
+            return Err(self.hold(On::Begin, why.to_owned()));
         }
         let Some(stage) = position.stage.checked_sub(1).and_then(|at| canary.get(at)) else {
             return Ok(());
@@ -231,7 +231,7 @@ impl Check<'_> {
                 Err(self.hold(On::Pause, why))
             }
             Stand::Baking => {
-                let hold = self.hold(On::Stage, format!("{place} is done and bakes"));
+                let hold = self.hold(On::Bake, format!("{place} is done and bakes"));
                 Err(hold.until(baked_at(self.policy).unwrap_or(Millis::NEVER)))
             }
             Stand::Open => {
@@ -241,7 +241,8 @@ impl Check<'_> {
                 if ledger.begun(of, position.base) + more < most as usize {
                     return Ok(());
                 }
-                Err(self.hold(On::Stage, format!("{place} goes to {most}, and has them")))
+                let why = format!("{place} goes to {most}, and has them");
+                Err(self.hold(On::Stage(position.stage), why))
             }
         }
     }

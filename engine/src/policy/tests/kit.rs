@@ -86,6 +86,9 @@ pub(super) struct Yard {
     pub(super) most_open: usize,
     pub(super) told: Vec<String>,
     pub(super) refused: Vec<String>,
+    /// How long after it has opened an intent the leader learns what is counted.
+    pub(super) late_ms: u64,
+    deaf_until: u64,
 }
 
 impl Yard {
@@ -106,6 +109,8 @@ impl Yard {
             most_open: 0,
             told: Vec::new(),
             refused: Vec::new(),
+            late_ms: 0,
+            deaf_until: 0,
         };
         let manifests = vec![manifest(), policy::manifest()];
         yard.write(Command::Declare { manifests }).unwrap();
@@ -220,7 +225,10 @@ impl Yard {
     /// Lets the leader decide, and whatever it decides happen, until nothing more follows now.
     pub(super) fn settle(&mut self) {
         for _ in 0..STEPS_MAX {
-            self.decider.govern(self.store.rules().clone(), Term::new(self.term));
+            let is_deaf = self.now < self.deaf_until;
+            if !is_deaf {
+                self.decider.govern(self.store.rules().clone(), Term::new(self.term));
+            }
             if let Some((attempt, uid, what)) = self.answers.pop_front() {
                 self.decide(uid, Some((&attempt, what)));
                 continue;
@@ -234,7 +242,7 @@ impl Yard {
                 self.carry_out(effect);
             }
             let still = self.decider.wake_at() > Millis::new(self.now);
-            let known = Arc::ptr_eq(self.decider.rules(), self.store.rules());
+            let known = is_deaf || Arc::ptr_eq(self.decider.rules(), self.store.rules());
             if self.answers.is_empty() && self.dirty.is_empty() && still && known {
                 return;
             }
@@ -276,6 +284,7 @@ impl Yard {
                 let refused = self.write(Command::OpenIntents { term, intents }).unwrap();
                 let what = match refused.into_iter().next() {
                     None => {
+                        self.deaf_until = self.now + self.late_ms;
                         self.order.push(self.node(uid).key.name.to_string());
                         Attempted::IntentOpened
                     }
@@ -312,7 +321,8 @@ impl Yard {
     /// Turns the clock to the next thing that happens; false where nothing will.
     fn pass(&mut self, until: u64) -> bool {
         let ends = self.flying.first_key_value().map_or(u64::MAX, |((at, _), _)| *at);
-        let next = ends.min(self.decider.wake_at().get());
+        let hears = Some(self.deaf_until).filter(|at| *at > self.now).unwrap_or(u64::MAX);
+        let next = ends.min(self.decider.wake_at().get()).min(hears);
         if next > until {
             self.now = until;
             return false;

@@ -34,6 +34,41 @@ fn stages_go_so_far_then_bake_or_pause() {
 }
 
 #[test]
+fn what_has_arrived_before_its_intent_was_counted_holds_no_place() {
+    for cfg in [("/canary", Value::from("1 1m")), ("/maxInFlight", 1.into())] {
+        let mut yard = Yard::new(3);
+        yard.policy("p", &[cfg]).unwrap();
+        yard.late_ms = SWITCH_MS + 1_000;
+        yard.ask("b");
+        yard.run(20 * 60_000);
+        assert_eq!(yard.with("b"), 3);
+    }
+}
+
+#[test]
+fn what_waits_says_of_each_stage_that_it_has_come_to() {
+    let mut yard = Yard::new(10);
+    yard.policy("p", &[("/canary", "1 1m, 2".into())]).unwrap();
+    yard.ask("b");
+    let mut said = Vec::new();
+    for _ in 0..16 {
+        yard.run(SWITCH_MS / 2);
+        let waiting = (0..10).map(|number| yard.status(&format!("n{number}")));
+        said.extend(waiting.filter(|status| status.phase == PhaseName::Waiting).map(|status| {
+            let reason = status.reason.unwrap_or_default();
+            reason.split(';').next().unwrap_or_default().to_owned()
+        }));
+    }
+    said.dedup();
+    let stages = [
+        "stage 1 of 2 goes to 1, and has them",
+        "stage 1 of 2 is done and bakes",
+        "stage 2 of 2 goes to 2, and has them",
+    ];
+    assert_eq!(said, stages);
+}
+
+#[test]
 fn a_later_change_starts_at_the_first_stage() {
     let mut yard = Yard::new(10);
     yard.policy("p", &[("/canary", "1 pause".into())]).unwrap();
