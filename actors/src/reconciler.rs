@@ -231,7 +231,7 @@ impl Handler<Due> for Reconciler {
         let now = self.clock.wall();
         let mut due = self.own.due(now);
         due.extend(self.led.iter_mut().flat_map(|led| led.decider.due(now)));
-        MessageResult(due)
+        MessageResult((due, self.decided(Vec::new())))
     }
 }
 

@@ -171,9 +171,9 @@ impl Driver {
 
     async fn due(&mut self) -> Result<(), Stopped> {
         self.govern().await?;
-        let due = self.address.send(Due).await.map_err(|_| Stopped)?;
+        let (due, decided) = self.address.send(Due).await.map_err(|_| Stopped)?;
         self.pending.extend(due);
-        self.wake_at = Millis::NEVER;
+        self.carry_out(decided, &Sight::default()).await?;
         self.look().await
     }
 

@@ -33,9 +33,9 @@ pub(super) struct Happened {
     pub(super) sight: Arc<Sight>,
 }
 
-/// Which objects' timers have fired?
+/// Which objects' timers have fired, and what follows of the time alone?
 #[derive(Message)]
-#[rtype(result = "Vec<Uid>")]
+#[rtype(result = "(Vec<Uid>, Decided)")]
 pub(super) struct Due;
 
 /// Whose attempts are these, where they are in flight? Answered in their order.
