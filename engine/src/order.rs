@@ -105,8 +105,8 @@ pub enum Said {
     Lost,
 }
 
-/// The attempts that a node has in hand, said when it attaches: what was handed to it and is not
-/// among them has ended, and nobody knows how.
+/// The attempts that a node has in hand, said when it attaches: for what it took and is not among
+/// them, it is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holds {
     /// The node.

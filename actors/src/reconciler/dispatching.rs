@@ -272,7 +272,7 @@ impl Driver {
 
     /// News of attempts that others carry out.
     pub(super) async fn told(&mut self, told: Vec<Told>) -> Result<(), Stopped> {
-        let (mut answers, mut ended) = (Vec::new(), Vec::new());
+        let (mut answers, mut ended, mut asks) = (Vec::new(), Vec::new(), Vec::new());
         for told in told {
             match told {
                 Told::Answer(answer) => {
@@ -283,12 +283,13 @@ impl Driver {
                     answers.push((attempt, Attempted::Progressed(text)));
                 }
                 Told::Holds(holds) => {
-                    let gone = self.sent.missing(&holds);
-                    answers.extend(gone.into_iter().map(|id| (id, Attempted::Abandoned)));
+                    let missing = self.sent.missing(&holds).into_iter();
+                    asks.extend(missing.map(|attempt| (holds.node.clone(), attempt)));
                 }
             }
         }
         self.settle(ended).await?;
+        self.ask(asks).await?;
         self.attempted(answers).await
     }
 }

@@ -50,7 +50,8 @@ impl Driver {
         Ok(open)
     }
 
-    async fn ask(&self, asks: Vec<(Name, AttemptId)>) -> Result<(), Stopped> {
+    /// Asks nodes what became of attempts.
+    pub(super) async fn ask(&self, asks: Vec<(Name, AttemptId)>) -> Result<(), Stopped> {
         if asks.is_empty() {
             return Ok(());
         }

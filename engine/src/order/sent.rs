@@ -51,14 +51,13 @@ impl Sent {
         self.0.get(attempt).map(|carrier| carrier.node.clone())
     }
 
-    /// The attempts that a node has taken and does not hold any more: nobody knows how they ended.
-    pub fn missing(&mut self, holds: &Holds) -> Vec<AttemptId> {
+    /// The attempts that a node has taken and, by what it says, does not hold: it is to be asked
+    /// what became of them. It may have said so before it took them, and was heard late.
+    pub fn missing(&self, holds: &Holds) -> Vec<AttemptId> {
         let held: BTreeSet<&AttemptId> = holds.attempts.iter().collect();
-        let gone = |attempt: &AttemptId, carrier: &mut Carrier| {
-            let theirs = carrier.node == holds.node && carrier.acknowledged;
-            theirs && !held.contains(attempt)
-        };
-        self.0.extract_if(.., gone).map(|(attempt, _)| attempt).collect()
+        let taken = self.0.iter().filter(|(_, at)| at.node == holds.node && at.acknowledged);
+        let gone = taken.filter(|(attempt, _)| !held.contains(attempt));
+        gone.map(|(attempt, _)| attempt.clone()).collect()
     }
 
     /// What an answer means to the decider, if it is about something that its node was sent.

@@ -413,7 +413,10 @@ fn a_leader_hears_of_what_it_sent_from_the_node_to_which_it_went() {
     assert_eq!(took, Some((attempt.clone(), Attempted::Acknowledged)));
     assert!(sent.missing(&holds(std::slice::from_ref(&attempt))).is_empty());
     assert_eq!(sent.missing(&holds(&[])), std::slice::from_ref(&attempt));
-    assert_eq!(sent.heard(answer("n1", Said::Succeeded)), None, "it was taken for lost");
+    assert_eq!(sent.missing(&holds(&[])), std::slice::from_ref(&attempt), "until it has answered");
+    let gone = sent.heard(answer("n1", Said::Abandoned));
+    assert_eq!(gone, Some((attempt.clone(), Attempted::Abandoned)));
+    assert!(sent.missing(&holds(&[])).is_empty());
 
     sent.put(&attempt, &name("n1"), NOW);
     let lost = sent.heard(answer("n1", Said::Lost));

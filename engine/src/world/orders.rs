@@ -300,7 +300,7 @@ impl World {
     pub(super) fn holding(&mut self, place: Place, holds: Holds) {
         if self.sites[place].reign > 0 {
             for attempt in self.desks[place].sent.missing(&holds) {
-                self.later(0, place, Event::Told(attempt, Attempted::Abandoned));
+                self.ask_after(place, holds.node.clone(), attempt);
             }
         } else if let Some(up) = self.way_to_the_leader(place) {
             let effects = self.uplinks[up].child.pass_on(holds);
@@ -357,19 +357,24 @@ impl World {
 
     /// A leader asks for the attempts of intents that earlier leaders left open.
     pub(super) fn ask_for_the_left(&mut self, place: Place) {
-        let (decider, term) = (&self.sites[place].decider, self.sites[place].reign);
+        let decider = &self.sites[place].decider;
         let left = |intent: &&Intent| decider.object_of(&intent.attempt).is_none();
         let open = self.holders[place].store.intents().values();
         let left: Vec<Intent> = open.filter(left).cloned().collect();
         let wall = self.sites[place].wall(self.now);
         for (to, attempt) in self.desks[place].left.ask(&left, wall) {
-            let first = self.standing(place, |standing, _| first_to(&to, standing));
-            let recall = Recall { to, attempt, asks: Some(Term::new(term)) };
-            match first {
-                Ok(Some(first)) => self.send_down(place, &first, &Frame::Cancel(recall)),
-                Ok(None) => self.recalled(place, recall),
-                Err(_) => {}
-            }
+            self.ask_after(place, to, attempt);
+        }
+    }
+
+    /// A leader asks a node what became of an attempt.
+    fn ask_after(&mut self, place: Place, to: Name, attempt: AttemptId) {
+        let first = self.standing(place, |standing, _| first_to(&to, standing));
+        let recall = Recall { to, attempt, asks: Some(Term::new(self.sites[place].reign)) };
+        match first {
+            Ok(Some(first)) => self.send_down(place, &first, &Frame::Cancel(recall)),
+            Ok(None) => self.recalled(place, recall),
+            Err(_) => {}
         }
     }
 
