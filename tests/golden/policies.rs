@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use kraken_testkit::wait_until;
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 const BOUND: Duration = Duration::from_mins(1);
 /// Hours until the window, which no run of this lasts.
 const AWAY_H: u64 = 12;
+/// The names of the machines.
+const MACHINES: [&str; 4] = ["w1", "w2", "w3", "w4"];
 /// The machines.
 const FLEET: &str = "\
 kind: node
@@ -63,7 +65,11 @@ async fn policies_hold_a_change() -> Result<()> {
     }
     let mut steady = stage.steady.clone().also(window, "daily <hour>:00-<hour>:01 UTC");
     // Who is in which wave is drawn anew each time, and so is how often a rollout is written.
-    for number in 1..10 {
+    for number in 1..=4 {
+        steady = steady.also(format!("why w{number}"), "why w<n>");
+        steady = steady.also(format!("object:    node/w{number}"), "object:    node/w<n>");
+    }
+    for number in (1..30).rev() {
         steady = steady.also(format!("in wave {number}"), "in wave <n>");
         steady = steady.also(format!("--expect {number}"), "--expect <revision>");
     }
@@ -72,7 +78,7 @@ async fn policies_hold_a_change() -> Result<()> {
     cli.run(&["cluster", "init"]).await?;
     server.sees(1).await?;
     cli.run(&["apply", "-f", "fleet.yaml"]).await?;
-    for name in ["w1", "w2", "w3", "w4"] {
+    for name in MACHINES {
         waits(&server, name, "Converged").await?;
     }
 
@@ -91,7 +97,26 @@ async fn policies_hold_a_change() -> Result<()> {
     cli.run(&["apply", "-f", "window.yaml"]).await?;
     waits(&server, "w1", "windows").await?;
     book.ends(cli, page, "why w1", 0).await?;
+
+    cli.run(&["apply", "-f", "pause.yaml"]).await?;
+    let paused = one_of(&server, "the rollout pauses").await?;
+    book.ends(cli, page, &format!("why {paused}"), 0).await?;
+    book.ends(cli, page, "set policy/web resume=1", 0).await?;
+    cli.run(&["wait", "w[1-4]", "--timeout", "1m"]).await?;
     book.close()
+}
+
+/// Waits until the status of some machine says something.
+async fn one_of(server: &Server, what: &str) -> Result<String> {
+    wait_until(&format!("one says {what}"), BOUND, async || {
+        for name in MACHINES {
+            if format!("{:?}", server.edge.node(name).await?.status).contains(what) {
+                return Ok(name.to_owned());
+            }
+        }
+        bail!("none does")
+    })
+    .await
 }
 
 /// Waits until the status of a machine says something.
