@@ -91,6 +91,10 @@ impl fmt::Display for NoPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gap(gap) => gap.fmt(f),
+            Self::Conflict { wanted } if wanted.len() == 1 => {
+                let wanted = list(wanted, |w| format!("{} = {}", w.path, w.value));
+                write!(f, "mutations lead to {wanted}, but no order of them does from here")
+            }
             Self::Conflict { wanted } => {
                 let wanted = list(wanted, |w| format!("{} = {}", w.path, w.value));
                 write!(f, "each can be reached, but not together: {wanted}")

@@ -110,6 +110,16 @@ fn goals_that_exclude_each_other_are_a_conflict() {
 }
 
 #[test]
+fn one_goal_whose_steps_undo_each_other_is_told_alone() {
+    let manifest = lamps()
+        .mutation(MutationSpec::new("M").changes("/x", "A", "B").requires("/y = C"))
+        .mutation(MutationSpec::new("N").changes("/y", "A", "C").changes("/x", "A", "C"));
+    let world = World::new(&[manifest]).seen("/x", "A").seen("/y", "A").asks("/x", "B");
+    let told = "mutations lead to /x = B, but no order of them does from here";
+    assert_eq!(world.describe(), told);
+}
+
+#[test]
 fn parts_without_a_plan_leave_the_other_parts_theirs() {
     let manifest = lamps().mutation(MutationSpec::new("M").changes("/x", "A", "B"));
     let world = World::new(&[manifest]).seen("/x", "A").asks("/x", "B").asks("/y", "B");
