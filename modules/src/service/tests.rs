@@ -177,7 +177,9 @@ fn keeper(folder: &tempfile::TempDir, reporter: &Reporter) -> Arc<Keeper> {
 fn shim() -> Vec<String> {
     let program = std::env::current_exe().unwrap();
     let test = "service::tests::without_a_run_the_shim_becomes_nothing";
-    [program.to_str().unwrap(), "--exact", test, "--nocapture"].map(str::to_owned).to_vec()
+    // With one thread, which is the default on one core, it would say the test's name first.
+    let how = ["--exact", test, "--nocapture", "--test-threads=2"];
+    std::iter::once(program.to_str().unwrap()).chain(how).map(str::to_owned).collect()
 }
 
 fn texts(items: &[&str]) -> Value {
