@@ -123,7 +123,7 @@ pub struct Recall {
     pub to: Name,
     /// The attempt.
     pub attempt: AttemptId,
-    /// The term of a later leader that asks what became of it, and has nothing given up that runs.
+    /// The term of the leader that asks what became of it, and has nothing given up that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<Term>,
 }

@@ -120,9 +120,9 @@ impl Hands {
         if handed { Screened::Ignored } else { Screened::Said(said) }
     }
 
-    /// A leader of a later term asks for an attempt that was meant for this node. `None`: it is in
-    /// hand. What is said stands once the host of this node has said that it does not run there,
-    /// and never will.
+    /// One who leads asks for an attempt that was meant for this node. `None`: it is in hand. What
+    /// is said stands once the host of this node has said that it does not run there, and never
+    /// will.
     pub fn asked(&mut self, attempt: &AttemptId, term: Term) -> Option<Said> {
         self.see_term(term);
         if self.held.contains_key(attempt) {
