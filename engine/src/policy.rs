@@ -13,6 +13,7 @@ mod hold;
 mod ledger;
 mod lost;
 mod manifest;
+mod recent;
 mod rollout;
 mod rules;
 mod share;

@@ -16,9 +16,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{
     Policy, Position,
     hold::{Hold, On},
-    ledger::{Cover, Opened, PLACE_HELD_MS},
+    ledger::Cover,
     lost::Lost,
     manifest::ENGINE_MODULE,
+    recent::Recent,
     rollout::{Facts, advance, baked_at},
     rules::{Candidate, Rules},
     tally::Tally,
@@ -126,20 +127,6 @@ struct Grant {
     under: Vec<Cover>,
     /// Whether its intent was asked for.
     used: bool,
-}
-
-#[derive(Debug)]
-struct Recent {
-    opened: Arc<Opened>,
-    standing: Option<Standing>,
-}
-
-impl Recent {
-    /// Whether the object holds a place: its attempt is open, or it has not arrived since.
-    fn holds(&self, now: Millis) -> bool {
-        let lately = self.opened.at.after_ms(PLACE_HELD_MS) > now;
-        !self.opened.closed || (lately && matches!(self.standing, None | Some(Standing::UnderWay)))
-    }
 }
 
 impl Default for Gate {
