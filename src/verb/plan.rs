@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use kraken_engine::{command::OPS_MAX, manifest::NODE_KIND};
 use kraken_http::{
-    DryRun, Kind, ObjectPlan, Outlook, Planned,
+    Kind, ObjectPlan, Outlook, Planned,
     client::{Client, Error, PlanPart, Plans},
     view::{PlanView, StepView},
 };
@@ -67,7 +67,9 @@ pub(super) async fn show(
 ) -> Result<(), Failure> {
     let format = output.output;
     if matches!(format, Format::Json | Format::Yaml) {
-        let planned = whole(plans, console).await.map_err(named)?;
+        let mut bar = Bar::new(console);
+        let planned = plans.whole_with(|done, of| bar.set(done, of)).await.map_err(named)?;
+        drop(bar);
         return console.print(if format == Format::Json {
             json(&planned)
         } else {
@@ -102,21 +104,6 @@ pub(super) async fn show(
         }
     }
     Err(named(plans.cut()))
-}
-
-/// The whole plan, with how far it is.
-async fn whole(mut plans: Plans, console: &Console) -> Result<DryRun, Error> {
-    let (mut bar, mut objects) = (Bar::new(console), Vec::new());
-    while let Some(part) = plans.next().await? {
-        match part {
-            PlanPart::Progress { done, of } => bar.set(done, of),
-            PlanPart::Object(planned) => objects.push(*planned),
-            PlanPart::End { revision, outlook } => {
-                return Ok(DryRun { revision, objects, outlook: *outlook });
-            }
-        }
-    }
-    Err(plans.cut())
 }
 
 /// How far planning is, for a person, once it takes long enough for that to be told.
@@ -243,6 +230,7 @@ fn shown(value: &serde_json::Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kraken_http::DryRun;
     use serde_json::json;
 
     use super::*;

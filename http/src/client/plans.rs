@@ -100,11 +100,16 @@ impl Plans {
     }
 
     /// The whole plan.
-    pub async fn whole(mut self) -> Result<DryRun, Error> {
+    pub async fn whole(self) -> Result<DryRun, Error> {
+        self.whole_with(|_, _| {}).await
+    }
+
+    /// The whole plan; `told` hears how many objects are planned, of how many.
+    pub async fn whole_with(mut self, mut told: impl FnMut(usize, usize)) -> Result<DryRun, Error> {
         let mut objects = Vec::new();
         while let Some(part) = self.next().await? {
             match part {
-                PlanPart::Progress { .. } => {}
+                PlanPart::Progress { done, of } => told(done, of),
                 PlanPart::Object(planned) => objects.push(*planned),
                 PlanPart::End { revision, outlook } => {
                     return Ok(DryRun { revision, objects, outlook: *outlook });
