@@ -1,7 +1,7 @@
 //! Joins the member of `kraken_raft` to the port of `kraken_actors`: the two rooms do not know each
 //! other, so words are translated here, one for one, and nothing is decided.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -215,6 +215,10 @@ impl Quorum for RaftQuorum {
 
     fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.clone()
+    }
+
+    fn followed(&self) -> Option<Duration> {
+        self.raft.followed()
     }
 
     fn status(&self) -> QuorumStatus {

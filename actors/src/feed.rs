@@ -44,12 +44,13 @@ pub(crate) struct FeedOptions {
     pub(crate) stop: CancellationToken,
 }
 
-/// Starts both tasks on the present arbiter. Returns once what is committed so far is known.
+/// Starts all tasks on the present arbiter. Returns once what is committed so far is known.
 pub(crate) async fn start(options: FeedOptions) -> Peers {
     let commits = options.quorum.commits();
     reread(&options).await;
     let peers = Peers::default();
     actix_rt::spawn(feed(options.clone(), commits));
+    actix_rt::spawn(assure(options.clone()));
     actix_rt::spawn(upkeep(options, peers.clone()));
     peers
 }
@@ -93,6 +94,20 @@ async fn reread(options: &FeedOptions) {
     let gone = held.await.unwrap_or_default().into_iter().filter(|uid| !now.contains(uid));
     options.state.set_catalog(catalog).await;
     options.state.follow(revision, objects, gone.collect()).await;
+}
+
+/// While a majority follows this member, what it holds is the quorum's Cfg.
+async fn assure(options: FeedOptions) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            () = options.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        if let Some(ago) = options.quorum.followed() {
+            options.state.assure_leader(ago).await;
+        }
+    }
 }
 
 /// Does what is left to do, again and again: each step looks first, so that repeating it is free.

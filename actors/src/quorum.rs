@@ -4,7 +4,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -39,6 +39,11 @@ pub trait Quorum: Send + Sync + 'static {
 
     /// Who leads; changes are seen as they happen.
     fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// How long ago at most a majority of the members followed this one as their leader; `None`:
+    /// it does not lead. By a clock that goes on while the process
+    /// is stopped.
+    fn followed(&self) -> Option<Duration>;
 
     /// How the quorum is.
     fn status(&self) -> QuorumStatus;

@@ -11,6 +11,7 @@
 mod dispatching;
 mod driver;
 mod governing;
+mod handing;
 mod left;
 pub mod messages;
 pub(crate) mod subject;
@@ -139,7 +140,7 @@ impl Reconciler {
     fn look(&mut self, known: &Known, catalog: &Catalog, now: Millis) -> Vec<(Lane, Effect)> {
         let mut effects = Vec::new();
         if known.is_hosted_by(&self.node) && !self.released {
-            let own = self.own.look(known.subject(catalog, Millis::ZERO), now);
+            let own = self.own.look(known.subject_of_host(catalog), now);
             effects.extend(in_lane(Lane::Itself, own));
         } else if self.own.decides(known.object.uid) {
             effects.extend(in_lane(Lane::Itself, self.own.forget(known.object.uid)));
@@ -162,11 +163,10 @@ impl Reconciler {
     ) -> Vec<(Lane, Effect)> {
         let now = self.clock.wall();
         let own = self.own.object_of(attempt).is_some();
-        let (decider, since) = match &mut self.led {
-            Some(led) if !own => (&mut led.decider, led.since),
-            _ => (&mut self.own, Millis::ZERO),
+        let (decider, subject): (_, Subject<'_>) = match &mut self.led {
+            Some(led) if !own => (&mut led.decider, known.subject(catalog, led.since)),
+            _ => (&mut self.own, known.subject_of_host(catalog)),
         };
-        let subject: Subject<'_> = known.subject(catalog, since);
         in_lane(decider.lane(), decider.attempted(attempt, what, subject, now))
     }
 

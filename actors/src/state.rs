@@ -7,7 +7,7 @@
 
 mod messages;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::{Actor, Addr, Context};
 use kraken_engine::{
@@ -19,6 +19,7 @@ use kraken_engine::{
     object::Object,
     path::Path,
     sync::views::ViewDelta,
+    time::Millis,
     value::Value,
 };
 use tokio::sync::watch;
@@ -219,6 +220,21 @@ impl StateHandle {
         .await;
     }
 
+    /// Word of the quorum came: of the moment `at`, good once Cfg up to `revision` is held.
+    pub async fn assure(&self, at: Millis, revision: Revision) {
+        self.tell(move |state| state.assure(at, revision)).await;
+    }
+
+    /// A majority followed this member so long ago at most.
+    pub async fn assure_leader(&self, ago: Duration) {
+        self.tell(move |state| {
+            let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+            let at = Millis::new(state.clock.wall().get().saturating_sub(ago));
+            state.assure(at, state.fleet.revision());
+        })
+        .await;
+    }
+
     /// The link of a node changed.
     pub async fn set_link(&self, uid: Uid, epoch: SessionEpoch, link: Link) {
         self.tell(move |state| state.set_link(uid, epoch, link)).await;
@@ -364,6 +380,11 @@ impl State {
         }
         self.mark_spoken(&touched, teller);
         self.mark_touched(&touched, false);
+    }
+
+    fn assure(&mut self, at: Millis, revision: Revision) {
+        let regained = self.fleet.assure(at, revision, self.clock.wall());
+        self.mark(regained, false);
     }
 
     fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link) {

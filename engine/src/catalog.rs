@@ -3,6 +3,7 @@
 mod compile;
 mod goals;
 mod lanes;
+mod singletons;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ use crate::{
     path::{Path, Pattern},
     predicate::On,
     schema::{PathRule, Schema},
+    singleton::Singleton,
     state::State,
     sync::declared::{Digests, digests},
 };
@@ -58,6 +60,8 @@ pub struct KindCatalog {
     pub elsewhere_of_host: Arc<[(On, Path)]>,
     /// The goals that have names, in order of module and place.
     pub goals: Vec<NamedGoal>,
+    /// Where its objects must never run twice, how long a host goes on alone.
+    pub singleton: Option<Singleton>,
 }
 
 /// A goal that a module names: what is to be reached together.
@@ -112,6 +116,7 @@ impl Catalog {
             compiler.goals(manifest);
         }
         for manifest in manifests {
+            compiler.singletons(manifest);
             compiler.costs(manifest);
         }
         if compiler.problems.is_empty() {
@@ -288,11 +293,6 @@ impl Compiler {
 
     fn kind(&mut self, spec: &KindSpec, place: &Place<'_>) -> Result<(), Problem> {
         let name = Name::new(&spec.name).map_err(|error| place.problem(Code::Unreadable, error))?;
-        if spec.singleton_lease_ms.is_some() {
-            let why =
-                "singletons cannot be carried out by this release; leave singletonLeaseMs out";
-            return Err(place.problem_at(&["singletonLeaseMs"], Code::Unsupported, why));
-        }
         if spec.namespaced && spec.name == NODE_KIND {
             let why = "nodes are of the fleet and in no namespace";
             return Err(place.problem_at(&["namespaced"], Code::Reserved, why));

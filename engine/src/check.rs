@@ -94,8 +94,6 @@ pub enum Code {
     WaitCycle,
     /// A path that is changed and that nobody discovers.
     NeverSeen,
-    /// Something that this release cannot carry out.
-    Unsupported,
 }
 
 impl Code {
@@ -119,7 +117,6 @@ impl Code {
             Self::Fight => "fight",
             Self::WaitCycle => "wait_cycle",
             Self::NeverSeen => "never_seen",
-            Self::Unsupported => "unsupported",
         }
     }
 }

@@ -205,6 +205,14 @@ pub enum Op {
         /// Its revision when that was seen; refused if it has moved since.
         revision: Revision,
     },
+    /// Gives an object that must never run twice to the host that its Cfg names.
+    Release {
+        /// Which.
+        uid: Uid,
+        /// Its revision when its former host was sure to have stopped it; refused if it has moved
+        /// since.
+        revision: Revision,
+    },
     /// Gives an object an owner, or takes it from it.
     Own {
         /// Which.

@@ -207,7 +207,8 @@ impl Decider {
         }
         self.gate.leave(subject.object, standing, flies);
         let after = machine.flight().map(|flight| flight.attempt.clone());
-        let wake_at = machine.wake_at();
+        // Once its lease is over its goal is another.
+        let wake_at = machine.wake_at().min(subject.lease.over_at());
         if before != after {
             before.map(|attempt| self.attempts.remove(&attempt));
             after.map(|attempt| self.attempts.insert(attempt, uid));

@@ -4,6 +4,7 @@
 //! dependent facts unknown; what comes from others is merged as it is. Every change marks outboxes,
 //! from which uplinks take what they have to send.
 
+mod leases;
 mod link;
 mod related;
 mod speaking;
@@ -27,6 +28,7 @@ use crate::{
     manifest::NODE_KIND,
     object::Object,
     path::Path,
+    singleton::Assured,
     time::Millis,
     value::Value,
 };
@@ -67,6 +69,8 @@ pub struct Fleet {
     renewed: BTreeMap<Uid, u64>,
     /// What a leaf was told of elsewhere.
     told: Told,
+    /// When the quorum was last known to have the Cfg that is held here.
+    assured: Assured,
 }
 
 /// What a change of the fleet touched.
@@ -97,6 +101,7 @@ impl Fleet {
             peers: BTreeSet::new(),
             renewed: BTreeMap::new(),
             told: Told::default(),
+            assured: Assured::default(),
         }
     }
 
@@ -179,6 +184,7 @@ impl Fleet {
     /// All writes of Cfg up to this one have been told.
     pub fn set_revision(&mut self, revision: Revision) {
         self.revision = self.revision.max(revision);
+        self.assured.hold(self.revision);
     }
 
     /// The write of Cfg up to which the objects are known: what is held of one is what it was then,

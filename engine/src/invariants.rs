@@ -16,6 +16,7 @@
 //! | 9 | every object ends somewhere, with a reason | [`objects_settle`] |
 //! | 10 | a peer speaks only for what is its own | [`peers_speak_for_their_own`] |
 //! | | no more is disrupted at a time than policies allow | [`policies_hold`] |
+//! | | what must never run twice has one tenant at a time | [`singletons_have_one_tenant`] |
 //!
 //! Stated elsewhere: that a host checks requirements again at start, of 2, where hosts are; that a
 //! writer is told at the bound, of 8, by the tests of each bound; consensus itself, on which 1
@@ -33,6 +34,7 @@ mod plans;
 mod policies;
 mod queues;
 mod replicas;
+mod singletons;
 mod writes;
 
 pub use self::{
@@ -46,6 +48,7 @@ pub use self::{
     policies::{policies_hold, used},
     queues::queues_hold_their_bounds,
     replicas::replicas_agree,
+    singletons::singletons_have_one_tenant,
     writes::acknowledged_writes_stay,
 };
 
@@ -139,6 +142,14 @@ pub enum What {
     /// The decider of an attempt was told that no way leads to it any more: it may run on where it
     /// is, and what repeats no harm may be tried elsewhere.
     Lost(AttemptId),
+    /// A node has something done for an object that must never run twice, and that it may go on
+    /// with as far as it knows.
+    Tenant {
+        /// The object.
+        uid: Uid,
+        /// Who else may go on with it as far as they know, or is bringing it about.
+        others: Vec<Name>,
+    },
     /// An intent was opened: so much is in use under a policy now.
     Used {
         /// The policy.
@@ -237,7 +248,7 @@ impl Trace {
 
     /// The first violation of any invariant.
     pub fn check(&self) -> Result<(), Violation> {
-        let checks: [(&'static str, Check); 11] = [
+        let checks: [(&'static str, Check); 12] = [
             ("acknowledged_writes_stay", acknowledged_writes_stay),
             ("dispatches_are_justified", dispatches_are_justified),
             ("attempts_run_one_at_a_time", attempts_run_one_at_a_time),
@@ -249,6 +260,7 @@ impl Trace {
             ("objects_settle", objects_settle),
             ("peers_speak_for_their_own", peers_speak_for_their_own),
             ("policies_hold", policies_hold),
+            ("singletons_have_one_tenant", singletons_have_one_tenant),
         ];
         for (invariant, check) in checks {
             check(self).map_err(|Broken(entry, why)| Violation {

@@ -31,6 +31,7 @@ pub mod presumed;
 pub mod route;
 pub mod schema;
 pub mod selector;
+pub mod singleton;
 pub mod state;
 pub mod status;
 pub mod store;

@@ -77,8 +77,9 @@ pub struct KindSpec {
     /// Whether names of its objects live in namespaces.
     #[serde(default)]
     pub namespaced: bool,
-    /// How long a host may run such an object without a parent, in milliseconds, where it must
-    /// never run twice. Refused by this release, which cannot carry it out.
+    /// How long a host may run such an object without word of the quorum, in milliseconds, where it
+    /// must never run twice: from [`LEASE_MS_MIN`](crate::singleton::LEASE_MS_MIN) to
+    /// [`LEASE_MS_MAX`](crate::singleton::LEASE_MS_MAX). Absent: it may run twice for a while.
     #[serde(default)]
     pub singleton_lease_ms: Option<u64>,
 }

@@ -76,16 +76,40 @@ pub struct Object {
     /// What becomes of it when its owner is deleted.
     #[serde(default, skip_serializing_if = "OnDelete::is_default")]
     pub on_delete: OnDelete,
+    /// Of an object that is never to run twice: who may still run it.
+    #[serde(default, skip_serializing_if = "Tenure::is_default")]
+    pub tenure: Tenure,
+}
+
+/// What is to be known of an object that is never to run twice, beside what is asked of it; see
+/// [`singleton`](crate::singleton).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tenure {
+    /// The node that hosts it until it is sure to have stopped it, whatever Cfg names at
+    /// [`HOST_PATH`] meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Name>,
+    /// When it was thawed last: a host that has not heard of it stops nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thawed: Option<Revision>,
+}
+
+impl Tenure {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Object {
     /// The node that hosts the object and decides its own lane: a node itself, any other the one
-    /// that its Cfg names at [`HOST_PATH`].
+    /// that its Cfg names at [`HOST_PATH`], or, where it must not run twice, the one that had it
+    /// before and is not sure to have stopped it.
     pub fn host(&self) -> Option<Name> {
         if self.key.kind.as_str() == NODE_KIND {
             return Some(self.key.name.clone());
         }
-        self.names(HOST_PATH)
+        self.tenure.former.clone().or_else(|| self.names(HOST_PATH))
     }
 
     /// Whether a node hosts the object.
@@ -93,7 +117,21 @@ impl Object {
         if self.key.kind.as_str() == NODE_KIND {
             return self.key.name == *node;
         }
-        self.cfg.get(HOST_PATH).and_then(Value::as_str) == Some(node.as_str())
+        match &self.tenure.former {
+            Some(former) => former == node,
+            None => self.cfg.get(HOST_PATH).and_then(Value::as_str) == Some(node.as_str()),
+        }
+    }
+
+    /// The node that is to have the object as soon as nobody else does: the one that its Cfg names
+    /// at [`HOST_PATH`].
+    pub fn heir(&self) -> Option<Name> {
+        self.names(HOST_PATH)
+    }
+
+    /// Whether its goal is to be absent from its host: it is deleted, or to run elsewhere.
+    pub fn is_leaving(&self) -> bool {
+        self.deleting || self.tenure.former.is_some()
     }
 
     /// The node through which it is reached, where its Cfg names one at [`VIA_PATH`].

@@ -11,6 +11,7 @@ mod owners;
 mod part;
 mod requests;
 mod retry;
+mod tenure;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use crate::{
     planner::Facts,
     predicate::On,
     schema::Goal,
+    singleton::Lease,
     time::Millis,
     value::Value,
 };
@@ -28,6 +29,15 @@ pub struct Subject<'a> {
     pub related: &'a dyn Related,
     /// For a disruptive step, only what was seen since then counts as known.
     pub not_before: Millis,
+    /// How long its host may go on with it, where that is who decides.
+    pub lease: Lease,
+}
+
+impl Subject<'_> {
+    /// Whether the goal is that the object be absent from its host, whatever its Cfg asks.
+    pub fn is_leaving(&self) -> bool {
+        self.object.is_leaving() || self.lease == Lease::Over
+    }
 }
 
 /// Looks up values of objects related to one.
@@ -82,7 +92,7 @@ impl<'a> View<'a> {
 
     /// What the object's Cfg asks for.
     pub fn goal(&self) -> Goal {
-        self.kind.schema.goal(&self.subject.object.cfg, self.subject.object.deleting)
+        self.kind.schema.goal(&self.subject.object.cfg, self.subject.is_leaving())
     }
 
     /// What was seen at a path, presumptions aside; `None`: not known, or not to be shown.

@@ -25,6 +25,7 @@ mod quorum;
 mod reality;
 mod recorder;
 mod site;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod uplink;
@@ -217,6 +218,8 @@ struct World {
     reality: Reality,
     /// When lives began, by their own clocks.
     births: BTreeSet<(Place, u64)>,
+    /// Who has ever hosted what.
+    hosts: BTreeSet<(Uid, Name)>,
     trace: Trace,
     warm: Planner,
 }
@@ -242,6 +245,7 @@ impl World {
             network: Network::default(),
             reality: Reality::default(),
             births: BTreeSet::new(),
+            hosts: BTreeSet::new(),
             trace: Trace::new(),
             warm: Planner::new(),
         };

@@ -1,6 +1,7 @@
 //! A member in memory: the port of the quorum over a store, and a state actor beside it, so that
 //! the edge can be tried without a network, a disk or a vote.
 
+use std::time::Duration;
 use std::{
     net::SocketAddr,
     sync::{
@@ -224,6 +225,11 @@ impl Quorum for MemoryQuorum {
 
     fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.subscribe()
+    }
+
+    fn followed(&self) -> Option<Duration> {
+        let leads = self.leadership.borrow().is_me && self.check().is_ok();
+        leads.then_some(Duration::ZERO)
     }
 
     fn status(&self) -> QuorumStatus {

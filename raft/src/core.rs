@@ -22,7 +22,9 @@ use kraken_engine::{
     id::{ClusterId, MemberId},
     time::Millis,
 };
-use openraft::{Config, RaftMetrics, SnapshotPolicy, async_runtime::watch::WatchReceiver};
+use openraft::{
+    Config, RaftMetrics, ServerState, SnapshotPolicy, async_runtime::watch::WatchReceiver,
+};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -271,6 +273,13 @@ impl Core {
         let is_known = cluster != ClusterId::default();
         let cluster = if is_known { cluster } else { ClusterId::new(node.cluster) };
         Status { epoch, ..Status::from_metrics(cluster, applied, &node.metrics()) }
+    }
+
+    /// How long ago at most a majority followed this member as its leader.
+    pub(crate) fn followed(&self) -> Option<Duration> {
+        let node = self.node()?;
+        let metrics = node.metrics();
+        (metrics.state == ServerState::Leader).then(|| node.majority_age(&metrics)).flatten()
     }
 
     /// Founds a cluster of one.

@@ -1,5 +1,6 @@
 //! The one way into the quorum for the rest of the program.
 
+use std::time::Duration;
 use std::{
     future::Future,
     net::SocketAddr,
@@ -180,6 +181,12 @@ impl Handle {
     /// What this member says of itself and the others.
     pub fn status(&self) -> Status {
         self.inner.core.status()
+    }
+
+    /// How long ago at most a majority of the members followed this one as their leader; `None`:
+    /// it does not lead. By a clock that goes on while the process is stopped.
+    pub fn followed(&self) -> Option<Duration> {
+        self.inner.core.followed()
     }
 
     /// The epoch of what this member holds.

@@ -11,6 +11,7 @@ use kraken_engine::{
     id::{Name, Revision, SessionEpoch, Uid},
     object::Object,
     order::{Answer, Order, Said},
+    singleton::Assured,
     sync::{
         DEAD_AFTER_MS, HEARTBEAT_MS, ORDERS_FRAME_MAX,
         frame::{Frame, Hello, RefusedReason, Role},
@@ -68,6 +69,7 @@ struct Offered {
     elsewhere: Elsewhere,
     catalog: Arc<Catalog>,
     revision: Revision,
+    assured: Assured,
     is_superseded: bool,
 }
 
@@ -130,12 +132,18 @@ impl Driver {
     }
 
     async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
-        let Ok(catalog) = self.options.state.read(|fleet| fleet.catalog().clone()).await else {
+        let read = |fleet: &Fleet| (fleet.catalog().clone(), fleet.assured());
+        let Ok((catalog, assured)) = self.options.state.read(read).await else {
             return Vec::new();
         };
+        // All that was committed before the assurance goes down before it.
+        let on_lease = matches!(frame, Frame::Heartbeat(_)) && self.session.is_on_lease(&catalog);
+        let mut effects = if on_lease { self.offer().await } else { Vec::new() };
         let now = self.options.clock.wall();
         let hybrid_ms = self.options.state.stamps().reading().get().max(now.get());
-        self.session.receive(frame, Authority { catalog: &catalog, hybrid_ms }, now)
+        let authority = Authority { catalog: &catalog, hybrid_ms, assured };
+        effects.extend(self.session.receive(frame, authority, now));
+        effects
     }
 
     /// Offers the child what it may see: its own object, what it hosts and what is reached through
@@ -152,10 +160,11 @@ impl Driver {
             elsewhere: fleet.elsewhere_of(&node),
             catalog: fleet.catalog().clone(),
             revision: fleet.revision(),
+            assured: fleet.assured(),
             is_superseded: fleet.link_epoch(uid) > epoch,
         };
         let Ok(offered) = self.options.state.read(read).await else { return Vec::new() };
-        let Offered { objects, elsewhere, catalog, revision, is_superseded } = offered;
+        let Offered { objects, elsewhere, catalog, revision, assured, is_superseded } = offered;
         if is_superseded {
             return vec![Effect::Close("a newer session of it was heard of".to_owned())];
         }
@@ -163,6 +172,8 @@ impl Driver {
         self.tell_served(own.chain(elsewhere.rests_on).collect()).await;
         self.lacks = elsewhere.lacks;
         self.session.declare(&catalog);
+        let hybrid_ms = self.options.state.stamps().reading().get();
+        self.session.assure(assured, hybrid_ms, self.options.clock.wall());
         let mut effects = self.session.offer(revision, objects);
         effects.extend(self.session.offer_views(elsewhere.sights));
         if elsewhere.left_out > 0 && !std::mem::replace(&mut self.left_out, true) {

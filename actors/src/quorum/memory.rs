@@ -4,6 +4,7 @@ use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -158,6 +159,11 @@ impl Quorum for MemoryQuorum {
 
     fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.subscribe()
+    }
+
+    fn followed(&self) -> Option<Duration> {
+        let leads = self.leadership.borrow().is_me && self.check().is_ok();
+        leads.then_some(Duration::ZERO)
     }
 
     fn status(&self) -> QuorumStatus {

@@ -18,6 +18,7 @@ use kraken_engine::{
     machine::{Attempted, Effect},
     order::{left::Left, sent::Sent},
     policy::Rules,
+    singleton::Handovers,
     status::{PhaseName, Status},
     time::Millis,
 };
@@ -65,6 +66,7 @@ pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions)
         orders: options.orders,
         sent: Sent::default(),
         left: Left::default(),
+        handovers: Handovers::default(),
         quorum: options.quorum,
         clock: options.clock,
         dirty,
@@ -89,6 +91,7 @@ pub(super) struct Driver {
     pub(super) orders: Orders,
     pub(super) sent: Sent,
     pub(super) left: Left,
+    pub(super) handovers: Handovers,
     pub(super) quorum: Option<Arc<dyn Quorum>>,
     pub(super) clock: Clock,
     dirty: Dirty<Uid>,
@@ -187,6 +190,7 @@ impl Driver {
         for known in sight.objects.iter().filter_map(|(_, known)| known.as_ref()) {
             self.finish_deletion(known);
         }
+        self.hand_over(&sight).await?;
         let look = Look { sight: sight.clone() };
         let decided = self.address.send(look).await.map_err(|_| Stopped)?;
         self.carry_out(decided, &sight).await
@@ -280,6 +284,7 @@ impl Driver {
         self.removing.clear();
         self.sent = Sent::default();
         self.left = Left::default();
+        self.handovers = Handovers::default();
         let all = self.state.read(|fleet| fleet.objects().map(|o| o.uid).collect::<Vec<_>>());
         self.dirty.mark(all.await?);
         Ok(())
@@ -392,10 +397,11 @@ impl Driver {
         // A removal that was proposed may not have been committed: look again.
         let removing = std::mem::take(&mut self.removing);
         self.dirty.mark(removing.into_iter().map(|(uid, _)| uid));
+        self.dirty.mark(self.handovers.watched());
         self.see_to_the_left().await
     }
 
-    fn propose(&self, command: Command) {
+    pub(super) fn propose(&self, command: Command) {
         let Some(quorum) = self.quorum.clone() else { return };
         let proposal = self.proposal(command);
         actix_rt::spawn(async move {

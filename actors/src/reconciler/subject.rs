@@ -15,6 +15,7 @@ use kraken_engine::{
     path::Path,
     predicate::On,
     route::{Seen, parent_lookers},
+    singleton::Lease,
     time::Millis,
     value::Value,
     view::{Related, Subject},
@@ -28,6 +29,8 @@ pub(crate) struct Known {
     pub(crate) object: Arc<Object>,
     pub(crate) dsc: Arc<Dsc>,
     related: RelatedValues,
+    /// How long this node may go on with it, where it hosts it.
+    lease: Lease,
     /// Whether this node looks at what a parent sees of it.
     looks_as_parent: bool,
 }
@@ -73,7 +76,7 @@ impl Known {
     /// An object as an order shows it; what predicates name elsewhere was judged already.
     pub(crate) fn of(object: Arc<Object>, dsc: Dsc, looks_as_parent: bool) -> Self {
         let related = RelatedValues::default();
-        Self { object, dsc: Arc::new(dsc), related, looks_as_parent }
+        Self { object, dsc: Arc::new(dsc), related, lease: Lease::Unbound, looks_as_parent }
     }
 
     /// Reads an object; `None`: gone.
@@ -86,7 +89,8 @@ impl Known {
         let object = fleet.object(uid)?.clone();
         let related = related(fleet, &object, now);
         let looks_as_parent = looks_as_parent(fleet, uid, members);
-        Some(Self { dsc: fleet.dsc(uid), related, looks_as_parent, object })
+        let lease = fleet.lease_of(&object, now);
+        Some(Self { dsc: fleet.dsc(uid), related, lease, looks_as_parent, object })
     }
 
     pub(crate) fn subject<'a>(&'a self, catalog: &'a Catalog, not_before: Millis) -> Subject<'a> {
@@ -96,7 +100,13 @@ impl Known {
             catalog,
             related: &self.related,
             not_before,
+            lease: Lease::Unbound,
         }
+    }
+
+    /// The same as its host decides about it.
+    pub(crate) fn subject_of_host<'a>(&'a self, catalog: &'a Catalog) -> Subject<'a> {
+        Subject { lease: self.lease, ..self.subject(catalog, Millis::ZERO) }
     }
 
     /// Whether a node hosts the object, and so decides its own lane.

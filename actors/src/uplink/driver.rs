@@ -232,6 +232,8 @@ impl Driver {
                         self.options.state.set_cut_off(false).await;
                     }
                 }
+                Effect::Advance(ms) => self.options.state.stamps().advance_to(ms),
+                Effect::Assured(at, revision) => self.options.state.assure(at, revision).await,
                 Effect::Reborn => self.options.state.restamp().await,
                 Effect::SendAll => {
                     let toward = self.options.toward.clone();

@@ -10,6 +10,7 @@ use crate::{
     object::Object,
     path::Path,
     predicate::On,
+    singleton::Lease,
     store::Store,
     time::Millis,
     value::Value,
@@ -45,6 +46,7 @@ impl Scene {
             catalog: self.store.catalog(),
             related: self,
             not_before: Millis::ZERO,
+            lease: Lease::Unbound,
         }
     }
 }

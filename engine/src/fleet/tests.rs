@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     id::{ClusterId, Revision, SessionEpoch},
     manifest::{Extension, From, Manifest, MutationSpec, PathSpec, SeenBy, To, Type},
+    object::Tenure,
     object::{HOST_PATH, Labels, ObjectRef, VIA_PATH},
     predicate::On,
     state::State,
@@ -42,6 +43,7 @@ fn node(ordinal: u32) -> Arc<Object> {
         frozen: None,
         cfg: State::new(),
         on_delete: <_>::default(),
+        tenure: Tenure::default(),
     })
 }
 

@@ -278,7 +278,7 @@ fn unmet(instance: &Instance, plan: &Plan, subject: Subject<'_>) -> Option<Strin
 /// Whether something that is seen is not what is asked; what is not known does not differ.
 fn differs(subject: Subject<'_>) -> bool {
     let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return false };
-    let goal = kind.schema.goal(&subject.object.cfg, subject.object.deleting);
+    let goal = kind.schema.goal(&subject.object.cfg, subject.is_leaving());
     let mut goal = goal.into_iter();
     goal.any(|(path, wanted)| seen(kind, subject.dsc, &path).is_some_and(|value| *value != wanted))
 }

@@ -17,9 +17,11 @@ use crate::{
     machine::{Attempted, Dispatch},
     manifest::{Context, Extension, Manifest, MutationSpec, PathSpec, Type},
     mutation::Instance,
+    object::Tenure,
     object::{Frozen, Labels, Object, ObjectRef},
     path::Path,
     predicate::On,
+    singleton::Lease,
     state::State,
     time::Millis,
     value::Value,
@@ -59,6 +61,7 @@ fn object(revision: u64) -> Arc<Object> {
         labels: Labels::new(),
         owner: None,
         on_delete: <_>::default(),
+        tenure: Tenure::default(),
         created: Millis::ZERO,
         revision: Revision::new(revision),
         generation: 1,
@@ -108,6 +111,7 @@ fn order(catalog: &Catalog) -> Order {
         catalog,
         related: &Unrelated,
         not_before: Millis::ZERO,
+        lease: Lease::Unbound,
     };
     Order::new(&dispatch, name("n1"), Term::new(3), subject)
 }

@@ -8,6 +8,7 @@ use super::{NoRoute, Route, Standing, heaviest, route};
 use crate::{
     id::{ClusterId, Name, Revision, Uid},
     manifest::Context,
+    object::Tenure,
     object::{Labels, Object, ObjectRef},
     path::Path,
     state::State,
@@ -68,6 +69,7 @@ fn object(kind: &str, named: &str, ordinal: u32) -> Object {
         labels: Labels::new(),
         owner: None,
         on_delete: <_>::default(),
+        tenure: Tenure::default(),
         created: Millis::ZERO,
         revision: Revision::new(1),
         generation: 1,

@@ -13,6 +13,7 @@ use crate::{
     command::{MISFITS_MAX, Misfit, Refusal},
     id::Revision,
     manifest::Manifest,
+    object::Object,
 };
 
 impl Store {
@@ -107,6 +108,9 @@ impl Store {
     /// Refuses a catalog that stored objects do not fit.
     fn check_objects(&self, catalog: &Catalog) -> Result<(), Refusal> {
         let misfits = self.objects.values().filter_map(|object| {
+            if let Some(misfit) = self.other_lease(catalog, object) {
+                return Some(misfit);
+            }
             match txn::check_cfg(catalog, object).err()? {
                 Refusal::Invalid { object, path, why } => Some(Misfit { object, path, why }),
                 other => Some(Misfit {
@@ -124,6 +128,19 @@ impl Store {
         let more = u64::try_from(objects.len().saturating_sub(MISFITS_MAX)).unwrap_or(u64::MAX);
         objects.truncate(MISFITS_MAX);
         Err(Refusal::InUse { objects, more })
+    }
+
+    /// A lease does not change while there are objects: hosts that are away go by the old one.
+    fn other_lease(&self, catalog: &Catalog, object: &Object) -> Option<Misfit> {
+        let lease = |catalog: &Catalog| {
+            let singleton = catalog.kind(&object.key.kind).and_then(|kind| kind.singleton);
+            singleton.map(|singleton| singleton.lease_ms)
+        };
+        (lease(catalog) != lease(&self.catalog)).then(|| Misfit {
+            object: object.key.clone(),
+            path: "singletonLeaseMs".to_owned(),
+            why: "its host may be away and go by the old lease; delete the object first".to_owned(),
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Store};
+use super::{Change, Store, tenure};
 use crate::{
     command::{Proposal, Refusal, Targets},
     id::{Name, Revision},
@@ -154,12 +154,14 @@ impl Store {
         let nodes: BTreeMap<String, &Freeze> =
             nodes.into_iter().map(|freeze| (freeze.scope.describe(), freeze)).collect();
         let mut changes = Vec::new();
+        let catalog = self.catalog.clone();
         for object in self.objects.values_mut() {
             let by_name = nodes.get(object.key.name.as_str()).copied();
             let candidates = others.iter().copied().chain(by_name);
             let frozen = oldest(candidates, object);
             if frozen != object.frozen {
-                let changed = Object { frozen, revision: index, ..(**object).clone() };
+                let mut changed = Object { frozen, revision: index, ..(**object).clone() };
+                tenure::follow(&catalog, Some(object), &mut changed, index);
                 let before = Some(std::mem::replace(object, Arc::new(changed)));
                 changes.push(Change::Put { object: object.clone(), before });
             }

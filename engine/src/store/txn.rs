@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{Change, Store, freeze};
+use super::{Change, Store, freeze, tenure};
 use crate::{
     catalog::{Catalog, KindCatalog},
     command::{Condition, OPS_MAX, Op, Precondition, Refusal, Target, Txn},
     id::{Name, Revision, Uid},
     manifest::SetBy,
-    object::{LABEL_BYTES_MAX, LABELS_MAX, Labels, Object, ObjectRef, OnDelete},
+    object::{LABEL_BYTES_MAX, LABELS_MAX, Labels, Object, ObjectRef, OnDelete, Tenure},
     path::Path,
     policy::{POLICIES_MAX, Policy},
     state::State,
@@ -145,6 +145,7 @@ impl<'a> Staged<'a> {
                 self.delete(uid, *force)
             }
             Op::Remove { uid, revision } => self.finish(*uid, *revision),
+            Op::Release { uid, revision } => self.release(*uid, *revision),
             Op::Own { object, owner, on_delete } => {
                 let owner = owner.as_ref().map(|key| Ok(self.find(key)?.uid)).transpose()?;
                 let uid = self.find(object)?.uid;
@@ -224,6 +225,7 @@ impl<'a> Staged<'a> {
             frozen: None,
             cfg: State::new(),
             on_delete: OnDelete::default(),
+            tenure: Tenure::default(),
         }
     }
 
@@ -295,6 +297,12 @@ impl<'a> Staged<'a> {
         check_labels(&object)?;
         self.check_policy(&object)?;
         object.frozen = freeze::resolve(&self.store.freezes, &object);
+        tenure::follow(
+            &self.store.catalog,
+            self.store.objects.get(&object.uid),
+            &mut object,
+            self.index,
+        );
         if self.current(object.uid) == Some(&object) {
             return Ok(());
         }

@@ -46,6 +46,7 @@ use crate::{
     manifest::{Manifest, NODE_KIND},
     object::{Labels, Object},
     order::{Answer, Holds, LookAt, Order, Recall},
+    singleton::Assurance,
     time::Millis,
 };
 
@@ -82,6 +83,11 @@ pub enum Effect {
     Declare(Arc<Catalog>),
     /// What is declared could not be taken over, for this reason: what was declared before stands.
     Undeclared(String),
+    /// The hybrid clock must be moved beyond this: others have spoken of what is the child's now.
+    Advance(u64),
+    /// Word of the quorum: at this moment it had Cfg up to a revision. A leaf holds that once it has
+    /// carried out all effects with which this comes; for it the revision is 0.
+    Assured(Millis, Revision),
     /// What its decisions need of elsewhere has changed.
     SetViews(ViewDelta),
     /// The child's own object was removed.
@@ -381,7 +387,7 @@ impl Child {
             }
             Frame::Heartbeat(beat) => {
                 self.orders.answered(Millis::new(beat.sent_ms), now);
-                Vec::new()
+                self.assured(beat.assurance).into_iter().collect()
             }
             Frame::Dispatch(orders) => self.ordered(orders, now),
             Frame::Cancel(recall) => vec![Effect::Recall(recall)],
@@ -418,6 +424,11 @@ impl Child {
         }
         self.objects.extend(set.iter().map(|object| (object.uid, object.clone())));
         self.revision = delta.revision;
+        if delta.hybrid_ms > 0 {
+            effects.push(Effect::Advance(delta.hybrid_ms));
+        }
+        // First, so that nothing that comes with it is looked at without.
+        effects.extend(self.assured(delta.assurance));
         if !set.is_empty() {
             effects.push(Effect::SetCfg(set));
         }
@@ -429,6 +440,19 @@ impl Child {
         }
         effects.push(Effect::Send(Frame::CfgAck { seq: delta.seq }));
         effects
+    }
+
+    /// The moment of an assurance by the clock here: its age counts from when the parent sent it,
+    /// which was after it received what it answered last.
+    fn assured(&self, assurance: Option<Assurance>) -> Option<Effect> {
+        let assurance = assurance?;
+        let answered = self.orders.last_answered()?;
+        let at = Millis::new(answered.get().checked_sub(assurance.ago_ms)?);
+        let revision = match self.identity.role {
+            Role::Leaf => Revision::default(),
+            Role::Member => assurance.revision,
+        };
+        Some(Effect::Assured(at, revision))
     }
 
     fn declare(&mut self, declared: &Declared) -> Option<Effect> {

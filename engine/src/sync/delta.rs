@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{Revision, Uid},
-    object::{Frozen, Labels, Object},
+    object::{Frozen, Labels, Object, Tenure},
     path::Path,
     state::ShapeError,
     value::Value,
@@ -50,6 +50,9 @@ pub struct Changed {
     /// Paths that are unset.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unset: Vec<Path>,
+    /// Who may still run it, if that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenure: Option<Tenure>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -103,6 +106,7 @@ pub fn between(held: Option<&Object>, now: &Arc<Object>) -> Option<ObjectDelta> 
         labels: (held.labels != now.labels).then(|| now.labels.clone()),
         set: set.map(|(path, value)| (path.clone(), value.clone())).collect(),
         unset: unset.map(|(path, _)| path.clone()).collect(),
+        tenure: (held.tenure != now.tenure).then(|| now.tenure.clone()),
     }))
 }
 
@@ -122,6 +126,7 @@ pub fn apply(held: Option<&Object>, changed: Changed) -> Result<Object, DeltaErr
         object.cfg.set(path, value).map_err(|source| DeltaError::Shape { uid, source })?;
     }
     object.labels = changed.labels.unwrap_or(object.labels);
+    object.tenure = changed.tenure.unwrap_or(object.tenure);
     object.frozen = changed.frozen;
     object.deleting = changed.deleting;
     object.generation = changed.generation;

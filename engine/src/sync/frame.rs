@@ -14,6 +14,7 @@ use crate::{
     id::{ClusterId, Epoch, Name, Revision, SessionEpoch, Uid},
     object::Labels,
     order::{Answer, Holds, LookAt, Order, Recall},
+    singleton::Assurance,
 };
 
 /// One frame, either way.
@@ -164,6 +165,13 @@ pub struct CfgDelta {
     /// What is declared besides what the child holds, if it takes that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<Declared>,
+    /// That the quorum has this Cfg, for a child that needs to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assurance: Option<Assurance>,
+    /// Where an object comes into the child's charge: beyond every stamp that the parent holds of
+    /// it. The child's clock goes on from here. 0: it need not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hybrid_ms: u64,
 }
 
 /// What a child has seen since its last delta.
@@ -205,4 +213,8 @@ pub struct Heartbeat {
     /// Digest of all observations sent since the session began, or since the last Resync was
     /// answered; of each path the last.
     pub digest: u64,
+    /// In an echo: that the quorum has the Cfg that was sent before this, for a child that needs to
+    /// know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assurance: Option<Assurance>,
 }

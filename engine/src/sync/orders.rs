@@ -101,6 +101,11 @@ impl Taken {
         }
     }
 
+    /// When the latest heartbeat, or Hello, was sent that was answered in this session.
+    pub(super) fn last_answered(&self) -> Option<Millis> {
+        self.answered
+    }
+
     /// Until when this end may start what it is handed.
     pub(super) fn lease_until(&self) -> Option<Millis> {
         self.answered.map(|answered| answered.after_ms(LEASE_MS))

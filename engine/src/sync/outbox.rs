@@ -162,7 +162,7 @@ impl Outbox {
     }
 
     pub(super) fn heartbeat(&self, now: Millis) -> Heartbeat {
-        Heartbeat { sent_ms: now.get(), seq: self.sent, digest: self.digest }
+        Heartbeat { sent_ms: now.get(), seq: self.sent, digest: self.digest, assurance: None }
     }
 }
 

@@ -15,6 +15,7 @@
 //! | Attached | DscDelta | Attached | Merge what the child may say, Alarm, Record, DscAck |
 //! | Attached | DscDelta of a leaf with later Cfg than this parent | Attached | waits for that |
 //! | Attached | Heartbeat | Attached | echo; Resync where the digests differ |
+//! | Attached | Heartbeat of a member, or of who hosts what has a lease | Attached | [`Assurance`] |
 //! | Attached | `dispatch`, `hand`, Answers, Holds | Attached | see [`super::orders`] |
 //! | Attached | silence, or a frame out of place | Over | Close |
 //! | Over | anything | Over | |
@@ -42,9 +43,11 @@ use crate::{
     dsc::Sighting,
     event::Event,
     id::{Name, Revision, Uid},
+    manifest::NODE_KIND,
     object::Object,
     order::{Answer, Holds, Order, Said},
     path::Path,
+    singleton::{Assurance, Assured},
     time::Millis,
 };
 
@@ -79,6 +82,8 @@ pub struct Authority<'a> {
     pub catalog: &'a Catalog,
     /// The parent's hybrid clock, in milliseconds.
     pub hybrid_ms: u64,
+    /// What the parent knows of the quorum, by its own clock.
+    pub assured: Assured,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +122,12 @@ pub struct Session {
     declared: Option<Digests>,
     /// When something was heard last.
     heard: Millis,
+    /// What this parent knows of the quorum, and what time it is by both of its clocks.
+    assured: Assured,
+    now: Millis,
+    hybrid_ms: u64,
+    /// The revision up to which Cfg was offered.
+    offered: Revision,
 }
 
 impl Session {
@@ -141,6 +152,10 @@ impl Session {
             catalog: None,
             declared: None,
             heard: now,
+            assured: Assured::default(),
+            now,
+            hybrid_ms: 0,
+            offered: Revision::default(),
         }
     }
 
@@ -161,6 +176,7 @@ impl Session {
 
     /// A frame came.
     pub fn receive(&mut self, frame: Frame, authority: Authority<'_>, now: Millis) -> Vec<Effect> {
+        self.assure(authority.assured, authority.hybrid_ms, now);
         match (self.phase, frame) {
             (Phase::Expecting { .. }, Frame::Hello(hello)) => self.greeted(hello, now),
             (Phase::Attached { .. }, frame) => {
@@ -208,9 +224,33 @@ impl Session {
         vec![Effect::Send(Frame::Refused(refused)), Effect::Close(text)]
     }
 
+    /// What this parent knows of the quorum now, and what its hybrid clock shows; to be told before
+    /// Cfg is offered.
+    pub fn assure(&mut self, assured: Assured, hybrid_ms: u64, now: Millis) {
+        (self.assured, self.hybrid_ms, self.now) = (assured, hybrid_ms, now);
+    }
+
+    /// Whether the child hosts something for which it must know how the quorum is: then its Cfg is
+    /// offered before a heartbeat of it is received.
+    pub fn is_on_lease(&self, catalog: &Catalog) -> bool {
+        let mut kinds = self.sent.values().map(|object| catalog.kind(&object.key.kind));
+        kinds.any(|kind| kind.is_some_and(|kind| kind.singleton.is_some()))
+    }
+
+    /// What the child can count on, all Cfg up to the assurance being on the way to it before this.
+    fn assurance(&self, catalog: Option<&Catalog>) -> Option<Assurance> {
+        let (at, revision) = self.assured.good()?;
+        let is_member = self.hello.as_ref().is_some_and(|hello| hello.role == Role::Member);
+        let told = || self.wanted.is_none() && self.offered >= revision;
+        let goes = is_member || (told() && catalog.is_some_and(|all| self.is_on_lease(all)));
+        let ago = u64::try_from(self.now.since(at).as_millis()).unwrap_or(u64::MAX);
+        goes.then_some(Assurance { ago_ms: ago, revision })
+    }
+
     /// The Cfg that the child may see is now this, as of `revision`: both read at once.
     pub fn offer(&mut self, revision: Revision, objects: Vec<Arc<Object>>) -> Vec<Effect> {
         self.wanted = Some((revision, objects));
+        self.offered = revision;
         self.push_cfg()
     }
 
@@ -384,12 +424,20 @@ impl Session {
         }
         self.sequence += 1;
         self.shown.cfg_sent(&objects);
-        let delta = CfgDelta { seq: self.sequence, revision, objects, declared };
+        let assurance = self.assurance(self.catalog.as_deref());
+        let comes = |delta: &ObjectDelta| match delta {
+            ObjectDelta::Whole(object) => object.key.kind.as_str() != NODE_KIND,
+            ObjectDelta::Changed(_) | ObjectDelta::Gone(_) => false,
+        };
+        let hybrid_ms = if objects.iter().any(comes) { self.hybrid_ms } else { 0 };
+        let seq = self.sequence;
+        let delta = CfgDelta { seq, revision, objects, declared, assurance, hybrid_ms };
         vec![Effect::Send(Frame::CfgDelta(delta))]
     }
 
     fn beat(&mut self, beat: Heartbeat, authority: Authority<'_>) -> Vec<Effect> {
-        let mut effects = vec![Effect::Send(Frame::Heartbeat(beat))];
+        let assurance = self.assurance(Some(authority.catalog));
+        let mut effects = vec![Effect::Send(Frame::Heartbeat(Heartbeat { assurance, ..beat }))];
         // Deltas and heartbeats share one ordered stream, so that all sent before this has come.
         let due = match &mut self.resyncing {
             None => beat.digest != self.digest,

@@ -33,6 +33,7 @@ use crate::{
     mutation::Lane,
     object::Object,
     path::Path,
+    singleton::Lease,
     status::{PhaseName, Status},
     store::Store,
     time::Millis,
@@ -322,6 +323,7 @@ impl Crowd {
             catalog: &catalog,
             related: &self.fleet,
             not_before: Millis::ZERO,
+            lease: Lease::Unbound,
         };
         let now = Millis::new(self.now);
         let decider = match lane {

@@ -5,6 +5,7 @@ use crate::{
     fleet::Fleet,
     id::{Name, Uid},
     invariants::What,
+    object::HOST_PATH,
     policy::POLICY_KIND,
     status::{PhaseName, Status},
 };
@@ -67,7 +68,10 @@ impl World {
         self.quorum.store.object(uid).is_some_and(|object| {
             let mut asked = object.cfg.iter();
             !object.deleting
-                && asked.all(|(path, value)| self.reality.get(uid, path) == Some(value))
+                && object.tenure.former.is_none()
+                && asked.all(|(path, value)| {
+                    path.as_str() == HOST_PATH || self.reality.get(uid, path) == Some(value)
+                })
         })
     }
 }

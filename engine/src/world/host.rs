@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     chance::Chance,
-    modules::{DRAIN, LIGHT, MOTD, PHYS, RUN},
+    modules::{DRAIN, DUTY, LIGHT, MOTD, PHYS, RUN},
 };
 use crate::{
     id::{AttemptId, Uid},
@@ -190,6 +190,7 @@ pub(super) fn untruth(path: &Path, chance: &mut Chance) -> Option<Value> {
         LIGHT => &["DARK", "BRIGHT", "BROKEN"],
         MOTD => &["lies"],
         DRAIN => &["NO", "DRAINED", "STUCK"],
+        DUTY => &["OFF", "ON", "FAILED"],
         _ => &["RUN", "STOP", "FAILED"],
     };
     chance.pick(told).map(|value| (*value).into())
@@ -203,6 +204,7 @@ pub(super) fn debris(path: &Path, chance: &mut Chance) -> Option<Value> {
         (_, PHYS) => ["HANG", "CYCLE", "OFF"],
         (_, DRAIN) => ["STUCK", "NO", "DRAINED"],
         (_, LIGHT) => ["BROKEN", "DARK", "BRIGHT"],
+        (_, DUTY) => ["FAILED", "OFF", "ON"],
         _ => return None,
     };
     chance.percent(50).then(|| chance.pick(&left).map(|value| (*value).into())).flatten()

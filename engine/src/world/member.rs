@@ -9,6 +9,7 @@ use crate::{
     id::{Name, SessionEpoch, Term, Uid},
     invariants::What,
     order::hands::Way,
+    singleton::Handovers,
     store::Store,
     sync::{
         DEAD_AFTER_MS,
@@ -27,6 +28,7 @@ pub(super) struct Member {
     /// How many entries of the log it has applied.
     pub(super) applied: usize,
     pub(super) reign: Option<Reign>,
+    pub(super) handovers: Handovers,
     sessions: BTreeMap<u64, Session>,
     /// The newest session of each child.
     attached: BTreeMap<Name, (SessionEpoch, u64)>,
@@ -78,6 +80,7 @@ impl World {
             }
         }
         self.sweep(place);
+        self.assure_leader(place);
     }
 
     /// A frame came up a link.
@@ -87,9 +90,14 @@ impl World {
         let catalog = self.holders[place].store.catalog().clone();
         let hybrid_ms = self.sites[place].hybrid_ms().max(wall.get());
         let stands = matches!(frame, Frame::Heartbeat(_));
+        if stands {
+            self.offer_on_lease(place, link);
+        }
+        let assured = self.sites[place].fleet.assured();
         let sessions = &mut self.holders[place].sessions;
         let session = sessions.entry(link).or_insert_with(|| Session::new(wall));
-        let effects = session.receive(frame, Authority { catalog: &catalog, hybrid_ms }, wall);
+        let effects =
+            session.receive(frame, Authority { catalog: &catalog, hybrid_ms, assured }, wall);
         if stands && session.is_attached() && self.uplinks[uplink].role == Role::Leaf {
             let name = self.uplinks[uplink].name.clone();
             let site = &mut self.sites[place];
@@ -119,6 +127,7 @@ impl World {
                         (self.uplinks[uplink].name.clone(), self.uplinks[uplink].role);
                     let site = &self.sites[place];
                     let of_peer = site.fleet.node(&peer).is_some_and(|object| object.uid == uid);
+                    let of_peer = of_peer || self.hosts.contains(&(uid, peer.clone()));
                     let own = of_peer && sightings.iter().all(|(_, o)| o.stamp.writer == peer);
                     // A member speaks for whoever is attached to it.
                     let own = own || role == Role::Member;
@@ -184,13 +193,18 @@ impl World {
 
     /// Offers a leaf its Cfg.
     pub(super) fn offer(&mut self, place: Place, link: u64, node: &Name) {
-        let known = self.sites[place].fleet.node(node).cloned();
-        let revision = self.sites[place].fleet.revision();
+        let fleet = &self.sites[place].fleet;
+        let known = fleet.charges_of(node).cloned().collect();
+        let (revision, assured) = (fleet.revision(), fleet.assured());
+        let (catalog, wall) = (fleet.catalog().clone(), self.sites[place].wall(self.now));
+        let hybrid_ms = self.sites[place].hybrid_ms();
         let Some(session) = self.holders[place].sessions.get_mut(&link) else { return };
         if session.child().is_none_or(|hello| hello.role == Role::Member) {
             return;
         }
-        let effects = session.offer(revision, known.into_iter().collect());
+        session.assure(assured, hybrid_ms, wall);
+        session.declare(&catalog);
+        let effects = session.offer(revision, known);
         self.descend(place, link, effects);
     }
 

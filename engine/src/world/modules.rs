@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use crate::{
     manifest::{
-        Context, Extension, From, Manifest, MutationSpec, PathSpec, Retry, SeenBy, To, Type,
+        Context, Extension, From, KindSpec, Manifest, MutationSpec, PathSpec, Retry, SeenBy, To,
+        Type,
     },
+    object::HOST_PATH,
     policy,
 };
 
@@ -22,6 +24,10 @@ pub(super) const RUN: &str = "/runState";
 pub(super) const LAMP_KIND: &str = "lamp";
 /// Whether a lamp shines.
 pub(super) const LIGHT: &str = "/light";
+/// The kind of posts, which are kept by one node at a time.
+pub(super) const POST_KIND: &str = "post";
+/// Whether a post does its duty.
+pub(super) const DUTY: &str = "/duty";
 /// What stands in the file.
 pub(super) const MOTD: &str = "/motd";
 
@@ -32,7 +38,7 @@ pub(super) const MACHINES: [&str; 2] = ["lamps", "machine"];
 
 /// All manifests.
 pub(super) fn manifests() -> Vec<Manifest> {
-    vec![services(), file(), machines(), lamps(), drains(), policy::manifest()]
+    vec![services(), file(), machines(), lamps(), drains(), posts(), policy::manifest()]
 }
 
 /// The path of a service's state.
@@ -110,6 +116,20 @@ fn lamps() -> Manifest {
                 .requires("@owner /physState = ON")
                 .fail_to(LIGHT, "BROKEN"),
         )
+}
+
+/// Posts, which must never be kept twice.
+fn posts() -> Manifest {
+    let duty = PathSpec::new(DUTY, Type::enum_of(["OFF", "ON", "FAILED"])).absent("OFF");
+    let host = PathSpec::new(HOST_PATH, Type::Text).seen_by(SeenBy::Nobody);
+    let of = |name: &str| mutation(name, 2_000).kind(POST_KIND);
+    Manifest::new("post")
+        .kind(KindSpec::new(POST_KIND).singleton(Duration::from_secs(5)))
+        .extension(Extension::new("post").kind(POST_KIND).path(duty).path(host))
+        .discovers(DUTY)
+        .mutation(of("TakeUp").changes(DUTY, "OFF", "ON").cancellable())
+        .mutation(of("LayDown").changes(DUTY, "ON", "OFF"))
+        .mutation(of("Clear").changes(DUTY, "FAILED", "OFF"))
 }
 
 /// Draining, which the leader decides and each node carries out itself.

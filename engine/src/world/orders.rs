@@ -21,6 +21,7 @@ use crate::{
         sent::Sent,
     },
     route::{Route, Seen, Standing, first_to, route},
+    singleton::Lease,
     sync::{frame::Frame, orders::Orphan},
     time::Millis,
     view::Subject,
@@ -107,6 +108,7 @@ impl World {
             catalog: &catalog,
             related: &site.fleet,
             not_before: Millis::ZERO,
+            lease: Lease::Unbound,
         };
         let order = Order::new(dispatch, to.clone(), Term::new(site.reign), subject);
         let until = wall.after(dispatch.timeout).after_ms(2 * CLOSE_MS);

@@ -3,14 +3,14 @@
 
 use super::{
     Event, Place, World,
-    modules::{DRAIN, LAMP_KIND, LIGHT, MOTD, PHYS, RUN, SERVICES, service},
+    modules::{DRAIN, DUTY, LAMP_KIND, LIGHT, MOTD, PHYS, POST_KIND, RUN, SERVICES, service},
     quorum::Wish,
 };
 use crate::{
     command::{Command, Op, Target, Targets, Txn},
     id::Name,
     manifest::NODE_KIND,
-    object::{Labels, ObjectRef},
+    object::{HOST_PATH, Labels, ObjectRef},
     path::Path,
     policy::{Limits, POLICY_KIND, Policy},
     selector::Selector,
@@ -36,9 +36,10 @@ const LIMITS: [(&str, &[&str], u64); 9] = [
 impl World {
     /// She wants something of a node, or of the lamp on it.
     pub(super) fn person(&mut self, place: Place) {
-        match self.chance.between(0, 18) {
+        match self.chance.between(0, 21) {
             0..=7 => self.ask(place),
             8..=10 => self.lamp(place),
+            19..=21 => self.post(place),
             11 => self.freeze(place, true),
             12..=13 => self.freeze(place, false),
             14 => self.label(place),
@@ -99,6 +100,31 @@ impl World {
                     return;
                 }
                 Op::Put { object, labels: None, owner: self.object_of(place), cfg }
+            }
+        };
+        self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
+    }
+
+    /// Has a node keep a post, whoever kept it before, or not any more; or gives it up.
+    fn post(&mut self, place: Place) {
+        let name = if self.chance.percent(70) { "post-1" } else { "post-2" };
+        let (Some(object), Ok(duty), Ok(host)) =
+            (named(POST_KIND, name), Path::new(DUTY), Path::new(HOST_PATH))
+        else {
+            return;
+        };
+        let op = match self.chance.between(0, 9) {
+            0 => Op::Delete { object, force: self.chance.percent(20) },
+            asks => {
+                let mut cfg = State::new();
+                let value = if asks > 2 { "ON" } else { "OFF" };
+                let keeper = self.sites[place].name.as_str();
+                if cfg.set(duty, value.into()).is_err() || cfg.set(host, keeper.into()).is_err() {
+                    return;
+                }
+                let rack = Name::new("rack").ok().map(|key| (key, "r1".to_owned()));
+                let labels = self.chance.percent(30).then(|| rack.into_iter().collect());
+                Op::Put { object, labels, owner: None, cfg }
             }
         };
         self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));

@@ -90,6 +90,7 @@ impl World {
             let is_there = matches!(change, Change::Put { .. });
             if is_there {
                 self.reality.add(object);
+                self.hosts.extend(object.host().map(|host| (object.uid, host)));
             }
             let digest = is_there.then(|| recorder::digest_of(object));
             self.trace.record(at, of.clone(), What::Written { revision, of, digest });
@@ -134,7 +135,8 @@ impl World {
         for change in changes {
             let object = change.object().clone();
             let uid = object.uid;
-            concerned.push(object.key.name.clone());
+            let before = change.before().and_then(|before| before.host());
+            concerned.extend(before.into_iter().chain(object.host()));
             site.dirty.insert(uid);
             match change {
                 Change::Put { .. } => site.fleet.set_object(object),
@@ -164,7 +166,7 @@ impl World {
     }
 
     /// Whether a member and enough others hear each other.
-    fn has_majority(&self, place: Place) -> bool {
+    pub(super) fn has_majority(&self, place: Place) -> bool {
         let hears = |other: &Place| {
             *other == place || (self.is_well(*other) && self.network.joins(place, *other))
         };
@@ -215,6 +217,7 @@ impl World {
         self.holders[place].reign = Some(Reign { term });
         self.desks[place].sent = <_>::default();
         self.desks[place].left = <_>::default();
+        self.holders[place].handovers = <_>::default();
         let site = &mut self.sites[place];
         site.begin_reign(term.get(), wall);
         let all: Vec<_> = site.fleet.objects().map(|object| object.uid).collect();

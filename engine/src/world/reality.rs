@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::modules::{DRAIN, LIGHT, MOTD, PHYS, RUN, SERVICES, service};
+use super::modules::{
+    DRAIN, DUTY, LAMP_KIND, LIGHT, MOTD, PHYS, POST_KIND, RUN, SERVICES, service,
+};
 use crate::{id::Uid, manifest::NODE_KIND, object::Object, path::Path, value::Value};
 
 /// The values of everything that modules can see and change.
@@ -11,16 +13,23 @@ pub(super) struct Reality(BTreeMap<(Uid, Path), Value>, BTreeSet<Uid>);
 
 impl Reality {
     /// An object as it comes, unless it is there: of a node services stand and its machine is off,
-    /// a lamp is dark.
+    /// a lamp is dark, a post is not kept.
     pub(super) fn add(&mut self, object: &Object) {
         let uid = object.uid;
         if !self.1.insert(uid) {
             return;
         }
+        let first = match object.key.kind.as_str() {
+            LAMP_KIND => Some((LIGHT, "DARK")),
+            POST_KIND => Some((DUTY, "OFF")),
+            _ => None,
+        };
+        if let Some((path, value)) = first
+            && let Ok(path) = Path::new(path)
+        {
+            self.0.insert((uid, path), value.into());
+        }
         if object.key.kind.as_str() != NODE_KIND {
-            if let Ok(light) = Path::new(LIGHT) {
-                self.0.insert((uid, light), "DARK".into());
-            }
             return;
         }
         let services = SERVICES.iter().map(|name| (service(name), "STOP"));

@@ -39,11 +39,12 @@ pub(super) fn digest_of_written(dsc: &Dsc, writer: &Name) -> u64 {
 /// A dispatch as the invariants see it.
 pub(super) fn dispatched(
     site: &Site,
+    now: u64,
     dispatch: &Dispatch,
     intents: &BTreeMap<AttemptId, Intent>,
 ) -> What {
     let uid = dispatch.uid;
-    let unmet = site.viewed(uid, |_, view| unmet(&dispatch.instance, view));
+    let unmet = site.viewed(uid, now, |_, view| unmet(&dispatch.instance, view));
     What::Dispatched(Dispatched {
         attempt: dispatch.attempt.clone(),
         uid,
@@ -75,8 +76,8 @@ pub(crate) fn unmet(instance: &Instance, view: &View<'_>) -> Option<String> {
 }
 
 /// The question that a site asks about an object now, with the answers of some planners.
-pub(super) fn planned(site: &Site, uid: Uid, planners: [&mut Planner; 2]) -> Vec<What> {
-    let asked = site.viewed(uid, |object, view| {
+pub(super) fn planned(site: &Site, now: u64, uid: Uid, planners: [&mut Planner; 2]) -> Vec<What> {
+    let asked = site.viewed(uid, now, |object, view| {
         let goal = view.goal();
         let kind = view.kind();
         let dsc = site.fleet.dsc(uid);

@@ -11,10 +11,10 @@ use crate::{
     fleet::{Fleet, Touched},
     id::{AttemptId, Name, Uid},
     machine::{Attempted, Effect},
-    manifest::NODE_KIND,
     mutation::Lane,
     object::Object,
     path::Path,
+    singleton::Lease,
     time::Millis,
     value::Value,
     view::{Presumed, Subject, View},
@@ -167,6 +167,7 @@ impl Site {
             catalog: &catalog,
             related: &self.fleet,
             not_before: self.not_before,
+            lease: self.lease_of(&object, now),
         };
         let effects = match what {
             None => self.decider.look(subject, wall),
@@ -174,6 +175,23 @@ impl Site {
         };
         let presumes = effects.iter().any(|effect| is_new_presumption(effect, &dsc));
         Decided { effects, presumes }
+    }
+
+    /// How long it may go on with an object, where it decides as the host.
+    fn lease_of(&self, object: &Object, now: u64) -> Lease {
+        match self.lane {
+            Lane::Itself => self.fleet.lease_of(object, self.wall(now)),
+            Lane::Quorum => Lease::Unbound,
+        }
+    }
+
+    /// Whether it has an object and may go on with it, as far as it knows.
+    pub(super) fn has(&self, uid: Uid, now: u64) -> bool {
+        self.is_up
+            && self.fleet.object(uid).is_some_and(|object| {
+                let here = self.lane == Lane::Itself && self.decides(object);
+                here && !object.is_leaving() && self.lease_of(object, now) != Lease::Over
+            })
     }
 
     pub(super) fn presumed(&self, uid: Uid) -> Presumed {
@@ -184,6 +202,7 @@ impl Site {
     pub(super) fn viewed<R>(
         &self,
         uid: Uid,
+        now: u64,
         show: impl FnOnce(&Object, &View<'_>) -> R,
     ) -> Option<R> {
         let object = self.fleet.object(uid)?;
@@ -195,6 +214,7 @@ impl Site {
             catalog,
             related: &self.fleet,
             not_before: self.not_before,
+            lease: self.lease_of(object, now),
         };
         View::new(subject, &presumed).map(|view| show(object, &view))
     }
@@ -202,7 +222,7 @@ impl Site {
     /// Whether the node has anything to decide for an object.
     pub(super) fn decides(&self, object: &Object) -> bool {
         if self.lane == Lane::Itself {
-            return object.key.name == self.name && object.key.kind.as_str() == NODE_KIND;
+            return object.is_hosted_by(&self.name);
         }
         if self.reign == 0 {
             return false;

@@ -37,7 +37,7 @@ fn a_world_without_trouble_is_at_rest_at_once() {
 
 #[test]
 fn a_few_worlds_see_everything_that_the_invariants_speak_of() {
-    let outcomes: Vec<Outcome> = (0..10).map(|seed| run(seed, &short()).unwrap()).collect();
+    let outcomes: Vec<Outcome> = (0..16).map(|seed| run(seed, &short()).unwrap()).collect();
     let all = |is: fn(&What) -> bool| outcomes.iter().map(|o| count(o, is)).sum::<usize>();
     assert!(all(|what| matches!(what, What::Started { .. })) > 50);
     assert!(all(|what| matches!(what, What::Started { disruptive: true, .. })) > 2);
@@ -50,6 +50,7 @@ fn a_few_worlds_see_everything_that_the_invariants_speak_of() {
     assert!(all(|what| matches!(what, What::Holds { .. })) > 50);
     assert!(all(|what| matches!(what, What::Merged { .. })) > 100);
     assert!(all(|what| matches!(what, What::Replica { .. })) >= 24);
+    assert!(all(|what| matches!(what, What::Tenant { .. })) > 20, "posts are kept");
     for outcome in &outcomes {
         assert_eq!(outcome.trace.check(), Ok(()));
         assert!(outcome.rests, "{:?}", outcome.statuses);

@@ -144,6 +144,13 @@ impl World {
                 }
                 Effect::Close(_) => return self.hang_up(up),
                 Effect::Attached(welcome) => self.sites[place].advance_to(welcome.hybrid_ms),
+                Effect::Advance(ms) => self.sites[place].advance_to(ms),
+                Effect::Assured(at, revision) => {
+                    let site = &mut self.sites[place];
+                    let wall = site.wall(self.now);
+                    let regained = site.fleet.assure(at, revision, wall);
+                    site.dirty.extend(regained);
+                }
                 Effect::Reborn => self.reborn(place),
                 Effect::SendAll => {
                     let wall = self.sites[place].wall(self.now);

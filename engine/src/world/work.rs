@@ -43,6 +43,7 @@ impl World {
     /// Looks at every object that may have changed.
     pub(super) fn look(&mut self, place: Place) {
         while let Some(uid) = self.sites[place].dirty.pop_first() {
+            self.hand_over(place, uid);
             let site = &self.sites[place];
             if site.fleet.object(uid).is_some_and(|object| !site.decides(object)) {
                 continue;
@@ -73,6 +74,7 @@ impl World {
             let deleting = site.fleet.objects().filter(|object| object.deleting);
             let deleting: Vec<_> = deleting.map(|object| object.uid).collect();
             site.dirty.extend(deleting);
+            site.dirty.extend(self.holders[place].handovers.watched());
         }
     }
 
@@ -90,7 +92,7 @@ impl World {
     }
 
     /// Proposes what a leader has decided.
-    fn propose_as(&mut self, place: Place, command: Command) {
+    pub(super) fn propose_as(&mut self, place: Place, command: Command) {
         let by = Some((place, Term::new(self.sites[place].reign)));
         self.propose(Wish { by, command, intent: None });
     }
@@ -152,11 +154,12 @@ impl World {
 
     fn dispatch(&mut self, place: Place, dispatch: Dispatch) {
         let dispatched =
-            recorder::dispatched(&self.sites[place], &dispatch, self.intents_at(place));
+            recorder::dispatched(&self.sites[place], self.now, &dispatch, self.intents_at(place));
         self.record(place, dispatched);
+        self.record_tenants(place, dispatch.uid);
         let mut cold = Planner::new();
         let planners = [&mut self.warm, &mut cold];
-        let planned = recorder::planned(&self.sites[place], dispatch.uid, planners);
+        let planned = recorder::planned(&self.sites[place], self.now, dispatch.uid, planners);
         for what in planned {
             self.record(place, what);
         }

@@ -146,7 +146,7 @@ fn pins(store: &Store, txn: &Txn, expected: Revision) -> Result<Vec<Precondition
                     touched.extend(found.map(|object| object.key.clone()));
                 }
             },
-            Op::Remove { uid, .. } => {
+            Op::Remove { uid, .. } | Op::Release { uid, .. } => {
                 touched.extend(store.object(*uid).map(|object| object.key.clone()));
             }
         }

@@ -76,15 +76,9 @@ impl Core {
     }
 
     fn holds_lease(&self, node: &Node, metrics: &RaftMetrics<Types>) -> bool {
-        if metrics.membership_config.voter_ids().eq([node.member]) {
-            return true;
-        }
         // A tenth less, for a clock here that runs slower than one elsewhere.
         let lease = self.options.timers.election_max * 9 / 10;
-        metrics
-            .last_quorum_acked
-            .as_ref()
-            .is_some_and(|acked| openraft::Instant::elapsed(&**acked) < lease)
+        node.majority_age(metrics).is_some_and(|age| age < lease)
     }
 
     async fn tend_log(&self, node: &Node) {
@@ -126,6 +120,15 @@ impl Core {
 }
 
 impl Node {
+    /// How long ago what a majority has answered was sent; none yet: `None`. Who votes alone needs
+    /// no answer.
+    pub(super) fn majority_age(&self, metrics: &RaftMetrics<Types>) -> Option<Duration> {
+        if metrics.membership_config.voter_ids().eq([self.member]) {
+            return Some(Duration::ZERO);
+        }
+        metrics.last_quorum_acked.as_ref().map(|acked| openraft::Instant::elapsed(&**acked))
+    }
+
     /// A leader that gave the lead away, or is no longer a voter, leads for others' sake only.
     fn may_lead(&self, metrics: &RaftMetrics<Types>) -> bool {
         let resigned = self.resigned.load(Ordering::SeqCst);

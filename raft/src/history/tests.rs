@@ -4,6 +4,7 @@ use std::{fmt::Write, fs, path::Path, sync::Arc};
 
 use kraken_engine::{
     id::{Name, Uid},
+    object::Tenure,
     object::{Labels, Object, ObjectRef},
     state::State,
     time::Millis,
@@ -36,6 +37,7 @@ fn record(revision: u64) -> Record {
         frozen: None,
         cfg: State::new(),
         on_delete: <_>::default(),
+        tenure: Tenure::default(),
     };
     Record {
         revision: Revision::new(revision),

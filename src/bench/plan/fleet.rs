@@ -11,9 +11,11 @@ use kraken_engine::{
     id::{ClusterId, Name, Revision, Uid},
     manifest::NODE_KIND,
     mutation::Lane,
+    object::Tenure,
     object::{Labels, Object, ObjectRef},
     path::Path,
     planner::{Planner, Question},
+    singleton::Lease,
     state::State,
     time::Millis,
     value::Value,
@@ -58,6 +60,7 @@ impl Fleet {
             catalog: &self.catalog,
             related: &Unrelated,
             not_before: Millis::ZERO,
+            lease: Lease::Unbound,
         })
     }
 
@@ -122,6 +125,7 @@ fn machine(number: usize) -> anyhow::Result<(Arc<Object>, Arc<Dsc>)> {
         labels: Labels::new(),
         owner: None,
         on_delete: <_>::default(),
+        tenure: Tenure::default(),
         created: Millis::ZERO,
         revision: Revision::new(1),
         generation: 1,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kraken_engine::{
     dsc::Observed,
     id::{AttemptId, ClusterId, Epoch, Revision, Term, Uid},
+    object::Tenure,
     object::{Frozen, Object},
     order::{Answer, Holds, Order, Recall, Said},
     sync::{
@@ -46,6 +47,7 @@ fn n1(revision: u64) -> Object {
         labels: Labels::new(),
         owner: None,
         on_delete: <_>::default(),
+        tenure: Tenure::default(),
         created: Millis::ZERO,
         revision: Revision::new(revision),
         generation: 1,
@@ -79,7 +81,14 @@ async fn greet(listener: &TcpListener, spoken_ms: u64) -> (FrameReader, FrameWri
     };
     writer.send(&Frame::Welcome(welcome)).unwrap();
     let objects = vec![ObjectDelta::Whole(Arc::new(n1(5)))];
-    let cfg = CfgDelta { seq: 1, revision: Revision::new(5), objects, declared: None };
+    let cfg = CfgDelta {
+        seq: 1,
+        revision: Revision::new(5),
+        objects,
+        declared: None,
+        assurance: None,
+        hybrid_ms: 0,
+    };
     writer.send(&Frame::CfgDelta(cfg)).unwrap();
     (reader, writer)
 }

@@ -12,9 +12,11 @@ use crate::{
     machine::{Attempted, Dispatch, Effect},
     manifest::{Context, Extension, From, Manifest, MutationSpec, PathSpec, Retry, To, Type},
     mutation::Lane,
+    object::Tenure,
     object::{Frozen, Labels, Object, ObjectRef},
     path::Path,
     predicate::On,
+    singleton::Lease,
     state::State,
     status::{PhaseName, Status},
     time::Millis,
@@ -165,6 +167,7 @@ impl Bench {
             frozen: None,
             cfg: State::new(),
             on_delete: <_>::default(),
+            tenure: Tenure::default(),
         };
         let mut fleet = Fleet::new(name("n1"), catalog);
         fleet.set_object(Arc::new(object));
@@ -269,6 +272,7 @@ impl Bench {
             catalog: self.fleet.catalog(),
             related: &door,
             not_before: Millis::new(self.not_before),
+            lease: Lease::Unbound,
         };
         let effects = act(&mut self.decider, subject, Millis::new(self.now));
         for effect in &effects {

@@ -15,10 +15,12 @@ use crate::{
     machine::{Attempted, Dispatch, Effect, STUCK_LOOK_MS},
     manifest::{From, To},
     mutation::{Instance, Lane},
+    object::Tenure,
     object::{Frozen, Labels, Object, ObjectRef},
     path::Path,
     planner::tests::brute::{Case, PATHS, case},
     predicate::On,
+    singleton::Lease,
     state::State,
     status::{PhaseName, Status},
     time::Millis,
@@ -120,6 +122,7 @@ impl Life {
             labels: Labels::new(),
             owner: None,
             on_delete: <_>::default(),
+            tenure: Tenure::default(),
             created: Millis::ZERO,
             revision: Revision::new(1),
             generation: 1,
@@ -174,6 +177,7 @@ impl Life {
             catalog: &catalog,
             related: &parent,
             not_before: Millis::ZERO,
+            lease: Lease::Unbound,
         };
         let now = Millis::new(self.now);
         let effects = match of {
@@ -357,6 +361,7 @@ impl Life {
             catalog: self.fleet.catalog(),
             related: &self.parent,
             not_before: Millis::ZERO,
+            lease: Lease::Unbound,
         };
         let view = View::new(subject, &presumed).unwrap();
         let goal = view.goal();

@@ -22,6 +22,7 @@ use crate::{
     object::{Labels, Object, ObjectRef},
     path::Path,
     policy,
+    singleton::Lease,
     state::State,
     status::{PhaseName, Status},
     store::Store,
@@ -259,6 +260,7 @@ impl Yard {
             catalog: &catalog,
             related: &crate::view::Unrelated,
             not_before: Millis::ZERO,
+            lease: Lease::Unbound,
         };
         let now = Millis::new(self.now);
         let effects = match what {

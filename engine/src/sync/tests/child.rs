@@ -55,6 +55,8 @@ fn whole(seq: u64, revision: u64, ordinals: &[u32]) -> Frame {
         revision: Revision::new(revision),
         objects: objects.collect(),
         declared: None,
+        assurance: None,
+        hybrid_ms: 0,
     })
 }
 
@@ -198,8 +200,14 @@ fn a_change_is_applied_to_what_is_held() {
     let mut child = attached();
     child.receive(whole(1, 5, &[1]), NOW);
     let delta = between(Some(&object(1, 5)), &object(1, 6)).unwrap();
-    let frame =
-        CfgDelta { seq: 2, revision: Revision::new(6), objects: vec![delta], declared: None };
+    let frame = CfgDelta {
+        seq: 2,
+        revision: Revision::new(6),
+        objects: vec![delta],
+        declared: None,
+        assurance: None,
+        hybrid_ms: 0,
+    };
     let effects = child.receive(Frame::CfgDelta(frame), NOW);
     assert_eq!(effects[0], Effect::SetCfg(vec![object(1, 6)]));
 }
@@ -207,8 +215,14 @@ fn a_change_is_applied_to_what_is_held() {
 #[test]
 fn cfg_that_does_not_fit_or_goes_back_ends_the_session_and_changes_nothing() {
     let unfit = between(Some(&object(1, 4)), &object(1, 6)).unwrap();
-    let unfit =
-        CfgDelta { seq: 2, revision: Revision::new(6), objects: vec![unfit], declared: None };
+    let unfit = CfgDelta {
+        seq: 2,
+        revision: Revision::new(6),
+        objects: vec![unfit],
+        declared: None,
+        assurance: None,
+        hybrid_ms: 0,
+    };
     for frame in [Frame::CfgDelta(unfit), whole(2, 4, &[1])] {
         let mut child = attached();
         child.receive(whole(1, 5, &[1]), NOW);
@@ -222,7 +236,14 @@ fn a_child_whose_own_object_goes_is_told_gone() {
     let mut child = attached();
     child.receive(whole(1, 5, &[1, 2]), NOW);
     let objects = vec![ObjectDelta::Gone(uid(1))];
-    let frame = CfgDelta { seq: 2, revision: Revision::new(6), objects, declared: None };
+    let frame = CfgDelta {
+        seq: 2,
+        revision: Revision::new(6),
+        objects,
+        declared: None,
+        assurance: None,
+        hybrid_ms: 0,
+    };
     let effects = child.receive(Frame::CfgDelta(frame), NOW);
     assert_eq!(effects[..2], [Effect::Gone, Effect::DropCfg(vec![uid(1)])]);
 }
@@ -348,7 +369,14 @@ fn what_is_no_longer_its_own_is_not_sent() {
     child.offer(uid(2), vec![sighting("/level", "1", 1)], NOW);
     assert_eq!(child.backlog(), (1, 0));
     let objects = vec![ObjectDelta::Gone(uid(2))];
-    let frame = CfgDelta { seq: 2, revision: Revision::new(6), objects, declared: None };
+    let frame = CfgDelta {
+        seq: 2,
+        revision: Revision::new(6),
+        objects,
+        declared: None,
+        assurance: None,
+        hybrid_ms: 0,
+    };
     child.receive(Frame::CfgDelta(frame), NOW);
     assert_eq!(child.backlog(), (0, 0));
 }
@@ -360,12 +388,14 @@ fn heartbeats_go_out_when_due_and_silence_ends_the_session() {
     assert!(child.tick(Millis::new(NOW.get() + HEARTBEAT_MS - 1)).is_empty());
     let due = Millis::new(NOW.get() + HEARTBEAT_MS);
     let beat = child.tick(due);
-    let [Effect::Send(Frame::Heartbeat(Heartbeat { sent_ms, seq: 1, digest }))] = beat[..] else {
+    let [Effect::Send(Frame::Heartbeat(Heartbeat { sent_ms, seq: 1, digest, assurance: None }))] =
+        beat[..]
+    else {
         panic!("{beat:?}")
     };
     assert!(sent_ms == due.get() && digest != 0);
     assert!(child.tick(due).is_empty());
-    child.receive(Frame::Heartbeat(Heartbeat { sent_ms, seq: 1, digest }), due);
+    child.receive(Frame::Heartbeat(Heartbeat { sent_ms, seq: 1, digest, assurance: None }), due);
     let last = Millis::new(due.get() + DEAD_AFTER_MS - 1);
     assert!(!closes(&child.tick(last)));
     assert!(closes(&child.tick(Millis::new(due.get() + DEAD_AFTER_MS))));
@@ -375,7 +405,7 @@ fn heartbeats_go_out_when_due_and_silence_ends_the_session() {
 fn a_parent_that_acknowledges_nothing_is_left() {
     let mut child = attached();
     let alive = |child: &mut Child, at: u64| {
-        let echo = Frame::Heartbeat(Heartbeat { sent_ms: 0, seq: 0, digest: 0 });
+        let echo = Frame::Heartbeat(Heartbeat { sent_ms: 0, seq: 0, digest: 0, assurance: None });
         child.receive(echo, Millis::new(NOW.get() + at));
         !closes(&child.tick(Millis::new(NOW.get() + at)))
     };

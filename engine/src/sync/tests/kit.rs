@@ -8,9 +8,11 @@ use crate::{
     event::{Event, EventId, EventKind},
     id::{AttemptId, ClusterId, Epoch, Name, Revision, SessionEpoch, Term, Uid},
     manifest::{Context, Extension, From, Manifest, MutationSpec, PathSpec, SeenBy, To, Type},
+    object::Tenure,
     object::{Labels, Object, ObjectRef},
     order::{Answer, Order, Said},
     path::Path,
+    singleton::Assured,
     state::State,
     sync::{
         PROTOCOL_VERSION,
@@ -52,6 +54,7 @@ pub(super) fn object(ordinal: u32, revision: u64) -> Arc<Object> {
         frozen: None,
         cfg,
         on_delete: <_>::default(),
+        tenure: Tenure::default(),
     })
 }
 
@@ -141,7 +144,7 @@ pub(super) fn welcome() -> Welcome {
 }
 
 pub(super) fn authority(catalog: &Catalog) -> Authority<'_> {
-    Authority { catalog, hybrid_ms: NOW.get() }
+    Authority { catalog, hybrid_ms: NOW.get(), assured: Assured::default() }
 }
 
 /// An order to `n<ordinal>` to set the level of its object.

@@ -21,6 +21,7 @@ use crate::{
     manifest::Manifest,
     object::{HOST_PATH, Object},
     predicate::On,
+    singleton::Assured,
     sync::{
         BATCH_MS,
         child::{self, Child},
@@ -247,7 +248,11 @@ impl World {
         };
         let frame = decode(&bytes).unwrap();
         if up {
-            let authority = Authority { catalog: &self.catalog, hybrid_ms: self.now.get() };
+            let authority = Authority {
+                catalog: &self.catalog,
+                hybrid_ms: self.now.get(),
+                assured: Assured::default(),
+            };
             let effects = self.session.receive(frame, authority, self.now);
             self.above(effects);
         } else {
@@ -305,7 +310,8 @@ impl World {
             match effect {
                 child::Effect::Send(frame) => self.up.push_back(encode(&frame).unwrap()),
                 child::Effect::Close(_) => return self.dial(1 - self.at),
-                child::Effect::Reborn => {}
+                child::Effect::Reborn | child::Effect::Assured(..) => {}
+                child::Effect::Advance(ms) => self.clock.advance_to(ms),
                 child::Effect::Attached(welcome) => self.clock.advance_to(welcome.hybrid_ms),
                 child::Effect::SendAll => self.send_all(),
                 child::Effect::SetCfg(objects) => {

@@ -35,7 +35,7 @@ fn at(ms: u64) -> Millis {
 }
 
 fn beat(sent: Millis) -> Frame {
-    Frame::Heartbeat(Heartbeat { sent_ms: sent.get(), seq: 0, digest: 0 })
+    Frame::Heartbeat(Heartbeat { sent_ms: sent.get(), seq: 0, digest: 0, assurance: None })
 }
 
 fn answers(effects: &[child::Effect]) -> Vec<Answer> {

@@ -8,6 +8,7 @@ use crate::{
     dsc::{Observed, Sighting, sighting_digest},
     id::Revision,
     object::{HOST_PATH, VIA_PATH},
+    singleton::Assured,
     sync::{
         DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
         delta::ObjectDelta,
@@ -55,7 +56,7 @@ fn alarms(effects: &[Effect]) -> Vec<&str> {
 }
 
 fn beats(session: &mut Session, digest: u64) -> Vec<Effect> {
-    let beat = Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 1, digest });
+    let beat = Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 1, digest, assurance: None });
     session.receive(beat, authority(&catalog()), NOW)
 }
 
@@ -135,8 +136,14 @@ fn silence_ends_the_session_in_every_state() {
 
 #[test]
 fn frames_that_a_child_never_sends_end_the_session() {
-    let delta =
-        CfgDelta { seq: 1, revision: Revision::new(1), objects: Vec::new(), declared: None };
+    let delta = CfgDelta {
+        seq: 1,
+        revision: Revision::new(1),
+        objects: Vec::new(),
+        declared: None,
+        assurance: None,
+        hybrid_ms: 0,
+    };
     for frame in [
         Frame::Hello(hello(Role::Leaf)),
         Frame::Welcome(welcome()),
@@ -157,8 +164,14 @@ fn the_first_cfg_is_sent_whole_and_even_if_it_is_empty() {
         session.accept(welcome(), NOW);
         let effects = session.offer(Revision::new(3), objects.clone());
         let whole = objects.into_iter().map(ObjectDelta::Whole).collect();
-        let expected =
-            CfgDelta { seq: 1, revision: Revision::new(3), objects: whole, declared: None };
+        let expected = CfgDelta {
+            seq: 1,
+            revision: Revision::new(3),
+            objects: whole,
+            declared: None,
+            assurance: None,
+            hybrid_ms: 0,
+        };
         assert_eq!(cfg(&effects), Some(&expected));
     }
 }
@@ -330,8 +343,8 @@ fn what_lay_ahead_is_asked_for_again_when_time_has_come_that_far() {
     let digest = sighting_digest(&at, &observed);
     says(&mut session, delta(1, vec![(at, observed)]));
     let mut asks = |hybrid_ms: u64| {
-        let beat = Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 1, digest });
-        let authority = Authority { catalog: &catalog, hybrid_ms };
+        let beat = Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 1, digest, assurance: None });
+        let authority = Authority { catalog: &catalog, hybrid_ms, assured: Assured::default() };
         resyncs(&session.receive(beat, authority, NOW))
     };
     assert!(!asks(NOW.get() + 499));
@@ -382,7 +395,7 @@ fn a_heartbeat_is_echoed_and_a_digest_that_differs_asks_for_all_once() {
     let (at, observed) = sighting("/level", "1", 1);
     let digest = sighting_digest(&at, &observed);
     says(&mut session, delta(1, vec![(at.clone(), observed.clone())]));
-    let beat = Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 1, digest });
+    let beat = Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 1, digest, assurance: None });
     assert_eq!(beats(&mut session, digest), [Effect::Send(beat)]);
     assert!(resyncs(&beats(&mut session, digest + 1)));
     for _ in 1..10 {

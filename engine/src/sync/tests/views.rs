@@ -191,7 +191,14 @@ fn a_child_is_told_what_is_declared_beside_what_it_holds() {
 /// What a child makes of declarations that come with its Cfg.
 fn takes(child: &mut Child, declared: Declared) -> Vec<child::Effect> {
     let objects = vec![ObjectDelta::Whole(object(1, 1))];
-    let delta = CfgDelta { seq: 1, revision: Revision::new(1), objects, declared: Some(declared) };
+    let delta = CfgDelta {
+        seq: 1,
+        revision: Revision::new(1),
+        objects,
+        declared: Some(declared),
+        assurance: None,
+        hybrid_ms: 0,
+    };
     child.receive(Frame::CfgDelta(delta), NOW)
 }
 

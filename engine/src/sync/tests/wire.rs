@@ -25,7 +25,14 @@ use crate::{
 
 fn changed() -> Frame {
     let objects = vec![between(Some(&object(1, 2)), &object(1, 3)).unwrap()];
-    Frame::CfgDelta(CfgDelta { seq: 2, revision: Revision::new(3), objects, declared: None })
+    Frame::CfgDelta(CfgDelta {
+        seq: 2,
+        revision: Revision::new(3),
+        objects,
+        declared: None,
+        assurance: None,
+        hybrid_ms: 0,
+    })
 }
 
 fn seen(events: usize) -> Frame {
@@ -41,7 +48,14 @@ fn seen(events: usize) -> Frame {
 /// One frame of every sort, by name.
 fn every_frame() -> Vec<(&'static str, Frame)> {
     let whole = vec![ObjectDelta::Whole(object(1, 2)), ObjectDelta::Gone(uid(2))];
-    let whole = CfgDelta { seq: 1, revision: Revision::new(2), objects: whole, declared: None };
+    let whole = CfgDelta {
+        seq: 1,
+        revision: Revision::new(2),
+        objects: whole,
+        declared: None,
+        assurance: None,
+        hybrid_ms: 0,
+    };
     let Frame::DscDelta(delta) = seen(1) else { unreachable!() };
     let afresh = DscDelta { afresh: true, dropped: 2, ..delta };
     let refused = |reason| Frame::Refused(Refused { reason, text: "try again".to_owned() });
@@ -60,7 +74,10 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("dsc", seen(0)),
         ("dsc, afresh, with an event and losses", Frame::DscDelta(afresh)),
         ("dsc acknowledged", Frame::DscAck { seq: 1 }),
-        ("heartbeat", Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 2, digest: u64::MAX })),
+        (
+            "heartbeat",
+            Frame::Heartbeat(Heartbeat { sent_ms: 1, seq: 2, digest: u64::MAX, assurance: None }),
+        ),
         ("resync", Frame::Resync),
     ]
     .into_iter()
@@ -136,8 +153,14 @@ fn view_frames() -> Vec<(&'static str, Frame)> {
     let sight = Sight { seen: vec![sighting("/power", "ON", 5)], related: related.into() };
     let whole = ViewDelta { seq: 1, whole: true, objects: vec![(uid(1), sight)] };
     let less = ViewDelta { seq: 2, whole: false, objects: vec![(uid(1), Sight::default())] };
-    let cfg =
-        CfgDelta { seq: 1, revision: Revision::new(2), objects: vec![], declared: Some(declared) };
+    let cfg = CfgDelta {
+        seq: 1,
+        revision: Revision::new(2),
+        objects: vec![],
+        declared: Some(declared),
+        assurance: None,
+        hybrid_ms: 0,
+    };
     vec![
         ("hello of one that takes views and declarations", Frame::Hello(takes)),
         ("cfg with declarations", Frame::CfgDelta(cfg)),

@@ -1,0 +1,58 @@
+//! Who may still run an object that must never run twice, as Cfg keeps it; see
+//! [`singleton`](crate::singleton).
+//!
+//! | the host that Cfg names | with the former host |
+//! |---|---|
+//! | changes from one to another, or to none | the first of them is kept |
+//! | changes once more | stays |
+//! | is the former host again | none |
+//! | stays | stays, until it is released |
+
+use std::sync::Arc;
+
+use super::txn::Staged;
+use crate::{
+    catalog::Catalog,
+    command::Refusal,
+    id::{Revision, Uid},
+    object::Object,
+};
+
+/// Keeps who may still run an object that is about to be written, and when it was thawed.
+pub(super) fn follow(
+    catalog: &Catalog,
+    before: Option<&Arc<Object>>,
+    object: &mut Object,
+    index: Revision,
+) {
+    let Some(before) = before.filter(|_| is_singleton(catalog, object)) else { return };
+    if before.frozen.is_some() && object.frozen.is_none() {
+        object.tenure.thawed = Some(index);
+    }
+    if before.tenure.former.is_some() && object.tenure.former.is_none() {
+        // Released.
+        return;
+    }
+    let host = before.host();
+    object.tenure.former = host.filter(|host| object.heir().as_ref() != Some(host));
+}
+
+fn is_singleton(catalog: &Catalog, object: &Object) -> bool {
+    catalog.kind(&object.key.kind).is_some_and(|kind| kind.singleton.is_some())
+}
+
+impl Staged<'_> {
+    /// Gives an object to the host that its Cfg names: the former one is sure to have stopped it.
+    pub(super) fn release(&mut self, uid: Uid, revision: Revision) -> Result<(), Refusal> {
+        let mut object = self.current(uid).ok_or(Refusal::NoSuchUid(uid))?.clone();
+        let why = match &object.tenure.former {
+            None => "is with no former host".to_owned(),
+            Some(_) if object.revision == revision => {
+                object.tenure.former = None;
+                return self.stage(object);
+            }
+            Some(_) => format!("is at revision {}, not {revision}", object.revision),
+        };
+        Err(Refusal::Precondition { index: 0, object: object.key, why })
+    }
+}
