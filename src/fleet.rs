@@ -84,6 +84,7 @@ impl From<client::Error> for Failure {
             | "base_moved"
             | "exists"
             | "deleting"
+            | "has_guest"
             | "in_use"
             | "built_in"
             | "not_frozen"

@@ -5,9 +5,10 @@
 //!
 //! Everybody else reads through `StateHandle::read` and is woken through `Dirty` sets.
 
+mod leases;
 mod messages;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use actix::{Actor, Addr, Context};
 use kraken_engine::{
@@ -19,7 +20,6 @@ use kraken_engine::{
     object::Object,
     path::Path,
     sync::views::ViewDelta,
-    time::Millis,
     value::Value,
 };
 use tokio::sync::watch;
@@ -156,11 +156,13 @@ impl StateHandle {
 
     /// These objects are now so.
     pub async fn set_objects(&self, objects: Vec<Arc<Object>>) {
+        self.pass_floors(&objects);
         self.tell(move |state| state.set_objects(objects)).await;
     }
 
     /// All writes of Cfg up to `revision` are known, and have made objects so, or removed them.
     pub async fn follow(&self, revision: Revision, set: Vec<Arc<Object>>, removed: Vec<Uid>) {
+        self.pass_floors(&set);
         self.tell(move |state| {
             state.remove_objects(removed);
             state.set_objects(set);
@@ -216,21 +218,6 @@ impl StateHandle {
         self.tell(move |state| {
             let since = cut_off.then(|| state.clock.wall());
             state.fleet.set_cut_off(since);
-        })
-        .await;
-    }
-
-    /// Word of the quorum came: of the moment `at`, good once Cfg up to `revision` is held.
-    pub async fn assure(&self, at: Millis, revision: Revision) {
-        self.tell(move |state| state.assure(at, revision)).await;
-    }
-
-    /// A majority followed this member so long ago at most.
-    pub async fn assure_leader(&self, ago: Duration) {
-        self.tell(move |state| {
-            let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-            let at = Millis::new(state.clock.wall().get().saturating_sub(ago));
-            state.assure(at, state.fleet.revision());
         })
         .await;
     }
@@ -380,11 +367,6 @@ impl State {
         }
         self.mark_spoken(&touched, teller);
         self.mark_touched(&touched, false);
-    }
-
-    fn assure(&mut self, at: Millis, revision: Revision) {
-        let regained = self.fleet.assure(at, revision, self.clock.wall());
-        self.mark(regained, false);
     }
 
     fn set_link(&mut self, uid: Uid, epoch: SessionEpoch, link: Link) {

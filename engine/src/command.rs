@@ -212,6 +212,8 @@ pub enum Op {
         /// Its revision when its former host was sure to have stopped it; refused if it has moved
         /// since.
         revision: Revision,
+        /// The leader's hybrid clock, in milliseconds: beyond all that was heard of the former host.
+        floor_ms: u64,
     },
     /// Gives an object an owner, or takes it from it.
     Own {
@@ -315,6 +317,16 @@ pub enum Refusal {
     /// The object is being removed.
     #[error("{0} is being deleted; wait until it is gone, or delete it with force")]
     Deleting(ObjectRef),
+    /// A node that is to be deleted hosts what must never run twice.
+    #[error(
+        "{host} hosts {guest}, which must never run twice: give it another host or delete it first"
+    )]
+    HasGuest {
+        /// The node.
+        host: ObjectRef,
+        /// The first of its guests.
+        guest: ObjectRef,
+    },
     /// The owner would own itself.
     #[error("{0} would come to own itself")]
     OwnerCycle(ObjectRef),

@@ -116,6 +116,11 @@ impl Dsc {
         self.0.is_empty()
     }
 
+    /// Drops the observations for which `keep` is false.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Path, &Observed) -> bool) {
+        self.0.retain(|path, observed| keep(path, observed));
+    }
+
     /// A digest of all observations, independent of the order in which they came. Replicas with
     /// equal digests hold, but for an accident of one in 2^64, the same.
     pub fn digest(&self) -> u64 {

@@ -18,7 +18,7 @@ pub use self::{act::who_must_act, scene::Scene};
 use crate::{
     fleet::LINK_PATH,
     graph::{Graph, Progress, of_object},
-    id::{Revision, Uid},
+    id::{Name, Revision, Uid},
     manifest::Context,
     mutation::Lane,
     object::{Frozen, ObjectRef},
@@ -45,6 +45,8 @@ pub struct Why {
     pub deleting: bool,
     /// Who froze it.
     pub frozen: Option<Frozen>,
+    /// The node that is to stop it before another one has it, where it must never run twice.
+    pub former_host: Option<Name>,
     /// What its link was last heard to be; nothing for what is no node, or was never attached.
     pub link: Option<Value>,
     /// Every path at which what is seen is not what is asked, in order.
@@ -134,7 +136,7 @@ pub struct StepView {
 /// Explains one object at `now`.
 pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
     let object = subject.object;
-    let status = Status::of(subject.dsc);
+    let status = Status::of_object(object, subject.dsc);
     let plan = plan(subject, planner);
     let differences = differences(subject, now);
     Why {
@@ -143,6 +145,7 @@ pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
         revision: object.revision,
         deleting: object.deleting,
         frozen: object.frozen.clone(),
+        former_host: object.former().cloned(),
         link: subject.dsc.value(LINK_PATH).cloned(),
         who_must_act: who_must_act(subject, status.as_ref(), &plan, !differences.is_empty()),
         differences,

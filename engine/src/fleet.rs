@@ -4,6 +4,7 @@
 //! dependent facts unknown; what comes from others is merged as it is. Every change marks outboxes,
 //! from which uplinks take what they have to send.
 
+mod hosts;
 mod leases;
 mod link;
 mod related;
@@ -127,7 +128,8 @@ impl Fleet {
             return;
         }
         self.removed.remove(&object.uid);
-        if let Some(early) = self.early.remove(&object.uid) {
+        if let Some(mut early) = self.early.remove(&object.uid) {
+            Arc::make_mut(&mut early).retain(|path, seen| self.may_say(&object, path, seen));
             self.dsc.entry(object.uid).or_insert(early);
         }
         if object.key.kind.as_str() == NODE_KIND {
@@ -135,6 +137,7 @@ impl Fleet {
         }
         if let Some(held) = self.objects.get(&object.uid).cloned() {
             self.discharge(&held);
+            self.forget_hosts(&held, &object);
         }
         for node in object.charges() {
             self.charges.entry(node).or_default().insert(object.uid);
@@ -303,9 +306,13 @@ impl Fleet {
         touched
     }
 
-    fn take(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Touched {
+    fn take(&mut self, uid: Uid, mut sightings: Vec<Sighting>, now: Millis) -> Touched {
         let mut touched = Touched::default();
-        let known = self.objects.contains_key(&uid);
+        let object = self.objects.get(&uid).cloned();
+        let known = object.is_some();
+        if let Some(object) = object.filter(|object| object.tenure.floor_ms > 0) {
+            sightings.retain(|(path, seen)| self.may_say(&object, path, seen));
+        }
         let held = if known { &mut self.dsc } else { &mut self.early };
         let dsc = Arc::make_mut(held.entry(uid).or_default());
         for (path, mut observed) in sightings {

@@ -86,13 +86,32 @@ pub struct Object {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tenure {
-    /// The node that hosts it until it is sure to have stopped it, whatever Cfg names at
+    /// Who hosts it until it is sure to have been stopped there, whatever Cfg names at
     /// [`HOST_PATH`] meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub former: Option<Name>,
+    pub former: Option<Former>,
     /// When it was thawed last: a host that has not heard of it stops nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thawed: Option<Revision>,
+    /// What a host has said of it with a stamp up to this one, in milliseconds, was said before it
+    /// came to its present host, and counts no more; 0: it never moved.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub floor_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// The host that an object is to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Former {
+    /// The node.
+    pub host: Name,
+    /// The write since which Cfg names another.
+    pub since: Revision,
 }
 
 impl Tenure {
@@ -109,7 +128,7 @@ impl Object {
         if self.key.kind.as_str() == NODE_KIND {
             return Some(self.key.name.clone());
         }
-        self.tenure.former.clone().or_else(|| self.names(HOST_PATH))
+        self.former().cloned().or_else(|| self.names(HOST_PATH))
     }
 
     /// Whether a node hosts the object.
@@ -117,7 +136,7 @@ impl Object {
         if self.key.kind.as_str() == NODE_KIND {
             return self.key.name == *node;
         }
-        match &self.tenure.former {
+        match self.former() {
             Some(former) => former == node,
             None => self.cfg.get(HOST_PATH).and_then(Value::as_str) == Some(node.as_str()),
         }
@@ -127,6 +146,11 @@ impl Object {
     /// at [`HOST_PATH`].
     pub fn heir(&self) -> Option<Name> {
         self.names(HOST_PATH)
+    }
+
+    /// The host that it is to leave.
+    pub fn former(&self) -> Option<&Name> {
+        self.tenure.former.as_ref().map(|former| &former.host)
     }
 
     /// Whether its goal is to be absent from its host: it is deleted, or to run elsewhere.

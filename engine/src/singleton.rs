@@ -12,8 +12,8 @@
 //! absent, or is away for so long that its lease was over and it has stopped:
 //!
 //! ```text
-//! former host:  assured .. a write names another host .. lease over, stops .. stopped at the latest
-//! leader:                  sees the write, host away ........................ gives it away
+//! former host:  assured .. a write names another .. lease over, stops .. stopped at the latest
+//! leader:                  sees the write, host away ................... gives it away
 //! ```
 //!
 //! The leader counts from when it sees the write, in its own reign; no assurance from before that

@@ -10,6 +10,7 @@ use crate::{
     fleet::{LINK_PATH, Link},
     id::Revision,
     mutation::Lane,
+    object::Object,
     path::Path,
     time::Millis,
     value::Value,
@@ -211,6 +212,21 @@ impl Status {
             reason: Some("its link is down".to_owned()),
             waits_for: Some("the node to attach again".to_owned()),
             since: link.seen_at,
+            ..said
+        })
+    }
+
+    /// The same of an object of which more is known than was seen: on its way from one host to
+    /// another it has not arrived where its Cfg has it.
+    pub fn of_object(object: &Object, dsc: &Dsc) -> Option<Self> {
+        let said = Self::of(dsc)?;
+        let Some(former) = object.former().filter(|_| said.phase == PhaseName::Converged) else {
+            return Some(said);
+        };
+        Some(Self {
+            phase: PhaseName::Waiting,
+            reason: Some(format!("{former} had it and is sure to have stopped it")),
+            waits_for: Some("the leader to give it to its next host".to_owned()),
             ..said
         })
     }

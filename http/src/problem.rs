@@ -88,6 +88,9 @@ pub enum Problem {
     /// The object is being deleted.
     #[error("{0} is being deleted; wait until it is gone, or delete it with force=true")]
     Deleting(String),
+    /// A node hosts what must never run twice.
+    #[error("{0}")]
+    HasGuest(String),
     /// A precondition of the request does not hold.
     #[error("{0}; read it again and repeat the change")]
     PreconditionFailed(String),
@@ -236,6 +239,7 @@ impl Problem {
             Self::NoSuchThing(_) => "no_such_thing",
             Self::Exists(_) => "exists",
             Self::Deleting(_) => "deleting",
+            Self::HasGuest(_) => "has_guest",
             Self::PreconditionFailed(_) => "precondition_failed",
             Self::BaseMoved { .. } => "base_moved",
             Self::InUse { .. } => "in_use",
@@ -267,6 +271,7 @@ impl Problem {
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Exists(_)
             | Self::Deleting(_)
+            | Self::HasGuest(_)
             | Self::InUse { .. }
             | Self::BuiltIn(_)
             | Self::NotFrozen(_)
@@ -299,6 +304,7 @@ impl Problem {
             Self::NoSuchThing(_) => "No such thing",
             Self::Exists(_) => "Exists already",
             Self::Deleting(_) => "Being deleted",
+            Self::HasGuest(_) => "Hosts what must never run twice",
             Self::PreconditionFailed(_) => "Precondition does not hold",
             Self::BaseMoved { .. } => "Cfg has moved",
             Self::InUse { .. } => "In use",
@@ -369,6 +375,7 @@ impl From<Refusal> for Problem {
                 Self::Invalid(vec![Fault { object, ..Fault::at(path, why) }])
             }
             Refusal::Deleting(key) => Self::Deleting(key.to_string()),
+            Refusal::HasGuest { .. } => Self::HasGuest(text),
             Refusal::OwnerCycle(_) | Refusal::Manifest(_) => Self::Invalid(vec![Fault::new(text)]),
             Refusal::Limit { what, limit } => Self::TooMany { what, limit },
             Refusal::NotFrozen(name) => Self::NotFrozen(name),

@@ -73,6 +73,9 @@ pub struct ObjectView {
     /// Who froze it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frozen: Option<FrozenView>,
+    /// The node that is to stop it before another one has it, where it must never run twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_host: Option<String>,
     /// What is asked of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cfg: Option<Json>,
@@ -179,7 +182,11 @@ impl ObjectView {
             dsc: shows_dsc.then(|| nest(seen.values())),
             state: (shown == Shown::Merged).then(|| nest(seen.merged())),
             stale: (shown != Shown::Cfg).then(|| seen.stale()),
-            status: Status::of(dsc).as_ref().map(StatusView::of).filter(|_| shown != Shown::Cfg),
+            status: Status::of_object(object, dsc)
+                .as_ref()
+                .map(StatusView::of)
+                .filter(|_| shown != Shown::Cfg),
+            former_host: object.former().map(ToString::to_string),
             dsc_age_ms: seen.age_ms().filter(|_| shown != Shown::Cfg),
         }
     }

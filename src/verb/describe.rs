@@ -68,6 +68,9 @@ fn describe(object: &ObjectView, now: SystemTime, colour: bool) -> String {
     if object.deleting {
         lines.push(("deleting", "yes".to_owned()));
     }
+    if let Some(host) = &object.former_host {
+        lines.push(("still on", host.clone()));
+    }
     if let Some(frozen) = &object.frozen {
         let ago = age::since(&frozen.since, now);
         lines.push(("frozen", format!("by {} ({}), {ago} ago", frozen.by, frozen.scope)));

@@ -50,6 +50,9 @@ fn explain(why: &WhyView, now: SystemTime, colour: bool) -> String {
     }
     let link = why.link.as_ref().and_then(|link| link.as_str()).unwrap_or_default();
     said.push(("link", link.to_owned()));
+    if let Some(host) = &why.former_host {
+        said.push(("still on", host.clone()));
+    }
     if let Some(frozen) = &why.frozen {
         let ago = age::since(&frozen.since, now);
         said.push(("frozen", format!("by {} ({}), {ago} ago", frozen.by, frozen.scope)));

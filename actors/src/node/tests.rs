@@ -4,6 +4,7 @@ mod fake_parent;
 mod hosted;
 mod ordered;
 mod pump;
+mod singleton;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -166,7 +167,12 @@ async fn node(of: &str, role: Role, folder: &std::path::Path) -> Node {
         role,
         data,
         labels: Labels::new(),
-        factories: vec![Lamp::factory(), pump::Pump::factory(), hosted::Bulbs::factory()],
+        factories: vec![
+            Lamp::factory(),
+            pump::Pump::factory(),
+            hosted::Bulbs::factory(),
+            singleton::Posts::factory(),
+        ],
         module_configs: BTreeMap::new(),
         base: Vec::new(),
         clock: Clock::new(),

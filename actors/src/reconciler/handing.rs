@@ -35,7 +35,9 @@ impl Driver {
         (self.handovers, released) = self.state.read(look).await?;
         for Release { uid, revision, why } in released {
             tracing::info!(object = %uid, "{why}");
-            let txn = Txn { ops: vec![Op::Release { uid, revision }], ..Txn::default() };
+            let floor_ms = self.state.stamps().reading().get();
+            let ops = vec![Op::Release { uid, revision, floor_ms }];
+            let txn = Txn { ops, ..Txn::default() };
             self.propose(Command::Txn(txn));
             let (kind, uid, attempt) = (EventKind::CfgSet, Some(uid), None);
             let happening = Happening { kind, uid, revision: None, attempt, text: why };
@@ -46,12 +48,12 @@ impl Driver {
 }
 
 fn look_at(handovers: &mut Handovers, uids: &[Uid], fleet: &Fleet, now: Millis) -> Vec<Release> {
-    let looked = uids.iter().filter_map(|uid| match fleet.object(*uid) {
-        Some(object) => handovers.look(object, fleet, now),
-        None => {
+    let looked = uids.iter().filter_map(|uid| {
+        let Some(object) = fleet.object(*uid) else {
             handovers.forget(*uid);
-            None
-        }
+            return None;
+        };
+        handovers.look(object, fleet, now)
     });
     looked.collect()
 }

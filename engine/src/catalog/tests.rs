@@ -1,7 +1,12 @@
 //! What cannot be declared, each with its message; and what can.
 
+use std::time::Duration;
+
 use super::*;
-use crate::manifest::{Context, Extension, From, PathSpec, To, Type};
+use crate::{
+    machine::CLOSE_MS,
+    manifest::{Context, Extension, From, PathSpec, SeenBy, To, Type},
+};
 
 /// Two paths of nodes and one of many services.
 fn base() -> Manifest {
@@ -293,4 +298,40 @@ fn a_lane_is_concerned_with_what_it_changes_and_what_that_rests_on() {
     };
     assert_eq!(named(&kind.elsewhere), ["/cooling", "/power"]);
     assert_eq!(named(&kind.elsewhere_of_host), ["/power"]);
+}
+
+#[test]
+fn a_host_can_stop_what_must_never_run_twice() {
+    let of = |path: PathSpec, context, lease_ms: u64, kind: &str| {
+        let host = PathSpec::new("/host", Type::Text).seen_by(SeenBy::Nobody);
+        let stop =
+            MutationSpec::new("Stop").kind(kind).context(context).timeout(Duration::from_secs(7));
+        let manifest = Manifest::new("m")
+            .kind(KindSpec::new(kind).singleton(Duration::from_millis(lease_ms)))
+            .extension(Extension::new("m").kind(kind).path(path).path(host))
+            .mutation(stop.changes("/run", "ON", "OFF"));
+        Catalog::build(&[manifest])
+    };
+    let run = || PathSpec::new("/run", Type::enum_of(["OFF", "ON"]));
+    let (own, led) = (Context::Itself, Context::Control);
+    let taken = of(run().absent("OFF"), own, 5_000, "post").unwrap();
+    let kind = taken.kind(&Name::new("post").unwrap()).unwrap();
+    let singleton = Singleton { lease_ms: 5_000, stop_ms: 2 * (7_000 + CLOSE_MS) };
+    assert_eq!(kind.singleton, Some(singleton));
+    assert_eq!(singleton.away_ms(), 25_300, "lease, stop, and a tenth of both");
+    let why = |path, context, lease_ms, kind| of(path, context, lease_ms, kind).unwrap_err();
+    for (found, code, text) in [
+        (why(run(), own, 5_000, "post"), Code::DeadEnd, "no path has a value for `absent`"),
+        (why(run().absent("OFF"), led, 5_000, "post"), Code::Lanes, "/run is not changed by its"),
+        (why(run().absent("OFF"), own, 4_999, "post"), Code::WrongValue, "a lease is from 5000 to"),
+        (why(run().absent("OFF"), own, 5_000, "node"), Code::Reserved, "a node hosts itself"),
+    ] {
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].code, found[0].why.starts_with(text)), (code, true), "{found:?}");
+        assert_eq!(found[0].keys, ["kinds", "0", "singletonLeaseMs"]);
+    }
+    let hostless = Manifest::new("m")
+        .kind(KindSpec::new("post").singleton(Duration::from_secs(5)))
+        .extension(Extension::new("m").kind("post").path(run().absent("OFF")));
+    assert_eq!(Catalog::build(&[hostless]).unwrap_err()[0].code, Code::UnknownPath);
 }

@@ -7,6 +7,7 @@ use crate::{
     manifest::NODE_KIND,
     path::Path,
     predicate::On,
+    singleton::Held,
     status::{PhaseName, Status},
     value::Value,
     view::Subject,
@@ -22,6 +23,9 @@ pub fn who_must_act(
     if let Some(frozen) = &subject.object.frozen {
         let (by, scope) = (&frozen.by, &frozen.scope);
         return format!("whoever thaws it: {by} froze it ({scope})");
+    }
+    if let Some(moving) = moving(subject, status) {
+        return moving;
     }
     if !differs && plan.is_done() {
         return "nobody: what is seen is what is asked".to_owned();
@@ -72,6 +76,48 @@ fn of_phase(status: &Status, plan: &PlanView) -> String {
     }
 }
 
+/// Says so where an object that must never run twice goes from one host to another, unless its
+/// former host needs help.
+fn moving(subject: Subject<'_>, status: Option<&Status>) -> Option<String> {
+    let object = subject.object;
+    let former = object.former()?;
+    let heir = object.heir().map_or_else(|| "nobody".to_owned(), |heir| heir.to_string());
+    let needs_help = status
+        .is_some_and(|status| matches!(status.phase, PhaseName::Quarantined | PhaseName::Stuck));
+    Some(match Held::of(subject) {
+        Some(Held::Stopping) if needs_help => return None,
+        Some(Held::Stopping) => format!("{former}: it stops it first, then {heir} has it"),
+        Some(Held::Leased(singleton)) => format!(
+            "nobody yet: {former} is away, and stops it after {} without the quorum; {heir} has it \
+             once {former} has been away for {}",
+            seconds(singleton.lease_ms),
+            seconds(singleton.away_ms()),
+        ),
+        Some(Held::Frozen) => format!(
+            "whoever brings {former} back: it is away and may not know that the freeze is lifted, \
+             and then stops nothing; once it is sure to be off, delete the object by force"
+        ),
+        None => format!("nobody yet: the leader is about to give it to {heir}"),
+    })
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{} s", ms.div_ceil(1_000))
+}
+
+/// What may become of an object whose host is away.
+fn alone(subject: Subject<'_>) -> String {
+    let object = subject.object;
+    let kind = subject.catalog.kind(&object.key.kind);
+    match kind.and_then(|kind| kind.singleton) {
+        _ if object.key.kind.as_str() == NODE_KIND => String::new(),
+        Some(singleton) => {
+            format!("; it stops there after {} without the quorum", seconds(singleton.lease_ms))
+        }
+        None => "; it may go on running there, and twice if it is given another host".to_owned(),
+    }
+}
+
 /// Says so where a node is not attached: then it cannot act, whatever its last word was.
 fn away(subject: Subject<'_>) -> Option<String> {
     let name = subject.object.host()?;
@@ -84,7 +130,8 @@ fn away(subject: Subject<'_>) -> Option<String> {
     };
     match link.as_ref().and_then(Value::as_str) {
         Some(link) if link == Link::Down.as_str() => Some(format!(
-            "whoever brings {name} back: it is not attached, and what it last said may be outdated"
+            "whoever brings {name} back: it is not attached, and what it last said may be outdated{}",
+            alone(subject)
         )),
         None if is_node && subject.dsc.is_empty() => {
             Some(format!("whoever starts {name}: nothing was ever heard of it"))

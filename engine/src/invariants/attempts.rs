@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Broken, Trace, What};
 use crate::{
-    id::{AttemptId, Uid},
+    id::{AttemptId, Name, Uid},
     mutation::Lane,
     time::Millis,
 };
 
 /// One attempt that runs, until a moment at the latest.
-struct Running {
+struct Running<'a> {
     uid: Uid,
+    node: &'a Name,
     lane: Lane,
     reign: u64,
     disruptive: bool,
@@ -25,7 +26,7 @@ struct Running {
 /// all; and none starts again, or acts when it is over.
 pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
     let mut started = BTreeSet::new();
-    let mut running: BTreeMap<&AttemptId, Running> = BTreeMap::new();
+    let mut running: BTreeMap<&AttemptId, Running<'_>> = BTreeMap::new();
     for entry in trace.entries() {
         if let What::Ended(attempt) = &entry.what {
             running.remove(attempt);
@@ -47,7 +48,9 @@ pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
             return Err(Broken(entry, format!("{attempt} starts twice")));
         }
         let clash = running.iter().find(|(_, other)| {
-            let same = (other.lane, other.reign) == (*lane, *reign) && !other.lost;
+            // Lives are counted by each node for itself.
+            let one_decider = *lane == Lane::Quorum || *other.node == entry.node;
+            let same = one_decider && (other.lane, other.reign) == (*lane, *reign) && !other.lost;
             let disrupts = other.disruptive && *disruptive;
             other.uid == *uid && other.until > entry.at && (same || disrupts)
         });
@@ -56,6 +59,7 @@ pub fn attempts_run_one_at_a_time(trace: &Trace) -> Result<(), Broken<'_>> {
         }
         let runs = Running {
             uid: *uid,
+            node: &entry.node,
             lane: *lane,
             reign: *reign,
             disruptive: *disruptive,

@@ -10,17 +10,22 @@
 //!
 //! A proposal may be lost: what is not committed is proposed again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::Singleton;
 use crate::{
     catalog::Catalog,
-    fleet::Fleet,
-    id::{Name, Revision, Uid},
+    dsc::Dsc,
+    fleet::{Fleet, LINK_PATH, Link},
+    id::{Revision, Uid},
     mutation::Lane,
     object::Object,
+    path::Path,
+    predicate::On,
     status::Status,
     time::Millis,
+    value::Value,
+    view::Subject,
 };
 
 /// How soon a release that is not committed is proposed again, in milliseconds.
@@ -30,8 +35,10 @@ const PROPOSE_AGAIN_MS: u64 = 1_000;
 #[derive(Debug, Default)]
 pub struct Handovers(BTreeMap<Uid, Watched>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
+    /// The write with which it began: what came before it says nothing of it.
+    began: Revision,
     away_since: Option<Millis>,
     proposed_at: Option<Millis>,
 }
@@ -67,8 +74,18 @@ impl Handovers {
             self.0.remove(&uid);
             return None;
         };
-        let watched = self.0.entry(uid).or_default();
-        let why = match held(object, former, fleet) {
+        let new = Watched { began: former.since, away_since: None, proposed_at: None };
+        let watched = match self.0.entry(uid) {
+            Entry::Occupied(held) if held.get().began == former.since => held.into_mut(),
+            Entry::Occupied(mut other) => {
+                other.insert(new);
+                other.into_mut()
+            }
+            Entry::Vacant(none) => none.insert(new),
+        };
+        let former = &former.host;
+        let (dsc, attached) = (fleet.dsc(uid), fleet.is_attached_somewhere(former));
+        let why = match held(object, &dsc, fleet.catalog(), attached) {
             None => format!("{former} has stopped it"),
             Some(Held::Stopping | Held::Frozen) => {
                 watched.away_since = None;
@@ -113,26 +130,25 @@ impl Handovers {
 impl Held {
     /// Why an object that goes from one host to another is still with the former one; `None` where
     /// it is not, or is to be released.
-    pub fn of(object: &Object, fleet: &Fleet) -> Option<Self> {
-        held(object, object.tenure.former.as_ref()?, fleet)
+    pub fn of(subject: Subject<'_>) -> Option<Self> {
+        subject.object.former()?;
+        let link = subject.related.value(subject.object, &On::Parent, &Path::constant(LINK_PATH));
+        let up = link.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
+        held(subject.object, subject.dsc, subject.catalog, up)
     }
 }
 
-fn held(object: &Object, former: &Name, fleet: &Fleet) -> Option<Held> {
-    let singleton = singleton_of(object, fleet.catalog())?;
-    let said = Status::of_lane(&fleet.dsc(object.uid), Lane::Itself);
+fn held(object: &Object, dsc: &Dsc, catalog: &Catalog, attached: bool) -> Option<Held> {
+    let singleton = catalog.kind(&object.key.kind)?.singleton?;
+    let said = Status::of_lane(dsc, Lane::Itself);
     if said.as_ref().is_some_and(|said| said.is_converged_at(object.revision)) {
         return None;
     }
-    if fleet.is_attached_somewhere(former) {
+    if attached {
         return Some(Held::Stopping);
     }
     let thawed = object.tenure.thawed;
     let knows = said.is_some_and(|said| thawed.is_none_or(|thawed| said.revision >= thawed));
     let may_be_frozen = object.frozen.is_some() || (thawed.is_some() && !knows);
     Some(if may_be_frozen { Held::Frozen } else { Held::Leased(singleton) })
-}
-
-fn singleton_of(object: &Object, catalog: &Catalog) -> Option<Singleton> {
-    catalog.kind(&object.key.kind)?.singleton
 }

@@ -64,6 +64,9 @@ impl Staged<'_> {
         for member in family.into_iter().rev() {
             // The removal of its last child may have taken it along.
             let Some(mut object) = self.current(member).cloned() else { continue };
+            if !(force && member == uid) {
+                self.check_guests(&object)?;
+            }
             let idle = self.kind(&object.key)?.schema.goal(&object.cfg, true).is_empty();
             if (force && member == uid) || (idle && self.cascading(member).is_empty()) {
                 self.remove(member)?;

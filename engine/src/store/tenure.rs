@@ -15,7 +15,8 @@ use crate::{
     catalog::Catalog,
     command::Refusal,
     id::{Revision, Uid},
-    object::Object,
+    manifest::NODE_KIND,
+    object::{Former, Object},
 };
 
 /// Keeps who may still run an object that is about to be written, and when it was thawed.
@@ -33,8 +34,9 @@ pub(super) fn follow(
         // Released.
         return;
     }
-    let host = before.host();
-    object.tenure.former = host.filter(|host| object.heir().as_ref() != Some(host));
+    let left = before.host().filter(|host| object.heir().as_ref() != Some(host));
+    let since = before.tenure.former.as_ref().map_or(index, |former| former.since);
+    object.tenure.former = left.map(|host| Former { host, since });
 }
 
 fn is_singleton(catalog: &Catalog, object: &Object) -> bool {
@@ -42,13 +44,35 @@ fn is_singleton(catalog: &Catalog, object: &Object) -> bool {
 }
 
 impl Staged<'_> {
+    /// Refuses to delete a node that may run what must never run twice: it would not stop that.
+    pub(super) fn check_guests(&self, node: &Object) -> Result<(), Refusal> {
+        let catalog = &self.store.catalog;
+        let any = catalog.kinds().any(|(_, kind)| kind.singleton.is_some());
+        if node.key.kind.as_str() != NODE_KIND || !any {
+            return Ok(());
+        }
+        let mut guests = self.store.objects.keys().filter_map(|uid| self.current(*uid));
+        let guest =
+            guests.find(|guest| is_singleton(catalog, guest) && guest.is_hosted_by(&node.key.name));
+        guest.map_or(Ok(()), |guest| {
+            let (host, guest) = (node.key.clone(), guest.key.clone());
+            Err(Refusal::HasGuest { host, guest })
+        })
+    }
+
     /// Gives an object to the host that its Cfg names: the former one is sure to have stopped it.
-    pub(super) fn release(&mut self, uid: Uid, revision: Revision) -> Result<(), Refusal> {
+    pub(super) fn release(
+        &mut self,
+        uid: Uid,
+        revision: Revision,
+        floor_ms: u64,
+    ) -> Result<(), Refusal> {
         let mut object = self.current(uid).ok_or(Refusal::NoSuchUid(uid))?.clone();
         let why = match &object.tenure.former {
             None => "is with no former host".to_owned(),
             Some(_) if object.revision == revision => {
                 object.tenure.former = None;
+                object.tenure.floor_ms = object.tenure.floor_ms.max(floor_ms);
                 return self.stage(object);
             }
             Some(_) => format!("is at revision {}, not {revision}", object.revision),

@@ -5,6 +5,7 @@ mod freeze;
 mod kit;
 mod owners;
 mod refusals;
+mod tenure;
 mod txn;
 
 use self::kit::{Fleet, name, node, path, state};

@@ -145,7 +145,7 @@ impl<'a> Staged<'a> {
                 self.delete(uid, *force)
             }
             Op::Remove { uid, revision } => self.finish(*uid, *revision),
-            Op::Release { uid, revision } => self.release(*uid, *revision),
+            Op::Release { uid, revision, floor_ms } => self.release(*uid, *revision, *floor_ms),
             Op::Own { object, owner, on_delete } => {
                 let owner = owner.as_ref().map(|key| Ok(self.find(key)?.uid)).transpose()?;
                 let uid = self.find(object)?.uid;

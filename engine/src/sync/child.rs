@@ -22,18 +22,15 @@
 //! | Attached | Dispatch, Cancel, Look, or an answer to give | Attached | see [`super::orders`] |
 //! | any | `disconnected` | Detached | |
 
+mod cfg;
 mod ordered;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     DEAD_AFTER_MS, HEARTBEAT_MS, PROTOCOL_VERSION, STALLED_AFTER_MS,
-    declared::{self, Declared, digests},
-    delta::{self, DeltaError, ObjectDelta},
-    frame::{CfgDelta, Frame, Hello, Refused, RefusedReason, Role, Welcome},
+    declared::digests,
+    frame::{Frame, Hello, Refused, RefusedReason, Role, Welcome},
     orders::Taken,
     outbox::Outbox,
     views::ViewDelta,
@@ -46,7 +43,6 @@ use crate::{
     manifest::{Manifest, NODE_KIND},
     object::{Labels, Object},
     order::{Answer, Holds, LookAt, Order, Recall},
-    singleton::Assurance,
     time::Millis,
 };
 
@@ -85,8 +81,8 @@ pub enum Effect {
     Undeclared(String),
     /// The hybrid clock must be moved beyond this: others have spoken of what is the child's now.
     Advance(u64),
-    /// Word of the quorum: at this moment it had Cfg up to a revision. A leaf holds that once it has
-    /// carried out all effects with which this comes; for it the revision is 0.
+    /// Word of the quorum: at this moment it had Cfg up to a revision. A leaf holds that once all
+    /// effects with which this comes are carried out; for it the revision is 0.
     Assured(Millis, Revision),
     /// What its decisions need of elsewhere has changed.
     SetViews(ViewDelta),
@@ -402,91 +398,6 @@ impl Child {
             | Frame::Answers(_)
             | Frame::Holds(_) => self.close("a frame out of place".to_owned()),
         }
-    }
-
-    fn cfg_delta(&mut self, delta: CfgDelta) -> Vec<Effect> {
-        if delta.revision < self.revision {
-            return self.close(format!("Cfg would go back to revision {}", delta.revision));
-        }
-        let mut effects: Vec<Effect> =
-            delta.declared.into_iter().filter_map(|declared| self.declare(&declared)).collect();
-        let (set, mut gone) = match self.read(delta.objects) {
-            Ok(read) => read,
-            Err(error) => return self.close(error.to_string()),
-        };
-        if delta.seq == 1 {
-            let told: BTreeSet<Uid> = set.iter().map(|object| object.uid).collect();
-            gone = self.objects.keys().filter(|uid| !told.contains(uid)).copied().collect();
-        }
-        for uid in &gone {
-            self.objects.remove(uid);
-            self.outbox.withdraw(*uid);
-        }
-        self.objects.extend(set.iter().map(|object| (object.uid, object.clone())));
-        self.revision = delta.revision;
-        if delta.hybrid_ms > 0 {
-            effects.push(Effect::Advance(delta.hybrid_ms));
-        }
-        // First, so that nothing that comes with it is looked at without.
-        effects.extend(self.assured(delta.assurance));
-        if !set.is_empty() {
-            effects.push(Effect::SetCfg(set));
-        }
-        if self.uid.is_some_and(|uid| gone.contains(&uid)) {
-            effects.push(Effect::Gone);
-        }
-        if !gone.is_empty() {
-            effects.push(Effect::DropCfg(gone));
-        }
-        effects.push(Effect::Send(Frame::CfgAck { seq: delta.seq }));
-        effects
-    }
-
-    /// The moment of an assurance by the clock here: its age counts from when the parent sent it,
-    /// which was after it received what it answered last.
-    fn assured(&self, assurance: Option<Assurance>) -> Option<Effect> {
-        let assurance = assurance?;
-        let answered = self.orders.last_answered()?;
-        let at = Millis::new(answered.get().checked_sub(assurance.ago_ms)?);
-        let revision = match self.identity.role {
-            Role::Leaf => Revision::default(),
-            Role::Member => assurance.revision,
-        };
-        Some(Effect::Assured(at, revision))
-    }
-
-    fn declare(&mut self, declared: &Declared) -> Option<Effect> {
-        let manifests = self.manifests.as_mut()?;
-        Some(match declared::apply(manifests, declared) {
-            Ok(catalog) => Effect::Declare(Arc::new(catalog)),
-            Err(error) => Effect::Undeclared(error.to_string()),
-        })
-    }
-
-    fn view_delta(&mut self, delta: ViewDelta) -> Vec<Effect> {
-        let seq = delta.seq;
-        if seq != self.views + 1 || delta.whole != (seq == 1) {
-            return self.close("views out of order".to_owned());
-        }
-        self.views = seq;
-        vec![Effect::SetViews(delta), Effect::Send(Frame::ViewAck { seq })]
-    }
-
-    /// What deltas make of what is held: objects as they are now, and those that are no longer
-    /// here.
-    fn read(&self, deltas: Vec<ObjectDelta>) -> Result<(Vec<Arc<Object>>, Vec<Uid>), DeltaError> {
-        let (mut set, mut gone) = (Vec::new(), Vec::new());
-        for delta in deltas {
-            match delta {
-                ObjectDelta::Whole(object) => set.push(object),
-                ObjectDelta::Gone(uid) => gone.push(uid),
-                ObjectDelta::Changed(changed) => {
-                    let held = self.objects.get(&changed.uid).map(Arc::as_ref);
-                    set.push(Arc::new(delta::apply(held, changed)?));
-                }
-            }
-        }
-        Ok((set, gone))
     }
 
     fn flush(&mut self, now: Millis) -> Vec<Effect> {

@@ -52,7 +52,7 @@ pub struct Changed {
     pub unset: Vec<Path>,
     /// Who may still run it, if that differs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tenure: Option<Tenure>,
+    pub tenure: Option<Box<Tenure>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
@@ -106,7 +106,7 @@ pub fn between(held: Option<&Object>, now: &Arc<Object>) -> Option<ObjectDelta> 
         labels: (held.labels != now.labels).then(|| now.labels.clone()),
         set: set.map(|(path, value)| (path.clone(), value.clone())).collect(),
         unset: unset.map(|(path, _)| path.clone()).collect(),
-        tenure: (held.tenure != now.tenure).then(|| now.tenure.clone()),
+        tenure: (held.tenure != now.tenure).then(|| Box::new(now.tenure.clone())),
     }))
 }
 
@@ -126,7 +126,7 @@ pub fn apply(held: Option<&Object>, changed: Changed) -> Result<Object, DeltaErr
         object.cfg.set(path, value).map_err(|source| DeltaError::Shape { uid, source })?;
     }
     object.labels = changed.labels.unwrap_or(object.labels);
-    object.tenure = changed.tenure.unwrap_or(object.tenure);
+    object.tenure = changed.tenure.map_or(object.tenure, |tenure| *tenure);
     object.frozen = changed.frozen;
     object.deleting = changed.deleting;
     object.generation = changed.generation;

@@ -15,7 +15,7 @@
 //! | Attached | DscDelta | Attached | Merge what the child may say, Alarm, Record, DscAck |
 //! | Attached | DscDelta of a leaf with later Cfg than this parent | Attached | waits for that |
 //! | Attached | Heartbeat | Attached | echo; Resync where the digests differ |
-//! | Attached | Heartbeat of a member, or of who hosts what has a lease | Attached | [`Assurance`] |
+//! | Attached | Heartbeat of a member, or on a lease | Attached | echo with an [`Assurance`] |
 //! | Attached | `dispatch`, `hand`, Answers, Holds | Attached | see [`super::orders`] |
 //! | Attached | silence, or a frame out of place | Over | Close |
 //! | Over | anything | Over | |

@@ -1,6 +1,6 @@
 //! How a world ends: when it has come to rest, and what is written down of it then.
 
-use super::{Place, QUIET_MS, World, recorder};
+use super::{Place, QUIET_MS, World, modules::POST_KIND, recorder};
 use crate::{
     fleet::Fleet,
     id::{Name, Uid},
@@ -50,6 +50,10 @@ impl World {
             self.record(leader, What::Settled { uid, status, reached });
             let own = self.sites.iter().position(|site| site.name == name);
             for writer in 0..self.sites.len() {
+                // What an earlier host said of a post, nobody needs to know any more.
+                if !self.speaks_of(writer, uid) {
+                    continue;
+                }
                 // A leaf knows of itself what it wrote; members know what everybody wrote.
                 let leaf = own.filter(|own| *own == writer && *own >= self.members);
                 for known_at in leaf.into_iter().chain(0..self.members) {
@@ -63,15 +67,23 @@ impl World {
         self.record_logs();
     }
 
+    /// Whether what a node said of an object still counts.
+    fn speaks_of(&self, place: Place, uid: Uid) -> bool {
+        let object = self.quorum.store.object(uid);
+        let is_post = object.is_some_and(|object| object.key.kind.as_str() == POST_KIND);
+        let hosts = object.is_some_and(|object| object.is_hosted_by(&self.sites[place].name));
+        !is_post || hosts || place < self.members
+    }
+
     /// Whether an object really is as its Cfg asks.
     fn is_reached(&self, uid: Uid) -> bool {
         self.quorum.store.object(uid).is_some_and(|object| {
-            let mut asked = object.cfg.iter();
-            !object.deleting
-                && object.tenure.former.is_none()
-                && asked.all(|(path, value)| {
-                    path.as_str() == HOST_PATH || self.reality.get(uid, path) == Some(value)
-                })
+            let host = object.host();
+            let host = self.sites.iter().position(|site| Some(&site.name) == host.as_ref());
+            let place = host.unwrap_or_default();
+            let mut asked = object.cfg.iter().filter(|(path, _)| path.as_str() != HOST_PATH);
+            !object.is_leaving()
+                && asked.all(|(path, value)| self.reality.is(place, uid, path, value))
         })
     }
 }

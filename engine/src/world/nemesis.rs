@@ -170,7 +170,7 @@ impl World {
             && self.chance.percent(50)
         {
             self.record(place, What::Acted(attempt.clone()));
-            self.reality.set_all(uid, changes);
+            self.reality.set_all(place, uid, changes);
         }
         self.record(place, What::Ended(attempt.clone()));
     }
@@ -207,7 +207,7 @@ impl World {
         };
         let value = self.chance.pick(values).copied().unwrap_or_default();
         if let Ok(path) = Path::new(path) {
-            self.reality.set(uid, &path, value.into());
+            self.reality.set(place, uid, &path, value.into());
         }
     }
 

@@ -36,11 +36,11 @@ impl World {
             return;
         }
         let site = &self.sites[place];
-        let wall = site.wall(self.now);
+        let (wall, floor_ms) = (site.wall(self.now), site.hybrid_ms());
         let handovers = &mut self.holders[place].handovers;
         let Some(object) = site.fleet.object(uid) else { return handovers.forget(uid) };
         if let Some(release) = handovers.look(object, &site.fleet, wall) {
-            let ops = vec![Op::Release { uid, revision: release.revision }];
+            let ops = vec![Op::Release { uid, revision: release.revision, floor_ms }];
             self.propose_as(place, Command::Txn(Txn { ops, ..Txn::default() }));
         }
     }

@@ -162,6 +162,7 @@ impl World {
                 }
                 Effect::SetCfg(objects) => {
                     for object in objects {
+                        self.sites[place].advance_to(object.tenure.floor_ms);
                         self.sites[place].dirty.insert(object.uid);
                         self.sites[place].fleet.set_object(object);
                     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Event, Place, TICK_MS, World,
     host::{Admitted, Fate, Faults, debris, untruth},
+    modules::POST_KIND,
     quorum::Wish,
     recorder,
 };
@@ -256,7 +257,7 @@ impl World {
             let via =
                 vias.find(|(pattern, _)| pattern.bind(&instance.bindings).as_ref() == Some(&path));
             if let Some(value) = via.and_then(|(_, values)| values.first()) {
-                self.reality.set(dispatch.uid, &path, value.clone());
+                self.reality.set(place, dispatch.uid, &path, value.clone());
             }
         }
         self.report(place, dispatch.uid);
@@ -270,7 +271,7 @@ impl World {
         }
         let (uid, changes) = (running.uid, running.changes.clone());
         self.record(place, What::Acted(attempt.clone()));
-        self.reality.set_all(uid, changes);
+        self.reality.set_all(place, uid, changes);
         self.report(place, uid);
     }
 
@@ -292,15 +293,15 @@ impl World {
                     (path, left)
                 });
                 let left = left.collect();
-                self.reality.set_all(uid, left);
+                self.reality.set_all(place, uid, left);
                 Attempted::Failed { error: "it did not work".to_owned(), permanent }
             }
             Fate::Succeeds | Fate::Lingers => {
-                self.reality.set_all(uid, changes);
+                self.reality.set_all(place, uid, changes);
                 Attempted::Succeeded
             }
             Fate::Denies => {
-                self.reality.set_all(uid, changes);
+                self.reality.set_all(place, uid, changes);
                 Attempted::Failed {
                     error: "it says that it did not work".to_owned(),
                     permanent: false,
@@ -351,7 +352,7 @@ impl World {
     pub(super) fn report(&mut self, place: Place, uid: Uid) {
         let now = self.now;
         let stamp = self.sites[place].stamp(now);
-        let mut values = self.reality.look(uid, place < self.members);
+        let mut values = self.looked(place, uid);
         if self.chance.percent(self.faults.untrue_percent) {
             let count = u64::try_from(values.len()).unwrap_or_default().max(1);
             let which = usize::try_from(self.chance.between(0, count - 1)).unwrap_or_default();
@@ -364,13 +365,21 @@ impl World {
         self.later(after, place, Event::Seen { stamp, values });
     }
 
+    /// What a look of a node at an object shows.
+    fn looked(&self, place: Place, uid: Uid) -> Vec<(Path, Option<Value>)> {
+        let object = self.sites[place].fleet.object(uid);
+        if object.is_some_and(|object| object.key.kind.as_str() == POST_KIND) {
+            return self.reality.look_at_duty(place, uid);
+        }
+        self.reality.look(uid, place < self.members)
+    }
+
     /// All modules of a node look at everything that they look at.
     pub(super) fn poll(&mut self, place: Place) {
         let site = &self.sites[place];
         let objects = site.fleet.objects().filter(|object| site.decides(object));
         let uids: Vec<Uid> = objects.map(|object| object.uid).collect();
-        let at_machine = place < self.members;
-        let values = uids.into_iter().map(|uid| (uid, self.reality.look(uid, at_machine)));
+        let values = uids.into_iter().map(|uid| (uid, self.looked(place, uid)));
         let values = values.collect();
         let now = self.now;
         let stamp = self.sites[place].stamp(now);

@@ -26,6 +26,9 @@ pub struct WhyView {
     pub deleting: bool,
     /// Who froze it.
     pub frozen: Option<FrozenView>,
+    /// The node that is to stop it before another one has it, where it must never run twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_host: Option<String>,
     /// What its link was last heard to be.
     pub link: Option<Json>,
     /// Where what is seen is not what is asked.
@@ -134,6 +137,7 @@ impl WhyView {
             revision: why.revision.get(),
             deleting: why.deleting,
             frozen: why.frozen.as_ref().map(FrozenView::of),
+            former_host: why.former_host.as_ref().map(ToString::to_string),
             link: why.link.as_ref().map(to_json),
             differences: why.differences.iter().map(DifferenceView::of).collect(),
             status: why.status.as_ref().map(StatusView::of),

@@ -114,21 +114,25 @@ fn bulb(named: &str) -> ObjectRef {
 
 /// Asks for a bulb with these values.
 async fn put(fixture: &Fixture, named: &str, cfg: &[(&str, &str)]) -> Uid {
+    put_of(fixture, bulb(named), cfg).await
+}
+
+/// Asks for an object with these values.
+pub(super) async fn put_of(fixture: &Fixture, key: ObjectRef, cfg: &[(&str, &str)]) -> Uid {
     let mut set = State::new();
     for (path, value) in cfg {
         set.set(Path::new(path).unwrap(), (*value).into()).unwrap();
     }
-    let put = Op::Put { object: bulb(named), labels: None, owner: None, cfg: set };
+    let put = Op::Put { object: key.clone(), labels: None, owner: None, cfg: set };
     fixture.commit(put).await;
-    let key = bulb(named);
     let find = move |fleet: &Fleet| fleet.objects().find(|o| o.key == key).map(|o| o.uid);
     let state = fixture.member.state().clone();
-    let found = eventually(&state, "the bulb is known", async || state.read(find.clone()).await);
+    let found = eventually(&state, "it is known", async || state.read(find.clone()).await);
     found.await
 }
 
 /// Waits until something can be said, looking again whenever something changes.
-async fn eventually<T, E: std::fmt::Debug>(
+pub(super) async fn eventually<T, E: std::fmt::Debug>(
     state: &StateHandle,
     what: &str,
     look: impl AsyncFn() -> Result<Option<T>, E>,
@@ -173,13 +177,13 @@ async fn decides(state: &StateHandle, uid: Uid, phase: PhaseName) {
 }
 
 /// A cable that can be cut, and mended.
-struct Cable {
-    address: String,
-    stands: tokio::sync::watch::Sender<bool>,
+pub(super) struct Cable {
+    pub(super) address: String,
+    pub(super) stands: tokio::sync::watch::Sender<bool>,
 }
 
 impl Cable {
-    async fn to(parent: String) -> Self {
+    pub(super) async fn to(parent: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stands, stood) = tokio::sync::watch::channel(true);

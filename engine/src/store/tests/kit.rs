@@ -1,9 +1,13 @@
 //! A store with a few kinds, and words to write to it.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     command::{Target, Targets},
     id::AttemptId,
+    manifest::{KindSpec, MutationSpec, SeenBy},
+    object::HOST_PATH,
     state::State,
 };
 
@@ -43,6 +47,19 @@ pub(super) fn manifest() -> Manifest {
         .path(PathSpec::fact("/serial", Type::Text));
     let apps = Extension::new("apps").kind("app").path(PathSpec::input("/note", Type::Text));
     Manifest::new("base").extension(nodes).extension(apps).discovers("/power")
+}
+
+/// Objects that must never run twice, of kind `post`.
+pub(super) fn posts(lease_s: u64) -> Manifest {
+    let duty = PathSpec::new("/duty", Type::enum_of(["OFF", "ON"])).absent("OFF");
+    let host = PathSpec::new(HOST_PATH, Type::Text).seen_by(SeenBy::Nobody);
+    let of = |name: &str| MutationSpec::new(name).kind("post");
+    Manifest::new("post")
+        .kind(KindSpec::new("post").singleton(Duration::from_secs(lease_s)))
+        .extension(Extension::new("post").kind("post").path(duty).path(host))
+        .discovers("/duty")
+        .mutation(of("TakeUp").changes("/duty", "OFF", "ON"))
+        .mutation(of("LayDown").changes("/duty", "ON", "OFF"))
 }
 
 pub(super) fn intent(uid: Uid, attempt: u64) -> Intent {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     command::{Condition, OPS_MAX, Precondition, Targets},
-    object::{LABEL_BYTES_MAX, LABELS_MAX, Labels},
+    object::{HOST_PATH, LABEL_BYTES_MAX, LABELS_MAX, Labels},
     store::freeze::FREEZES_MAX,
 };
 
@@ -18,6 +18,7 @@ fn variant(refusal: &Refusal) -> &'static str {
         Refusal::Precondition { .. } => "Precondition",
         Refusal::Invalid { .. } => "Invalid",
         Refusal::Deleting(_) => "Deleting",
+        Refusal::HasGuest { .. } => "HasGuest",
         Refusal::OwnerCycle(_) => "OwnerCycle",
         Refusal::Limit { .. } => "Limit",
         Refusal::NotFrozen(_) => "NotFrozen",
@@ -30,7 +31,7 @@ fn variant(refusal: &Refusal) -> &'static str {
     }
 }
 
-const VARIANTS: usize = 15;
+const VARIANTS: usize = 16;
 
 fn txn(op: Op) -> Command {
     Command::Txn(Txn { ops: vec![op], ..Txn::default() })
@@ -98,6 +99,11 @@ fn of_objects() -> Vec<(Command, &'static str)> {
             txn(Fleet::put("going", &[])),
             "node going is being deleted; wait until it is gone, or delete it with force",
         ),
+        (
+            txn(Op::Delete { object: node("n3"), force: false }),
+            "node n3 hosts post p, which must never run twice: give it another host or delete it \
+             first",
+        ),
         (txn(owned("n1", "n1")), "node n1 would come to own itself"),
         (txn(owned("n1", "n3")), "node n1 would come to own itself"),
     ]
@@ -159,6 +165,10 @@ fn fleet() -> Fleet {
         Op::Delete { object: node("going"), force: false },
     ];
     fleet.txn(ops).unwrap();
+    fleet.declare(kit::posts(10)).unwrap();
+    let post = ObjectRef { kind: name("post"), namespace: None, name: name("p") };
+    let cfg = state(&[(HOST_PATH, "n3")]);
+    fleet.txn(vec![Op::Put { object: post, labels: None, owner: None, cfg }]).unwrap();
     fleet
 }
 

@@ -9,16 +9,14 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::kit::{
-    catalog, charge, child, event, manifests, name, object, path, sighting, uid, welcome,
-};
+use super::kit::{self, charge, child, event, name, object, path, sighting, uid, welcome};
 use crate::{
     catalog::Catalog,
     dsc::{Dsc, HybridClock, Observed, Sighting},
     event::EventId,
     fleet::Fleet,
     id::{Revision, Uid},
-    manifest::Manifest,
+    manifest::{Extension, KindSpec, Manifest, MutationSpec, PathSpec, SeenBy, Type},
     object::{HOST_PATH, Object},
     predicate::On,
     singleton::Assured,
@@ -76,10 +74,28 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// What is declared: objects of kind `app` must never run twice.
+fn manifests() -> Vec<Manifest> {
+    let host = PathSpec::new(HOST_PATH, Type::Text).seen_by(SeenBy::Nobody);
+    let duty = PathSpec::new("/duty", Type::enum_of(["OFF", "ON"])).absent("OFF");
+    let alone = Manifest::new("alone")
+        .kind(KindSpec::new("app").singleton(Duration::from_secs(5)))
+        .extension(Extension::new("alone").kind("app").path(host).path(duty))
+        .mutation(MutationSpec::new("Stop").kind("app").changes("/duty", "ON", "OFF"));
+    // In order of module, as children keep them.
+    [alone].into_iter().chain(kit::manifests()).collect()
+}
+
+fn catalog() -> Catalog {
+    Catalog::build(&manifests()).unwrap()
+}
+
 /// A parent between sessions: how much Cfg it has applied, and what it holds of the child.
 #[derive(Default)]
 struct Parent {
     applied: usize,
+    /// When it last had all that was committed.
+    assured: Assured,
     dsc: BTreeMap<Uid, Dsc>,
     events: BTreeSet<EventId>,
 }
@@ -87,8 +103,11 @@ struct Parent {
 struct World {
     catalog: Catalog,
     now: Millis,
-    /// What the child may see, by revision.
+    /// What the child may see, by revision, and when that was committed.
     log: Vec<Vec<Arc<Object>>>,
+    committed: Vec<Millis>,
+    /// How often the child was assured of the quorum.
+    assured: usize,
     parents: [Parent; 2],
     at: usize,
     session: Session,
@@ -115,6 +134,8 @@ impl World {
             catalog: catalog(),
             now,
             log: vec![vec![object(1, 1)]],
+            committed: vec![now],
+            assured: 0,
             parents: [
                 Parent { applied: 1, ..Parent::default() },
                 Parent { applied: 1, ..Parent::default() },
@@ -156,6 +177,8 @@ impl World {
                 self.log.push(
                     ordinals.into_iter().map(|o| charge(o, revision, HOST_PATH, "n1")).collect(),
                 );
+                self.now = self.now.after_ms(1);
+                self.committed.push(self.now);
             }
             Act::Apply { parent, count } => {
                 let parent = &mut self.parents[parent];
@@ -248,17 +271,28 @@ impl World {
         };
         let frame = decode(&bytes).unwrap();
         if up {
-            let authority = Authority {
-                catalog: &self.catalog,
-                hybrid_ms: self.now.get(),
-                assured: Assured::default(),
-            };
+            if matches!(frame, Frame::Heartbeat(_)) && self.session.is_on_lease(&self.catalog) {
+                self.offer();
+            }
+            let assured = self.look_up();
+            let authority =
+                Authority { catalog: &self.catalog, hybrid_ms: self.now.get(), assured };
             let effects = self.session.receive(frame, authority, self.now);
             self.above(effects);
         } else {
             let effects = self.child.receive(frame, self.now);
             self.below(effects);
         }
+    }
+
+    /// What the parent at hand knows of the quorum: it leads as long as it has everything.
+    fn look_up(&mut self) -> Assured {
+        let parent = &mut self.parents[self.at];
+        if parent.applied == self.log.len() {
+            let revision = Revision::new(parent.applied as u64);
+            parent.assured.hear(self.now, revision, revision);
+        }
+        parent.assured
     }
 
     fn offer(&mut self) {
@@ -270,6 +304,8 @@ impl World {
         let mut elsewhere = self.elsewhere.clone();
         elsewhere.retain(|uid, _| objects.iter().any(|object| object.uid == *uid));
         self.session.declare(&self.declared);
+        let assured = self.look_up();
+        self.session.assure(assured, self.now.get(), self.now);
         let effects = self.session.offer(Revision::new(applied as u64), objects);
         self.above(effects);
         let effects = self.session.offer_views(elsewhere);
@@ -306,11 +342,13 @@ impl World {
     }
 
     fn below(&mut self, effects: Vec<child::Effect>) {
+        let mut assured_at = None;
         for effect in effects {
             match effect {
                 child::Effect::Send(frame) => self.up.push_back(encode(&frame).unwrap()),
                 child::Effect::Close(_) => return self.dial(1 - self.at),
-                child::Effect::Reborn | child::Effect::Assured(..) => {}
+                child::Effect::Reborn => {}
+                child::Effect::Assured(at, _) => assured_at = Some(at),
                 child::Effect::Advance(ms) => self.clock.advance_to(ms),
                 child::Effect::Attached(welcome) => self.clock.advance_to(welcome.hybrid_ms),
                 child::Effect::SendAll => self.send_all(),
@@ -343,6 +381,12 @@ impl World {
         let now = self.cfg.values().cloned().collect::<Vec<_>>();
         let some = usize::try_from(self.revision.get()).unwrap().checked_sub(1);
         assert!(some.is_none_or(|index| self.log[index] == now), "Cfg of no revision: {now:?}");
+        if let Some(at) = assured_at {
+            self.assured += 1;
+            let known = self.committed.iter().filter(|committed| **committed < at).count();
+            let since = self.log.get(known.saturating_sub(1)..).unwrap_or_default();
+            assert!(since.contains(&now), "assured of {at} with Cfg from before: {now:?}");
+        }
     }
 
     fn send_all(&mut self) {
@@ -399,6 +443,8 @@ proptest! {
             prop_assert_eq!(level, told.related.first().map(|related| related.value.clone()));
         }
         prop_assert_eq!(world.leaf.catalog().word(), world.declared.word());
+        let on_lease = held.iter().any(|object| object.key.kind.as_str() == "app");
+        prop_assert!(!on_lease || world.assured > 0, "nobody tells it of the quorum");
         let known: BTreeSet<&EventId> = world.parents.iter().flat_map(|p| &p.events).collect();
         prop_assert!(world.lost || known.len() as u64 == world.happened);
     }
