@@ -26,8 +26,10 @@ pub struct Decider {
     /// In boxes: a tree of what is this large would be half empty.
     machines: BTreeMap<Uid, Box<Machine>>,
     attempts: BTreeMap<AttemptId, Uid>,
+    /// Of each machine that wakes, when it does, unless that has come.
     timers: BTreeSet<(Millis, Uid)>,
-    wakes: BTreeMap<Uid, Millis>,
+    /// Those that wake before their machines ask for it, as their leases are over.
+    leases: BTreeMap<Uid, Millis>,
     gate: Gate,
     /// To be looked at at once.
     anew: BTreeSet<Uid>,
@@ -43,7 +45,7 @@ impl Decider {
             machines: BTreeMap::new(),
             attempts: BTreeMap::new(),
             timers: BTreeSet::new(),
-            wakes: BTreeMap::new(),
+            leases: BTreeMap::new(),
             gate: Gate::default(),
             anew: BTreeSet::new(),
         }
@@ -126,7 +128,6 @@ impl Decider {
         let mut due = Vec::new();
         while let Some((at, uid)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             self.timers.remove(&(at, uid));
-            self.wakes.remove(&uid);
             due.push(uid);
         }
         due.extend(self.gate.round(now));
@@ -178,11 +179,15 @@ impl Decider {
 
     /// An object is no longer this decider's; what is in flight for it is given up.
     pub fn forget(&mut self, uid: Uid) -> Vec<Effect> {
-        self.set_timer(uid, Millis::NEVER);
         self.gate.forget(uid);
         self.anew.remove(&uid);
-        let flight = self.machines.remove(&uid).and_then(|m| Some(m.flight()?.attempt.clone()));
-        self.attempts.retain(|_, of| *of != uid);
+        let Some(machine) = self.machines.remove(&uid) else { return Vec::new() };
+        let set_to = self.leases.remove(&uid).unwrap_or(machine.wake_at());
+        self.timers.remove(&(set_to, uid));
+        let flight = machine.flight().map(|flight| flight.attempt.clone());
+        if let Some(attempt) = &flight {
+            self.attempts.remove(attempt);
+        }
         flight.into_iter().map(Effect::Cancel).collect()
     }
 
@@ -195,6 +200,7 @@ impl Decider {
         let uid = subject.object.uid;
         let mut effects = Vec::new();
         let machine = self.machines.entry(uid).or_insert_with(|| Box::new(Machine::new(uid)));
+        let set_to = self.leases.remove(&uid).unwrap_or(machine.wake_at());
         let before = machine.flight().map(|flight| flight.attempt.clone());
         let (planner, ids, gate) = (&mut self.planner, &mut self.ids, &mut self.gate);
         gate.enter(subject.object, subject.dsc);
@@ -209,22 +215,20 @@ impl Decider {
         let after = machine.flight().map(|flight| flight.attempt.clone());
         // Once its lease is over its goal is another.
         let wake_at = machine.wake_at().min(subject.lease.over_at());
+        if wake_at < machine.wake_at() {
+            self.leases.insert(uid, wake_at);
+        }
         if before != after {
             before.map(|attempt| self.attempts.remove(&attempt));
             after.map(|attempt| self.attempts.insert(attempt, uid));
         }
-        self.set_timer(uid, wake_at);
+        if set_to != wake_at {
+            self.timers.remove(&(set_to, uid));
+        }
+        if wake_at < Millis::NEVER {
+            self.timers.insert((wake_at, uid));
+        }
         effects
-    }
-
-    fn set_timer(&mut self, uid: Uid, at: Millis) {
-        if let Some(held) = self.wakes.remove(&uid) {
-            self.timers.remove(&(held, uid));
-        }
-        if at < Millis::NEVER {
-            self.wakes.insert(uid, at);
-            self.timers.insert((at, uid));
-        }
     }
 }
 

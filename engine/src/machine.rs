@@ -250,14 +250,14 @@ pub struct Machine {
     generation: u64,
     revision: Revision,
     counts: Counts,
-    declined: Option<Declined>,
+    declined: Option<Box<Declined>>,
     /// When the last attempt ended: what a disruptive step relies on must be seen since.
     ended_at: Millis,
-    /// When a look was asked for last.
-    look_asked_at: Option<Millis>,
+    /// When a look may be asked for again.
+    next_look: Millis,
     presumed: Presumed,
-    /// What was said of presumptions.
-    presumed_said: Presumed,
+    /// What was said of presumptions. In a box: it is rare.
+    presumed_said: Option<Box<Presumed>>,
     brake: Brake,
     published: Option<Status>,
 }
@@ -275,9 +275,9 @@ impl Machine {
             counts: Counts::default(),
             declined: None,
             ended_at: Millis::ZERO,
-            look_asked_at: None,
+            next_look: Millis::ZERO,
             presumed: Presumed::new(),
-            presumed_said: Presumed::new(),
+            presumed_said: None,
             brake: Brake::default(),
             published: None,
         }
@@ -379,7 +379,7 @@ impl Machine {
             let said = said.filter(|said| said.revision == object.revision);
             self.counts.resume(said.as_ref(), scope.now);
             self.presumed = presumed::of_lane(subject.dsc, scope.lane);
-            self.presumed_said = self.presumed.clone();
+            self.note_presumed();
         } else if self.generation != object.generation {
             self.counts.clear();
             self.brake.clear();
@@ -395,6 +395,12 @@ impl Machine {
                 !moved && !arrived && !kind.schema.is_hidden(subject.dsc, path)
             });
         }
+    }
+
+    /// What is presumed now has been said.
+    fn note_presumed(&mut self) {
+        let said = (!self.presumed.is_empty()).then(|| Box::new(self.presumed.clone()));
+        self.presumed_said = said;
     }
 
     fn decide(&mut self, subject: Subject<'_>, scope: &mut Scope<'_>) {

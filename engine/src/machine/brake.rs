@@ -17,7 +17,7 @@ pub const FLAPS_MAX: u32 = 6;
 /// Over what span of time flaps are counted, in milliseconds.
 pub const FLAP_SPAN_MS: u64 = 600_000;
 /// So many times as many steps as the longest plan had may be done before the object converges.
-pub const WALKED_MAX: usize = 3;
+pub const WALKED_MAX: u32 = 3;
 /// Most changes of one path that are remembered.
 const CHANGES_MAX: usize = 64;
 
@@ -25,14 +25,14 @@ const CHANGES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Brake {
     /// Few, so that looking through all of them is nothing.
-    followed: Vec<Path>,
+    followed: Box<[Path]>,
     /// What they showed, of all together, oldest first.
     changes: Vec<Change>,
     /// Steps done since it converged last, and steps of the longest plan since.
-    walked: usize,
-    longest: usize,
-    /// Why it is to be left alone, and at which values that stands.
-    pulled: Option<(String, Marks)>,
+    walked: u32,
+    longest: u32,
+    /// Why it is to be left alone, and at which values that stands. In a box: it is rare.
+    pulled: Option<Box<(String, Marks)>>,
 }
 
 /// A path changed to a value: when, and whether it came back to it.
@@ -55,11 +55,18 @@ impl Brake {
         let is_first = self.changes_of(&path).next().is_none();
         if let Some(value) = seen.filter(|_| is_first) {
             let (path, value) = (path.clone(), value.clone());
-            self.changes.push(Change { path, at: now, value, returned: false });
+            self.changed(Change { path, at: now, value, returned: false });
         }
         if !self.followed.contains(&path) {
-            self.followed.push(path);
+            let followed = std::mem::take(&mut self.followed);
+            self.followed = followed.into_iter().chain([path]).collect();
         }
+    }
+
+    /// Takes a change without room for more: there are few, of very many objects.
+    fn changed(&mut self, change: Change) {
+        self.changes.reserve_exact(1);
+        self.changes.push(change);
     }
 
     fn changes_of(&self, path: &Path) -> impl DoubleEndedIterator<Item = &Change> {
@@ -79,7 +86,7 @@ impl Brake {
         }
         self.forget_old(path, now);
         let returned = self.changes_of(path).any(|had| had.value == *value);
-        self.changes.push(Change { path: path.clone(), at: now, value: value.clone(), returned });
+        self.changed(Change { path: path.clone(), at: now, value: value.clone(), returned });
         let returns = self.changes_of(path).filter(|change| change.returned).count();
         returned && returns > most as usize
     }
@@ -97,7 +104,7 @@ impl Brake {
 
     /// A plan of so many steps is to be walked.
     pub(super) fn plan(&mut self, steps: usize) {
-        self.longest = self.longest.max(steps);
+        self.longest = self.longest.max(u32::try_from(steps).unwrap_or(u32::MAX));
     }
 
     /// It has converged.
@@ -109,17 +116,17 @@ impl Brake {
     }
 
     fn is_walked_out(&self) -> bool {
-        self.longest > 0 && self.walked > WALKED_MAX * self.longest
+        self.longest > 0 && self.walked > self.longest.saturating_mul(WALKED_MAX)
     }
 
     /// A step is done. True where so many were that it cannot be on its way.
     pub(super) fn walk(&mut self) -> bool {
-        self.walked += 1;
+        self.walked = self.walked.saturating_add(1);
         self.is_walked_out()
     }
 
     /// Steps done, and those that the longest plan had.
-    pub(super) fn steps(&self) -> (usize, usize) {
+    pub(super) fn steps(&self) -> (u32, u32) {
         (self.walked, self.longest)
     }
 
@@ -129,12 +136,12 @@ impl Brake {
             let values = self.changes_of(path).map(|change| Some(change.value.clone()));
             (path.clone(), values.chain([None]).collect())
         });
-        self.pulled = Some((reason, marks.collect()));
+        self.pulled = Some(Box::new((reason, marks.collect())));
     }
 
     /// Why the object is left alone, if it is. News of a path that was followed ends that.
     pub(super) fn pulled(&mut self, seen: impl Fn(&Path) -> Option<Value>) -> Option<String> {
-        let (reason, marks) = self.pulled.as_ref()?;
+        let (reason, marks) = self.pulled.as_deref()?;
         let news = marks.iter().any(|(path, values)| !values.contains(&seen(path)));
         if !news {
             return Some(reason.clone());

@@ -177,9 +177,8 @@ impl Machine {
 
     /// Asks for a look, unless that was done a moment ago.
     fn ask_for_a_look(&mut self, scope: &mut Scope<'_>) {
-        let next = self.look_asked_at.map(|at| at.after_ms(LOOK_AGAIN_MS));
-        if next.is_none_or(|next| scope.now >= next) {
-            self.look_asked_at = Some(scope.now);
+        if scope.now >= self.next_look {
+            self.next_look = scope.now.after_ms(LOOK_AGAIN_MS);
             scope.effects.push(super::Effect::Look(self.uid));
         }
     }

@@ -21,7 +21,7 @@ pub struct Flight {
     pub instance: Instance,
     /// The Cfg revision that it was decided from.
     pub revision: Revision,
-    legs: Vec<Leg>,
+    legs: Box<[Leg]>,
     pub(super) started: Millis,
     pub(super) deadline: Millis,
     pub(super) progress: Progress,
@@ -34,7 +34,7 @@ pub struct Flight {
     /// The node to which it was handed.
     pub(super) host: Option<Name>,
     /// How far it is, in the words of its module, and when that was told.
-    pub(super) said: Option<(String, Millis)>,
+    pub(super) said: Option<Box<(String, Millis)>>,
 }
 
 /// How far an attempt is, as its host says.
@@ -96,7 +96,9 @@ impl Flight {
         let discovered =
             |path: &Path| kind.and_then(|k| k.schema.rule(path)).is_some_and(|(r, _)| r.discovered);
         let changes = instance.changes().filter(|(path, _)| discovered(path));
-        let legs = changes.map(|(path, change)| {
+        // Room for no more than there are: there is one of these for each machine under way.
+        let mut legs = Vec::with_capacity(instance.mutation.changes.len());
+        legs.extend(changes.map(|(path, change)| {
             let planned = step.changes.iter().find(|planned| planned.path == path);
             let from = seen(subject, &path).cloned();
             let base = presumed.get(&path).map(|p| p.value.clone()).or_else(|| from.clone());
@@ -107,10 +109,10 @@ impl Flight {
                 base,
                 path,
             }
-        });
+        }));
         Self {
             attempt,
-            legs: legs.collect(),
+            legs: legs.into_boxed_slice(),
             revision: subject.object.revision,
             started: now,
             deadline: now.after(instance.mutation.timeout),
@@ -132,7 +134,7 @@ impl Flight {
 
     /// Where it runs and how far it is, as far as anybody has said.
     pub(super) fn whereabouts(&self) -> Option<String> {
-        let said = self.said.as_ref().map(|(said, _)| said.as_str());
+        let said = self.said.as_deref().map(|(said, _)| said.as_str());
         match (&self.host, said) {
             (Some(host), Some(said)) => Some(format!("on {host}: {said}")),
             (Some(host), None) => Some(format!("on {host}")),

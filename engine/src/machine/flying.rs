@@ -156,7 +156,7 @@ impl Machine {
         let (step, until) = (flight.step(), scope.now.after_ms(SERVICE_RETRY_MS));
         let text = format!("{step} was not started: {why}");
         self.close(flight, EventKind::AttemptFailed, text, scope);
-        self.declined = Some(Declined { step, why: why.to_owned(), until });
+        self.declined = Some(Box::new(Declined { step, why: why.to_owned(), until }));
         self.decide(subject, scope);
     }
 
@@ -274,7 +274,8 @@ impl Machine {
 
     fn wait_for_service(&mut self, flight: &Flight, why: String, scope: &Scope<'_>) {
         let (step, until) = (flight.step(), scope.now.after_ms(SERVICE_RETRY_MS));
-        self.declined = Some(Declined { step: step.clone(), why: why.clone(), until });
+        let declined = Declined { step: step.clone(), why: why.clone(), until };
+        self.declined = Some(Box::new(declined));
         self.rest(Phase::Waiting(Waiting::Service { step, why }), until);
     }
 
@@ -400,9 +401,9 @@ fn planned(
 
 /// The module says how far it is. Who says a lot is heard now and then.
 fn progressed(flight: &mut Flight, text: String, now: Millis) {
-    let told = flight.said.as_ref().map(|(_, at)| at.after_ms(PROGRESS_MS));
+    let told = flight.said.as_deref().map(|(_, at)| at.after_ms(PROGRESS_MS));
     if told.is_none_or(|next| now >= next) {
-        flight.said = Some((cut(text), now));
+        flight.said = Some(Box::new((cut(text), now)));
     }
 }
 

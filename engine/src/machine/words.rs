@@ -7,7 +7,7 @@ use crate::{
     presumed,
     status::{PhaseName, Status},
     time::Millis,
-    view::Subject,
+    view::{Presumed, Subject},
 };
 
 impl Machine {
@@ -30,9 +30,11 @@ impl Machine {
     /// Says what has changed about the status, if anything has, and says it again where a word of
     /// an earlier decider came later and won.
     pub(super) fn publish(&mut self, subject: Subject<'_>, scope: &mut Scope<'_>) {
-        if self.presumed != self.presumed_said {
-            let values = presumed::changes(&self.presumed_said, &self.presumed, scope.lane);
-            self.presumed_said.clone_from(&self.presumed);
+        let nothing = Presumed::new();
+        let said = self.presumed_said.as_deref().unwrap_or(&nothing);
+        if self.presumed != *said {
+            let values = presumed::changes(said, &self.presumed, scope.lane);
+            self.note_presumed();
             scope.effects.push(Effect::Presume(self.uid, values));
         }
         let moved = self.published.as_ref().is_none_or(|before| {
