@@ -380,11 +380,11 @@ impl Driver {
     /// Removes a deleted object once its absent state has been seen.
     fn finish_deletion(&mut self, known: &Known) {
         let (uid, revision) = (known.object.uid, known.object.revision);
-        let seen = Status::of(&known.dsc).is_some_and(|status| status.is_converged_at(revision));
-        if self.term.is_none() || !known.object.deleting || !seen {
+        if self.term.is_none() || !known.object.deleting {
             return;
         }
-        if self.removing.insert((uid, revision)) {
+        let seen = Status::of(&known.dsc).is_some_and(|status| status.is_converged_at(revision));
+        if seen && self.removing.insert((uid, revision)) {
             let txn = Txn { ops: vec![Op::Remove { uid, revision }], ..Txn::default() };
             self.propose(Command::Txn(txn));
         }
