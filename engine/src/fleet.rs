@@ -211,6 +211,11 @@ impl Fleet {
         self.objects.get(self.nodes.get(name)?)
     }
 
+    /// What was seen of an object, to look at it only.
+    pub(crate) fn seen(&self, uid: Uid) -> Option<&Dsc> {
+        self.dsc.get(&uid).map(|dsc| &**dsc)
+    }
+
     /// What was seen of an object; nothing, where it is not known.
     pub fn dsc(&self, uid: Uid) -> Arc<Dsc> {
         self.dsc.get(&uid).cloned().unwrap_or_default()

@@ -20,14 +20,17 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     catalog::KindCatalog,
     fleet::{Fleet, LINK_PATH, Link},
-    id::{Name, Uid},
+    id::{NAME_BYTES_MAX, Name, Uid},
     manifest::NODE_KIND,
     mutation::Context,
     object::Object,
@@ -45,6 +48,15 @@ pub trait Standing {
     fn parent_of(&self, node: &Name) -> Option<Name>;
     /// Whether a module runs on a node.
     fn runs(&self, node: &Name, module: &Name) -> bool;
+    /// The member to which the node is attached that this object is.
+    fn parent_of_object(&self, object: &Object) -> Option<Name> {
+        self.parent_of(&object.key.name)
+    }
+    /// Asks about the members that can be reached and run a module.
+    fn with_able<R>(&self, module: &Name, ask: impl FnOnce(&[Name]) -> R) -> R {
+        let members = self.members().into_iter().filter(|member| self.runs(member, module));
+        ask(&members.collect::<Vec<_>>())
+    }
 }
 
 /// A node that carries something out, and the way to it.
@@ -131,16 +143,21 @@ fn on_parent(module: &Name, object: &Object, standing: &impl Standing) -> Result
     if let Some(via) = object.via() {
         return on_node(module, &via, standing);
     }
-    let able = |member: &Name| standing.is_member(member) && standing.runs(member, module);
-    let is_node = object.key.kind.as_str() == NODE_KIND;
-    let parent = is_node.then(|| standing.parent_of(&object.key.name)).flatten();
-    if let Some(parent) = parent.filter(able) {
-        return on_node(module, &parent, standing);
-    }
-    let able = standing.members().into_iter().filter(|member| standing.runs(member, module));
-    let chosen = heaviest(object.uid, able);
+    let chosen = chosen_parent(module, object, standing);
     let chosen = chosen.ok_or_else(|| NoRoute::Nowhere { module: module.clone() })?;
-    on_node(module, &chosen, standing)
+    let first = first_to(&chosen, standing)?;
+    Ok(Route { to: chosen, first })
+}
+
+/// The member that carries out for an object that names no other node what its parent does.
+fn chosen_parent(module: &Name, object: &Object, standing: &impl Standing) -> Option<Name> {
+    let is_node = object.key.kind.as_str() == NODE_KIND;
+    let parent = is_node.then(|| standing.parent_of_object(object)).flatten();
+    standing.with_able(module, |able| {
+        parent
+            .filter(|parent| able.contains(parent))
+            .or_else(|| heaviest(object.uid, able.iter().cloned()))
+    })
 }
 
 /// The nodes that look at what a parent sees of an object.
@@ -149,31 +166,41 @@ pub fn parent_lookers(
     object: &Object,
     standing: &impl Standing,
 ) -> BTreeSet<Name> {
-    let of_parent = kind.mutations.iter().filter(|m| m.context == Context::Parent);
-    let modules: BTreeSet<&Name> = of_parent.map(|mutation| &mutation.id.module).collect();
+    let mut modules: Vec<&Name> = Vec::new();
+    for mutation in kind.mutations.iter().filter(|m| m.context == Context::Parent) {
+        if !modules.contains(&&mutation.id.module) {
+            modules.push(&mutation.id.module);
+        }
+    }
     let routes = modules.into_iter().map(|module| on_parent(module, object, standing));
     routes.filter_map(|route| Some(route.ok()?.to)).collect()
 }
 
 /// The node with the greatest weight for an object; of equal ones the last by name.
 pub fn heaviest(uid: Uid, nodes: impl Iterator<Item = Name>) -> Option<Name> {
-    nodes.max_by_key(|node| {
-        let mut bytes = uid.to_bytes().to_vec();
-        bytes.extend(node.as_str().as_bytes());
-        (xxh3_64(&bytes), node.clone())
-    })
+    let uid = uid.to_bytes();
+    let mut bytes = Vec::with_capacity(uid.len() + NAME_BYTES_MAX);
+    let mut weight = |node: &Name| {
+        bytes.clear();
+        bytes.extend_from_slice(&uid);
+        bytes.extend_from_slice(node.as_str().as_bytes());
+        xxh3_64(&bytes)
+    };
+    nodes.map(|node| (weight(&node), node)).max().map(|(_, node)| node)
 }
 
-/// What a member's fleet says of the nodes, with the members that it can reach.
+/// What a member's fleet says of the nodes, with the members that it can reach. Remembers which of
+/// them run a module: one is made to be asked about many objects.
 pub struct Seen<'a> {
     fleet: &'a Fleet,
     members: &'a BTreeSet<Name>,
+    able: RefCell<BTreeMap<Name, Vec<Name>>>,
 }
 
 impl<'a> Seen<'a> {
     /// The standing of nodes in a fleet. `members`: those that are attached to the leader now.
     pub fn new(fleet: &'a Fleet, members: &'a BTreeSet<Name>) -> Self {
-        Self { fleet, members }
+        Self { fleet, members, able: RefCell::default() }
     }
 }
 
@@ -191,18 +218,29 @@ impl Standing for Seen<'_> {
         self.members.iter().cloned().chain(me).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Whoever last said that the link is up, serves it.
     fn parent_of(&self, node: &Name) -> Option<Name> {
-        let dsc = self.fleet.dsc(self.fleet.node(node)?.uid);
-        let link = dsc.get(LINK_PATH)?;
+        self.parent_of_object(self.fleet.node(node)?)
+    }
+
+    /// Whoever last said that the link is up, serves it.
+    fn parent_of_object(&self, object: &Object) -> Option<Name> {
+        let link = self.fleet.seen(object.uid)?.get(LINK_PATH)?;
         let up = link.value.as_ref().and_then(|value| value.as_str()) == Some(Link::Up.as_str());
         up.then(|| link.stamp.writer.clone())
+    }
+
+    fn with_able<R>(&self, module: &Name, ask: impl FnOnce(&[Name]) -> R) -> R {
+        let mut held = self.able.borrow_mut();
+        let able = held.entry(module.clone()).or_insert_with(|| {
+            self.members().into_iter().filter(|member| self.runs(member, module)).collect()
+        });
+        ask(able)
     }
 
     fn runs(&self, node: &Name, module: &Name) -> bool {
         let Some(node) = self.fleet.node(node) else { return false };
         let state = format!("/modules/{module}/state");
-        let dsc = self.fleet.dsc(node.uid);
-        dsc.value(&state).and_then(|value| value.as_str()) == Some("RUN")
+        let state = self.fleet.seen(node.uid).and_then(|dsc| dsc.value(&state));
+        state.and_then(|value| value.as_str()) == Some("RUN")
     }
 }

@@ -16,8 +16,10 @@ use kraken_engine::{
     fleet::Fleet,
     id::{AttemptId, Name, Revision, Term, Uid},
     machine::{Attempted, Effect},
+    object::Object,
     order::{left::Left, sent::Sent},
     policy::Rules,
+    route::Seen,
     singleton::Handovers,
     status::{PhaseName, Status},
     time::Millis,
@@ -206,11 +208,13 @@ impl Driver {
         let shown = uids.iter().filter(|uid| self.shown.contains_key(*uid));
         let shown: BTreeSet<Uid> = shown.copied().collect();
         let read = move |fleet: &Fleet| {
+            let seen = members.as_ref().map(|members| Seen::new(fleet, members));
             let is_here = |uid: &Uid| {
-                let theirs = || looks_as_parent(fleet, *uid, members.as_ref());
-                let own = || fleet.object(*uid).is_some_and(|object| object.is_hosted_by(&node));
-                let known = shown.contains(uid) || own();
-                takes_all || known || fleet.object(*uid).is_none() || theirs()
+                let own_or_theirs = |object: &Object| {
+                    object.is_hosted_by(&node) || looks_as_parent(fleet, object, seen.as_ref())
+                };
+                let known = takes_all || shown.contains(uid);
+                known || fleet.object(*uid).is_none_or(|object| own_or_theirs(object))
             };
             let uids = uids.into_iter().filter(is_here).collect();
             Sight::read(fleet, uids, members.as_ref(), now)

@@ -50,7 +50,8 @@ impl Sight {
         members: Option<&BTreeSet<Name>>,
         now: Millis,
     ) -> Self {
-        let read = |uid| (uid, Known::read(fleet, uid, members, now));
+        let members = members.map(|members| Seen::new(fleet, members));
+        let read = |uid| (uid, Known::read(fleet, uid, members.as_ref(), now));
         let objects = uids.into_iter().map(read).collect();
         Self { objects, catalog: fleet.catalog().clone() }
     }
@@ -80,15 +81,10 @@ impl Known {
     }
 
     /// Reads an object; `None`: gone.
-    fn read(
-        fleet: &Fleet,
-        uid: Uid,
-        members: Option<&BTreeSet<Name>>,
-        now: Millis,
-    ) -> Option<Self> {
+    fn read(fleet: &Fleet, uid: Uid, members: Option<&Seen<'_>>, now: Millis) -> Option<Self> {
         let object = fleet.object(uid)?.clone();
         let related = related(fleet, &object, now);
-        let looks_as_parent = looks_as_parent(fleet, uid, members);
+        let looks_as_parent = looks_as_parent(fleet, &object, members);
         let lease = fleet.lease_of(&object, now);
         Some(Self { dsc: fleet.dsc(uid), related, lease, looks_as_parent, object })
     }
@@ -161,11 +157,10 @@ impl Known {
 
 /// Whether this node looks at what a parent sees of an object. `members`: those that are attached
 /// here; `None` on a leaf.
-pub(super) fn looks_as_parent(fleet: &Fleet, uid: Uid, members: Option<&BTreeSet<Name>>) -> bool {
-    let Some(object) = fleet.object(uid) else { return false };
+pub(super) fn looks_as_parent(fleet: &Fleet, object: &Object, members: Option<&Seen<'_>>) -> bool {
     let Some(members) = members else { return object.is_reached_via(fleet.me()) };
     let Some(kind) = fleet.catalog().kind(&object.key.kind) else { return false };
-    parent_lookers(kind, object, &Seen::new(fleet, members)).contains(fleet.me())
+    parent_lookers(kind, object, members).contains(fleet.me())
 }
 
 /// The values that predicates on other objects name, as they are known here now.
