@@ -299,11 +299,14 @@ impl Fleet {
     /// Others saw something; what wins over what is held is taken. Of an object that is not known
     /// yet it is kept until it is.
     pub fn merge(&mut self, uid: Uid, sightings: Vec<Sighting>, now: Millis) -> Touched {
-        if !self.objects.contains_key(&uid) && !self.keeps_early(uid) {
+        let known = self.objects.contains_key(&uid);
+        if !known && !self.keeps_early(uid) {
             return Touched::default();
         }
-        let stands = self.link_that_stands(uid);
-        let mut touched = self.take(uid, sightings, now);
+        // Nothing else moves a link.
+        let tells_of_link = sightings.iter().any(|(path, _)| path.as_str() == LINK_PATH);
+        let stands = tells_of_link.then(|| self.link_that_stands(uid)).flatten();
+        let mut touched = self.take(uid, known, sightings, now);
         if let Some(epoch) = stands {
             // Another member thought it lost and was wrong: its session here goes on.
             touched.paths.extend(self.say_link(uid, epoch, Link::Up, now).paths);
@@ -311,11 +314,16 @@ impl Fleet {
         touched
     }
 
-    fn take(&mut self, uid: Uid, mut sightings: Vec<Sighting>, now: Millis) -> Touched {
+    fn take(
+        &mut self,
+        uid: Uid,
+        known: bool,
+        mut sightings: Vec<Sighting>,
+        now: Millis,
+    ) -> Touched {
         let mut touched = Touched::default();
-        let object = self.objects.get(&uid).cloned();
-        let known = object.is_some();
-        if let Some(object) = object.filter(|object| object.tenure.floor_ms > 0) {
+        let object = self.objects.get(&uid).filter(|object| object.tenure.floor_ms > 0).cloned();
+        if let Some(object) = object {
             sightings.retain(|(path, seen)| self.may_say(&object, path, seen));
         }
         let held = if known { &mut self.dsc } else { &mut self.early };

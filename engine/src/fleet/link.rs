@@ -62,7 +62,8 @@ impl Fleet {
             None => u32::from(link == Link::Down),
         };
         let stamp = Stamp { ms: epoch.get(), counter, writer: self.me.clone() };
-        self.take(uid, vec![(path, Observed { value, stamp, seen_at: now })], now)
+        let known = self.objects.contains_key(&uid);
+        self.take(uid, known, vec![(path, Observed { value, stamp, seen_at: now })], now)
     }
 
     /// The epoch of the last session that was heard of.

@@ -106,8 +106,15 @@ impl Fleet {
         parent: Option<&Name>,
     ) -> Vec<(Uid, Vec<Sighting>)> {
         let mut spoken: Vec<(Uid, Vec<Sighting>)> = Vec::new();
+        let mut of: Option<(Uid, Option<&Dsc>)> = None;
         for (uid, path) in paths {
-            let observed = self.dsc.get(uid).and_then(|dsc| dsc.get(path.as_str()));
+            // The paths of an object follow each other: it is sought once.
+            let dsc = match of {
+                Some((last, dsc)) if last == *uid => dsc,
+                _ => self.seen(*uid),
+            };
+            of = Some((*uid, dsc));
+            let observed = dsc.and_then(|dsc| dsc.get(path.as_str()));
             let Some(observed) = observed.filter(|observed| self.tells(observed, parent)) else {
                 continue;
             };
