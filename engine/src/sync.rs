@@ -9,6 +9,7 @@
 pub mod child;
 pub mod declared;
 pub mod delta;
+mod digest;
 pub mod frame;
 pub mod orders;
 mod outbox;

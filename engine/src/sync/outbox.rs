@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{
     BATCH_MS, DELTA_BYTES_MAX, DELTA_PATHS_MAX, EVENTS_FRAME_MAX, EVENTS_PENDING_MAX,
     SIGHTING_BYTES_MAX, STALLED_AFTER_MS, WINDOW_FRAMES,
+    digest::Digest,
     frame::{DscDelta, Heartbeat},
 };
 use crate::{
-    dsc::{Observed, Sighting, sighting_digest},
+    dsc::{Observed, Sighting},
     event::Event,
     id::Uid,
     path::Path,
@@ -31,8 +32,7 @@ pub(super) struct Outbox {
     sent: u64,
     acknowledged: u64,
     unacknowledged: VecDeque<(u64, Vec<Event>)>,
-    digests: BTreeMap<(Uid, Path), u64>,
-    digest: u64,
+    digest: Digest,
     afresh: bool,
     sent_at: Millis,
     /// Since when something is on its way and nothing was acknowledged.
@@ -57,8 +57,7 @@ impl Outbox {
     /// The parent asks for everything: digests count from the next delta on. What is on its way
     /// stays so, and its acknowledgements still come.
     pub(super) fn count_afresh(&mut self) {
-        self.digests.clear();
-        self.digest = 0;
+        self.digest.clear();
         self.afresh = true;
         self.sent_at = Millis::ZERO;
     }
@@ -150,19 +149,20 @@ impl Outbox {
             }
             let Some(((uid, path), observed)) = self.pending.pop_first() else { break };
             bytes += sighting_bytes(&path, &observed);
-            let digest = sighting_digest(&path, &observed);
-            let held = self.digests.insert((uid, path.clone()), digest).unwrap_or_default();
-            self.digest ^= held ^ digest;
             match changes.last_mut() {
                 Some((last, sightings)) if *last == uid => sightings.push((path, observed)),
                 _ => changes.push((uid, vec![(path, observed)])),
             }
         }
+        for (uid, sightings) in &changes {
+            self.digest.count(*uid, sightings);
+        }
         changes
     }
 
     pub(super) fn heartbeat(&self, now: Millis) -> Heartbeat {
-        Heartbeat { sent_ms: now.get(), seq: self.sent, digest: self.digest, assurance: None }
+        let digest = self.digest.whole();
+        Heartbeat { sent_ms: now.get(), seq: self.sent, digest, assurance: None }
     }
 }
 

@@ -34,6 +34,7 @@ use super::{
     DEAD_AFTER_MS, LEASE_MS, ORDERS_OPEN_MAX, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
     declared::{self, Declared, Digests},
     delta::{self, ObjectDelta},
+    digest::Digest,
     frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome},
     orders::{Given, Orphan},
     views::{Shown, Sights},
@@ -46,7 +47,6 @@ use crate::{
     manifest::NODE_KIND,
     object::Object,
     order::{Answer, Holds, Order, Said},
-    path::Path,
     singleton::{Assurance, Assured},
     time::Millis,
 };
@@ -106,8 +106,7 @@ pub struct Session {
     sequence: u64,
     acknowledged: u64,
     wanted: Option<(Revision, Vec<Arc<Object>>)>,
-    digests: BTreeMap<(Uid, Path), u64>,
-    digest: u64,
+    digest: Digest,
     /// Heartbeats since a Resync was sent, while it is not answered: digests are not compared.
     resyncing: Option<u32>,
     /// The latest stamp that was refused because it lay too far ahead.
@@ -141,8 +140,7 @@ impl Session {
             sequence: 0,
             acknowledged: 0,
             wanted: None,
-            digests: BTreeMap::new(),
-            digest: 0,
+            digest: Digest::default(),
             resyncing: None,
             ahead_ms: None,
             early: VecDeque::new(),
@@ -440,7 +438,7 @@ impl Session {
         let mut effects = vec![Effect::Send(Frame::Heartbeat(Heartbeat { assurance, ..beat }))];
         // Deltas and heartbeats share one ordered stream, so that all sent before this has come.
         let due = match &mut self.resyncing {
-            None => beat.digest != self.digest,
+            None => beat.digest != self.digest.whole(),
             Some(beats) => {
                 *beats += 1;
                 *beats >= RESYNC_BEATS

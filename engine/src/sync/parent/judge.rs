@@ -4,7 +4,7 @@
 use super::{Authority, Effect, Session};
 use crate::{
     catalog::Catalog,
-    dsc::{Observed, sighting_digest},
+    dsc::Observed,
     event::Event,
     fleet::LINK_PATH,
     id::{Name, Uid},
@@ -38,11 +38,9 @@ impl Session {
         let mut effects = Vec::new();
         let mut refusals = Refusals::default();
         for (uid, sightings) in delta.changes {
+            self.digest.count(uid, &sightings);
             let mut accepted = Vec::with_capacity(sightings.len());
             for (path, observed) in sightings {
-                let digest = sighting_digest(&path, &observed);
-                let held = self.digests.insert((uid, path.clone()), digest).unwrap_or_default();
-                self.digest ^= held ^ digest;
                 match self.judge(&hello, uid, (&path, &observed), authority) {
                     Verdict::Accepted => accepted.push((path, observed)),
                     Verdict::TooLate => {}
@@ -117,8 +115,7 @@ impl Session {
     }
 
     pub(super) fn count_afresh(&mut self) {
-        self.digests.clear();
-        self.digest = 0;
+        self.digest.clear();
         self.resyncing = None;
     }
 }
