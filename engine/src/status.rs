@@ -146,7 +146,7 @@ impl Lane {
 impl Status {
     /// The status as observations below `/engine/<lane>`; `None`: unknown.
     pub fn to_values(&self, lane: Lane) -> Vec<(Path, Option<Value>)> {
-        let number = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+        let number = |number: u64| Value::Int(in_dsc(number));
         let text = |text: &Option<String>| text.clone().map(Value::from);
         let fields = [
             (Field::Phase, Some(self.phase.as_str().into())),
@@ -195,10 +195,25 @@ impl Status {
     /// Whether a lane's word in Dsc is this, or there is none yet. Another decider's word that came
     /// late may have won over it: then it must be said again.
     pub fn stands_in(&self, dsc: &Dsc, lane: Lane) -> bool {
-        dsc.value(lane.path(Field::Phase).as_str()).is_none() || {
-            let values = self.to_values(lane);
-            values.iter().all(|(path, value)| dsc.value(path.as_str()) == value.as_ref())
-        }
+        let held = |field: Field| dsc.value(lane.path(field).as_str());
+        let text = |field: Field, said: Option<&str>| match (held(field), said) {
+            (Some(Value::Str(held)), Some(said)) => **held == *said,
+            (held, said) => held.is_none() && said.is_none(),
+        };
+        let number = |field: Field, said: Option<u64>| match (held(field), said) {
+            (Some(Value::Int(held)), Some(said)) => *held == in_dsc(said),
+            (held, said) => held.is_none() && said.is_none(),
+        };
+        held(Field::Phase).is_none()
+            || (text(Field::Phase, Some(self.phase.as_str()))
+                && number(Field::Revision, Some(self.revision.get()))
+                && text(Field::Step, self.step.as_deref())
+                && text(Field::Reason, self.reason.as_deref())
+                && text(Field::WaitsFor, self.waits_for.as_deref())
+                && number(Field::Since, Some(self.since.get()))
+                && number(Field::Attempts, Some(self.attempts.into()))
+                && text(Field::LastError, self.last_error.as_deref())
+                && number(Field::NextRetry, self.next_retry.map(Millis::get)))
     }
 
     /// What is known of where an object stands: what its deciders said, unless it is a node whose
@@ -271,6 +286,11 @@ impl Status {
     }
 }
 
+/// A number as it stands in Dsc.
+fn in_dsc(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +310,27 @@ mod tests {
             attempts: 2,
             last_error: Some("no".to_owned()),
             next_retry: Some(Millis::new(9)),
+        }
+    }
+
+    #[test]
+    fn a_word_stands_only_where_all_of_it_is_held() {
+        let said = Status { reason: Some("why".to_owned()), ..status(PhaseName::BackingOff, 5) };
+        let dsc = written(&[(Lane::Quorum, &said)]);
+        assert!(said.stands_in(&dsc, Lane::Quorum));
+        assert!(said.stands_in(&dsc, Lane::Itself), "of which there is no word yet");
+        for other in [
+            Status { phase: PhaseName::Stuck, ..said.clone() },
+            Status { revision: Revision::new(6), ..said.clone() },
+            Status { step: None, ..said.clone() },
+            Status { reason: Some("other".to_owned()), ..said.clone() },
+            Status { waits_for: Some("it".to_owned()), ..said.clone() },
+            Status { since: Millis::new(8), ..said.clone() },
+            Status { attempts: 3, ..said.clone() },
+            Status { last_error: None, ..said.clone() },
+            Status { next_retry: None, ..said.clone() },
+        ] {
+            assert!(!other.stands_in(&dsc, Lane::Quorum), "{other:?}");
         }
     }
 

@@ -37,14 +37,16 @@ impl Machine {
             self.note_presumed();
             scope.effects.push(Effect::Presume(self.uid, values));
         }
+        let mut status = self.status();
         let moved = self.published.as_ref().is_none_or(|before| {
-            let (step, _, waits_for) = self.words();
-            before.phase != self.name() || before.step != step || before.waits_for != waits_for
+            before.phase != status.phase
+                || before.step != status.step
+                || before.waits_for != status.waits_for
         });
         if moved {
             self.since = scope.now;
+            status.since = scope.now;
         }
-        let status = self.status();
         if self.published.as_ref() == Some(&status) && status.stands_in(subject.dsc, scope.lane) {
             return;
         }
