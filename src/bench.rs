@@ -4,7 +4,7 @@
 //! as one object a line. Defaults only: nothing is tuned for a bench.
 
 mod converge;
-mod figure;
+pub(crate) mod figure;
 mod members;
 mod plan;
 

@@ -26,6 +26,7 @@ use clap::Parser as _;
 use kraken_actors::module::Factory;
 use kraken_modules::service::{SHIM_ARGUMENT, exec_shim};
 
+pub use self::bench::figure::{Figure, print_beside};
 use self::{
     args::{Cli, Verb},
     console::Console,

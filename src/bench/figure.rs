@@ -9,19 +9,19 @@ use crate::{
     table::{table, text},
 };
 
-/// One figure. There is no peer to run beside these, so that the ratio is to the target.
+/// One figure. Its ratio is to the peer that ran beside us or, where nobody did, to the target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Figure {
+pub struct Figure {
     /// What was measured, `plan.cold.boot`.
     pub(super) name: String,
     /// The median of all runs.
     pub(super) value: f64,
-    /// `s`, `us`, `bytes` or `count`.
+    /// `s`, `us`, `bytes`, `per_s`, `count`, or `share` of the machine.
     pub(super) unit: &'static str,
-    /// Who ran beside us: nobody.
+    /// Who ran beside us.
     peer: Option<&'static str>,
     peer_value: Option<f64>,
-    /// The value over the target; absent where there is no target.
+    /// The value over the peer's, or over the target; absent where there is neither.
     pub(super) ratio: Option<f64>,
     /// How many runs there were.
     pub(super) n: usize,
@@ -29,21 +29,37 @@ pub(super) struct Figure {
     #[serde(skip)]
     spread: (f64, f64),
     #[serde(skip)]
+    peer_spread: (f64, f64),
+    #[serde(skip)]
     target: Option<f64>,
+}
+
+/// The median of some runs, and the least and the greatest of them.
+struct Runs {
+    count: usize,
+    median: f64,
+    spread: (f64, f64),
+}
+
+impl Runs {
+    fn of(runs: impl IntoIterator<Item = f64>) -> Self {
+        let mut runs: Vec<f64> = runs.into_iter().collect();
+        runs.sort_by(f64::total_cmp);
+        let at = |place: usize| runs.get(place).copied().unwrap_or_default();
+        let spread = (at(0), at(runs.len().saturating_sub(1)));
+        Self { count: runs.len(), median: at(runs.len() / 2), spread }
+    }
 }
 
 impl Figure {
     /// The median of some runs, of which there is at least one.
-    pub(super) fn of(
+    pub fn of(
         name: impl Into<String>,
         unit: &'static str,
         target: Option<f64>,
         runs: impl IntoIterator<Item = f64>,
     ) -> Self {
-        let mut runs: Vec<f64> = runs.into_iter().collect();
-        runs.sort_by(f64::total_cmp);
-        let at = |place: usize| runs.get(place).copied().unwrap_or_default();
-        let value = at(runs.len() / 2);
+        let Runs { count, median: value, spread } = Runs::of(runs);
         Self {
             name: name.into(),
             value,
@@ -51,10 +67,41 @@ impl Figure {
             peer: None,
             peer_value: None,
             ratio: target.filter(|target| *target > 0.0).map(|target| value / target),
-            n: runs.len(),
-            spread: (at(0), at(runs.len().saturating_sub(1))),
+            n: count,
+            spread,
+            peer_spread: (0.0, 0.0),
             target,
         }
+    }
+
+    /// The same beside what runs of a peer came to. Without any the figure stands alone.
+    pub fn beside(mut self, peer: &'static str, runs: impl IntoIterator<Item = f64>) -> Self {
+        let Runs { count, median, spread } = Runs::of(runs);
+        if count > 0 {
+            (self.peer, self.peer_value, self.peer_spread) = (Some(peer), Some(median), spread);
+            self.ratio = (median > 0.0).then(|| self.value / median);
+        }
+        self
+    }
+
+    /// What was measured.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The median of all runs.
+    pub fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// In what it is measured: `s`, `us`, `bytes`, `per_s`, `count`, or `share` of the machine.
+    pub fn unit(&self) -> &'static str {
+        self.unit
+    }
+
+    /// The median of the peer's runs.
+    pub fn peer_value(&self) -> Option<f64> {
+        self.peer_value
     }
 
     /// What is counted and not measured.
@@ -69,6 +116,21 @@ pub(super) fn print(figures: &[Figure], is_json: bool, console: &Console) -> Res
     if is_json {
         return figures.iter().try_for_each(|figure| console.print(json_line(figure)?));
     }
+    console.print(aims(figures, console.has_colour()))
+}
+
+/// Prints figures of ours beside those of a peer to standard output, one a line or as a table.
+/// Whether that could be done.
+pub fn print_beside(figures: &[Figure], is_json: bool) -> bool {
+    let console = Console::of_process();
+    if is_json {
+        return print(figures, true, &console).is_ok();
+    }
+    console.print(pairs(figures, console.has_colour())).is_ok()
+}
+
+/// Figures with their targets.
+fn aims(figures: &[Figure], has_colour: bool) -> String {
     let mut rows = table(["NAME", "MEDIAN", "UNIT", "FROM", "TO", "TARGET", "RATIO", "RUNS"]);
     for figure in figures {
         rows.row([
@@ -82,7 +144,28 @@ pub(super) fn print(figures: &[Figure], is_json: bool, console: &Console) -> Res
             text(figure.n),
         ]);
     }
-    console.print(rows.render(console.has_colour()))
+    rows.render(has_colour)
+}
+
+/// Figures beside those of a peer.
+fn pairs(figures: &[Figure], has_colour: bool) -> String {
+    let names = ["NAME", "MEDIAN", "UNIT", "FROM-TO", "PEER", "MEDIAN", "FROM-TO", "RATIO", "RUNS"];
+    let span = |(from, to): (f64, f64)| format!("{}-{}", number(from), number(to));
+    let mut rows = table(names);
+    for figure in figures {
+        rows.row([
+            text(&figure.name),
+            text(number(figure.value)),
+            text(figure.unit),
+            text(span(figure.spread)),
+            text(figure.peer.unwrap_or_default()),
+            text(figure.peer_value.map(number).unwrap_or_default()),
+            text(figure.peer.map(|_| span(figure.peer_spread)).unwrap_or_default()),
+            text(figure.ratio.map(number).unwrap_or_default()),
+            text(figure.n),
+        ]);
+    }
+    rows.render(has_colour)
 }
 
 /// A number in about three digits.
@@ -126,5 +209,19 @@ mod tests {
         converge.1k     1.23     s       0.500   11.0   2.00     0.617   3
         converge.kept   0        count   0       0      -        -       1
         ");
+    }
+
+    #[test]
+    fn the_ratio_is_to_a_peer_that_ran_beside() {
+        let figure = Figure::of("quorum.put.64", "per_s", None, [30.0, 20.0, 40.0]);
+        let figure = figure.beside("etcd", [10.0, 9.0, 16.0]);
+        insta::assert_snapshot!(pairs(std::slice::from_ref(&figure), false), @r"
+        NAME            MEDIAN   UNIT    FROM-TO     PEER   MEDIAN   FROM-TO     RATIO   RUNS
+        quorum.put.64   30.0     per_s   20.0-40.0   etcd   10.0     9.00-16.0   3.00    3
+        ");
+        let line = json_line(&figure).unwrap();
+        assert!(line.contains("\"peer\":\"etcd\",\"peer_value\":10.0,\"ratio\":3.0,\"n\":3}"));
+        let alone = Figure::of("quorum.put.64", "per_s", None, [1.0]).beside("etcd", []);
+        assert_eq!((alone.peer, alone.peer_value, alone.ratio), (None, None, None));
     }
 }

@@ -18,6 +18,9 @@ mod modules;
 mod operations;
 mod orders;
 mod policies;
+// The measurement itself, for its small form.
+#[path = "../../benches/quorum/measure.rs"]
+mod quorum;
 mod rollout;
 mod terminal;
 mod three_nodes;

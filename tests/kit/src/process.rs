@@ -15,6 +15,9 @@ use nix::{
     unistd::Pid,
 };
 
+/// Ticks in a second in which the kernel tells times to programs, the same on all machines.
+const TICKS_A_SECOND: f64 = 100.0;
+
 /// One process, for as long as the machine runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process {
@@ -96,6 +99,17 @@ impl Process {
         Ok(words.parse::<u64>()? << 10)
     }
 
+    /// Seconds that it has had of processors, all its threads together.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let file = format!("/proc/{}/stat", self.pid);
+        let stat = fs::read_to_string(&file).context(file)?;
+        let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
+        // Fields 14 and 15, in its own code and in the kernel's; the first one here is the third.
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+        let ticks = ticks.sum::<Result<u32, _>>()?;
+        Ok(f64::from(ticks) / TICKS_A_SECOND)
+    }
+
     /// Sends it a signal. One that has ended meanwhile is no error.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         if !self.is_alive() {
@@ -165,6 +179,7 @@ mod tests {
         assert_eq!(Process::within(folder.path()), [process]);
         assert_eq!(process.command(), "sh -c echo; read _");
         assert!(process.memory().unwrap() > 0);
+        assert!(process.cpu_seconds().unwrap() < 10.0);
         process.kill9().unwrap();
         child.wait().unwrap();
         assert!(!process.is_alive());
