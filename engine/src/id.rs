@@ -128,6 +128,16 @@ impl Uid {
         Self(cluster << 80 | 0x8 << 76 | high << 64 | 0x2 << 62 | low << 32 | u128::from(ordinal))
     }
 
+    /// Whether the entry at this revision created the object.
+    pub fn is_of(self, revision: Revision) -> bool {
+        self.at() == Self::derive(ClusterId::default(), revision, 0).at()
+    }
+
+    /// The bits of the revision.
+    fn at(self) -> (u128, u128) {
+        (self.0 >> 64 & 0xFFF, self.0 >> 32 & 0x3FFF_FFFF)
+    }
+
     /// The 16 bytes, big-endian.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -283,6 +293,8 @@ mod tests {
             for ordinal in [0, 1, u32::MAX] {
                 let uid = Uid::derive(cluster, Revision::new(revision), ordinal);
                 assert!(seen.insert(uid), "{uid}");
+                assert!(uid.is_of(Revision::new(revision)), "{uid}");
+                assert!(!uid.is_of(Revision::new(revision + 1)), "{uid}");
                 assert_eq!(uid.to_string().parse::<Uid>().unwrap(), uid);
                 let bytes = rmp_serde::to_vec(&uid).unwrap();
                 assert_eq!(rmp_serde::from_slice::<Uid>(&bytes).unwrap(), uid);

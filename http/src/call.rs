@@ -41,6 +41,8 @@ pub(crate) struct Done {
     pub(crate) epoch: Epoch,
     pub(crate) revision: Revision,
     pub(crate) changed: usize,
+    /// Whether it created objects.
+    pub(crate) created: bool,
 }
 
 impl Call {
@@ -92,7 +94,8 @@ impl Call {
             Ok(Err(error)) => Err(error.into()),
             Ok(Ok(Outcome::Refused(refusal))) => Err(refusal.into()),
             Ok(Ok(Outcome::Applied { revision, changed, .. })) => {
-                Ok(Done { epoch: api.quorum.epoch(), revision, changed: changed.len() })
+                let created = changed.iter().any(|uid| uid.is_of(revision));
+                Ok(Done { epoch: api.quorum.epoch(), revision, changed: changed.len(), created })
             }
         }
     }

@@ -50,6 +50,8 @@ pub struct MemoryQuorum {
     founded: Mutex<Option<Member>>,
     /// What every call answers instead of doing anything.
     fault: Mutex<Option<QuorumError>>,
+    /// How many reads had to ask the quorum.
+    asked: AtomicU64,
     /// The writes after a revision.
     history: Mutex<(Revision, Vec<Record>)>,
     name: Name,
@@ -65,6 +67,7 @@ impl MemoryQuorum {
             leadership: watch::channel(Leadership::default()).0,
             founded: Mutex::new(None),
             fault: Mutex::new(None),
+            asked: AtomicU64::new(0),
             history: Mutex::default(),
             name,
         }
@@ -73,6 +76,11 @@ impl MemoryQuorum {
     /// Has every call fail from now on, or no longer.
     pub fn set_fault(&self, fault: Option<QuorumError>) {
         *lock(&self.fault) = fault;
+    }
+
+    /// How many reads so far took a round of the quorum, which costs as much as a write.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Forgets what was written up to a revision.
@@ -198,6 +206,7 @@ impl Quorum for MemoryQuorum {
     ) -> BoxFuture<'a, Result<(), QuorumError>> {
         async move {
             if consistency != Consistency::Stale {
+                self.asked.fetch_add(1, Ordering::Relaxed);
                 self.check()?;
             }
             self.look(read);

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     api::Shared,
     aside::aside,
-    call::{Call, call, call_with_body},
+    call::{Call, Done, call, call_with_body},
     document::{Defaults, Document, parse_reference},
     json::{Patch, flatten},
     problem::Problem,
@@ -287,14 +287,7 @@ async fn put(
 ) -> Result<Response, Problem> {
     let wish = Wish::take(&mut call)?;
     std::mem::take(&mut call.query).done()?;
-    let held = call
-        .read(Consistency::Linearizable, |store| family.find(store, &name).map(|o| o.key.clone()))
-        .await?;
-    let is_new = held.is_none();
-    let key = match held {
-        Some(key) => key,
-        None => family.key(Name::new(&name).map_err(|_| family.missing(&name))?),
-    };
+    let key = key_to_put(&family, &name, &call).await?;
     let defaults = Defaults {
         kind: Some(key.kind.clone()),
         namespace: key.namespace.clone(),
@@ -307,8 +300,19 @@ async fn put(
     super::apply::check(&call, &body, &documents, &defaults).await?;
     let preconditions = matched(call.if_match()?, &key);
     let txn = Txn { preconditions, ops: puts(&documents)?, note: None };
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    wish.write(&call, txn, status).await
+    let status = |done: &Done| if done.created { StatusCode::CREATED } else { StatusCode::OK };
+    wish.write_as(&call, txn, status).await
+}
+
+/// The key of an object that is put by name, or by uid where it is there. A name needs no look,
+/// which would take the quorum as long as the write itself; a uid that is not there is a name.
+async fn key_to_put(family: &Family, name: &str, call: &Call) -> Result<ObjectRef, Problem> {
+    let plain = Name::new(name).map(|name| family.key(name)).map_err(|_| family.missing(name));
+    if name.parse::<Uid>().is_err() {
+        return plain;
+    }
+    let find = |store: &Store| family.find(store, name).map(|object| object.key.clone());
+    call.read(Consistency::Linearizable, find).await?.map_or(plain, Ok)
 }
 
 /// Reads a merge patch of Cfg.

@@ -80,8 +80,18 @@ impl Wish {
     pub(super) async fn write(
         self,
         call: &Call,
-        mut txn: Txn,
+        txn: Txn,
         status: StatusCode,
+    ) -> Result<Response, Problem> {
+        self.write_as(call, txn, |_| status).await
+    }
+
+    /// The same, where the status depends on what was done.
+    pub(super) async fn write_as(
+        self,
+        call: &Call,
+        mut txn: Txn,
+        status: impl FnOnce(&Done) -> StatusCode,
     ) -> Result<Response, Problem> {
         if self.dry {
             return self.plan(call, Vec::new(), txn).await;
@@ -97,7 +107,11 @@ impl Wish {
                 call.read(<_>::default(), |store| check_base(store, expected)).await??;
                 Err(Problem::PreconditionFailed("an object has changed".to_owned()))
             }
-            (done, _) => written(done?, status),
+            (done, _) => {
+                let done = done?;
+                let status = status(&done);
+                written(done, status)
+            }
         }
     }
 }

@@ -82,6 +82,25 @@ async fn an_object_is_created_replaced_patched_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_by_name_asks_the_quorum_for_nothing_else() {
+    let (fixture, client) = member().await;
+    let (on, off) = ("POWER_ON", "POWER_OFF");
+    for (cfg, expected) in [(on, 201), (off, 200), (off, 200)] {
+        let body = json!({ "cfg": { "physState": cfg } });
+        let (status, answer) = ask(&client, call("PUT", "/v1/nodes/n1", &body)).await;
+        assert_eq!(status, expected, "{cfg}: {answer}");
+    }
+    assert_eq!(fixture.quorum.asked(), 0);
+    // Which object has a uid, the quorum has to say.
+    let path = format!("/v1/nodes/{}", uid(&fixture, "n1"));
+    let body = json!({ "cfg": { "physState": on } });
+    let (status, answer) = ask(&client, call("PUT", &path, &body)).await;
+    assert_eq!((status, &answer["changed"]), (200, &json!(1)), "{answer}");
+    assert_eq!(fixture.quorum.asked(), 1);
+    assert_eq!(client.get("node", "n1").await.unwrap().cfg, Some(json!({ "physState": on })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_get_answered_may_be_put_back() {
     let (fixture, client) = fleet().await;
     see(&fixture, "n3", &[("/physState", "POWER_ON".into())]).await;
