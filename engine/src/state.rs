@@ -36,9 +36,15 @@ pub enum ShapeError {
 }
 
 /// An ordered map from path to value.
+///
+/// It is held as a list: most states have a few paths, and there are as many states as objects. A
+/// node of a tree has room for eleven, half a kilobyte of it empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<Path, Value>", into = "BTreeMap<Path, Value>")]
-pub struct State(BTreeMap<Path, Value>);
+pub struct State(
+    /// In order of path, each once.
+    Vec<(Path, Value)>,
+);
 
 impl State {
     /// A state without paths.
@@ -48,18 +54,27 @@ impl State {
 
     /// The value at a path.
     pub fn get(&self, path: &str) -> Option<&Value> {
-        self.0.get(path)
+        let place = self.place(path).ok()?;
+        self.0.get(place).map(|(_, value)| value)
+    }
+
+    /// Where a path is, or where it would be.
+    fn place(&self, path: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(held, _)| held.as_str().cmp(path))
     }
 
     /// Sets a path; refused where the shape forbids it.
     pub fn set(&mut self, path: Path, value: Value) -> Result<(), ShapeError> {
-        if let Some(held) = self.0.get_mut(&path) {
-            *held = value;
-            return Ok(());
-        }
+        let place = match self.place(path.as_str()) {
+            Ok(place) => {
+                self.0[place].1 = value;
+                return Ok(());
+            }
+            Err(place) => place,
+        };
         let mut ancestor = path.parent();
         while let Some(above) = ancestor {
-            if self.0.contains_key(&above) {
+            if self.place(above.as_str()).is_ok() {
                 return Err(ShapeError::BelowValue { path, holder: above });
             }
             ancestor = above.parent();
@@ -71,27 +86,31 @@ impl State {
         if self.0.len() == STATE_PATHS_MAX {
             return Err(ShapeError::Full);
         }
-        self.0.insert(path, value);
+        if self.0.is_empty() {
+            // Many have one and get no other.
+            self.0.reserve_exact(1);
+        }
+        self.0.insert(place, (path, value));
         Ok(())
     }
 
     /// Removes a path and all below it; returns how many values went.
     pub fn unset(&mut self, path: &Path) -> usize {
-        let gone: Vec<Path> = self.under(path).map(|(path, _)| path.clone()).collect();
-        for path in &gone {
-            self.0.remove(path);
-        }
-        gone.len()
+        let before = self.0.len();
+        self.0.retain(|(held, _)| !held.is_under(path));
+        before - self.0.len()
     }
 
     /// The paths at and below `top` with their values, in order.
     pub fn under<'a>(&'a self, top: &'a Path) -> impl Iterator<Item = (&'a Path, &'a Value)> {
-        self.0.range(top.clone()..).take_while_in(top)
+        let from = self.place(top.as_str()).unwrap_or_else(|place| place);
+        let rest = self.0.get(from..).unwrap_or_default();
+        rest.iter().map(|(path, value)| (path, value)).take_while_in(top)
     }
 
     /// All paths with their values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &Value)> {
-        self.0.iter()
+        self.0.iter().map(|(path, value)| (path, value))
     }
 
     /// How many paths hold a value.
@@ -119,7 +138,7 @@ impl<'a, V: 'a, I: Iterator<Item = (&'a Path, V)>> TakeWhileIn<'a, V> for I {}
 impl TryFrom<BTreeMap<Path, Value>> for State {
     type Error = ShapeError;
     fn try_from(map: BTreeMap<Path, Value>) -> Result<Self, ShapeError> {
-        let mut state = Self::new();
+        let mut state = Self(Vec::with_capacity(map.len().min(STATE_PATHS_MAX)));
         for (path, value) in map {
             state.set(path, value)?;
         }
@@ -129,7 +148,7 @@ impl TryFrom<BTreeMap<Path, Value>> for State {
 
 impl From<State> for BTreeMap<Path, Value> {
     fn from(state: State) -> Self {
-        state.0
+        state.0.into_iter().collect()
     }
 }
 
@@ -161,6 +180,32 @@ mod tests {
         assert_eq!(state.unset(&path("/a")), 2);
         let left: Vec<&str> = state.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(left, ["/a.b", "/ab"]);
+    }
+
+    #[test]
+    fn paths_are_in_order_whatever_the_order_in_which_they_came() {
+        let texts = ["/b", "/a/z", "/c/d", "/a.b", "/a/b", "/0"];
+        let mut states = Vec::new();
+        for first in 0..texts.len() {
+            let mut state = State::new();
+            for place in 0..texts.len() {
+                let text = texts[(first + place) % texts.len()];
+                state.set(path(text), text.into()).unwrap();
+            }
+            states.push(state);
+        }
+        let found: Vec<&str> = states[0].iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(found, ["/0", "/a.b", "/a/b", "/a/z", "/b", "/c/d"]);
+        assert!(states.iter().all(|state| *state == states[0]));
+        assert!(texts.iter().all(|text| states[0].get(text) == Some(&(*text).into())));
+    }
+
+    #[test]
+    fn a_state_of_one_path_takes_the_room_of_one() {
+        let mut state = State::new();
+        state.set(path("/a"), 1.into()).unwrap();
+        let read: State = BTreeMap::from(state.clone()).try_into().unwrap();
+        assert_eq!((state.0.capacity(), read.0.capacity()), (1, 1));
     }
 
     #[test]
