@@ -178,7 +178,7 @@ impl Driver {
         self.govern().await?;
         let (due, decided) = self.address.send(Due).await.map_err(|_| Stopped)?;
         self.pending.extend(due);
-        self.carry_out(decided, Arc::default()).await?;
+        self.carry_out(decided, &Sight::default()).await?;
         self.look().await
     }
 
@@ -195,7 +195,7 @@ impl Driver {
         self.hand_over(&sight).await?;
         let look = Look { sight: sight.clone() };
         let decided = self.address.send(look).await.map_err(|_| Stopped)?;
-        self.carry_out(decided, sight).await
+        self.carry_out(decided, &sight).await
     }
 
     /// Reads objects. Who never led reads its own, and those at which it looks as their parent:
@@ -274,7 +274,7 @@ impl Driver {
         let sight = Arc::new(self.sight(uids).await?);
         let happened = Happened { answers: known, sight: sight.clone() };
         let decided = self.address.send(happened).await.map_err(|_| Stopped)?;
-        self.carry_out(decided, sight).await
+        self.carry_out(decided, &sight).await
     }
 
     async fn lead(&mut self, leadership: Leadership) -> Result<(), Stopped> {
@@ -284,7 +284,7 @@ impl Driver {
         }
         tracing::info!(term = ?term.map(Term::get), "leads the quorum's decisions");
         let decided = self.address.send(Lead(term)).await.map_err(|_| Stopped)?;
-        self.carry_out(decided, Arc::default()).await?;
+        self.carry_out(decided, &Sight::default()).await?;
         self.removing.clear();
         self.sent = Sent::default();
         self.left = Left::default();
@@ -298,7 +298,7 @@ impl Driver {
     pub(super) async fn carry_out(
         &mut self,
         decided: Decided,
-        sight: Arc<Sight>,
+        sight: &Sight,
     ) -> Result<(), Stopped> {
         self.wake_at = decided.wake_at;
         self.term = decided.term;
@@ -311,7 +311,7 @@ impl Driver {
                 Effect::OpenIntent(intent) => opened.push(intent),
                 Effect::CloseIntent(attempt) => closed.push(attempt),
                 Effect::Publish(uid, status) => {
-                    self.look_after_deletion(uid, &status, &sight);
+                    self.look_after_deletion(uid, &status, sight);
                     words.push((uid, status.to_values(lane)));
                 }
                 Effect::Happened(happening) => {
@@ -323,6 +323,9 @@ impl Driver {
                 Effect::Propose(command) => self.propose(*command),
             }
         }
+        if !words.is_empty() || !happened.is_empty() {
+            self.state.say_all(words, happened).await;
+        }
         if !closed.is_empty() {
             self.close_intents(closed);
         }
@@ -331,12 +334,7 @@ impl Driver {
             self.open_intents(opened);
         }
         if !dispatches.is_empty() {
-            self.dispatch(dispatches, &sight).await?;
-        }
-        // What somebody else still holds, the state would have to copy before it changes it.
-        drop(sight);
-        if !words.is_empty() || !happened.is_empty() {
-            self.state.say_all(words, happened).await;
+            self.dispatch(dispatches, sight).await?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kraken_engine::policy::Rules;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use super::{driver::Driver, messages::Govern};
+use super::{driver::Driver, messages::Govern, subject::Sight};
 use crate::{
     quorum::{Commit, Consistency, read},
     state::Stopped,
@@ -25,7 +25,7 @@ impl Driver {
         }
         self.governed = Some((term, Arc::<Rules>::clone(&rules)));
         let decided = self.address.send(Govern { rules, term }).await.map_err(|_| Stopped)?;
-        self.carry_out(decided, Arc::default()).await
+        self.carry_out(decided, &Sight::default()).await
     }
 }
 

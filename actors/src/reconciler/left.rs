@@ -1,8 +1,6 @@
 //! The part of the driver that sees to the intents that earlier leaders left open: their nodes are
 //! asked, and they are closed once it is sure that their attempts have ended.
 
-use std::sync::Arc;
-
 use kraken_engine::{
     command::Intent,
     fleet::Fleet,
@@ -14,6 +12,7 @@ use kraken_engine::{
 use super::{
     driver::Driver,
     messages::{ObjectsOf, Settle},
+    subject::Sight,
 };
 use crate::{
     orders::Input,
@@ -82,6 +81,6 @@ impl Driver {
         let objects = ended.iter().map(|ended| ended.uid).collect();
         let decided = self.address.send(Settle(objects)).await.map_err(|_| Stopped)?;
         self.close_intents(ended.into_iter().map(|ended| ended.attempt).collect());
-        self.carry_out(decided, Arc::default()).await
+        self.carry_out(decided, &Sight::default()).await
     }
 }
