@@ -212,7 +212,8 @@ pub enum Op {
         /// Its revision when its former host was sure to have stopped it; refused if it has moved
         /// since.
         revision: Revision,
-        /// The leader's hybrid clock, in milliseconds: beyond all that was heard of the former host.
+        /// The leader's hybrid clock, in milliseconds: beyond all that was heard of the former
+        /// host.
         floor_ms: u64,
     },
     /// Gives an object an owner, or takes it from it.

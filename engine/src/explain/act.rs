@@ -129,10 +129,13 @@ fn away(subject: Subject<'_>) -> Option<String> {
         subject.related.value(subject.object, &On::Parent, &path)
     };
     match link.as_ref().and_then(Value::as_str) {
-        Some(link) if link == Link::Down.as_str() => Some(format!(
-            "whoever brings {name} back: it is not attached, and what it last said may be outdated{}",
-            alone(subject)
-        )),
+        Some(link) if link == Link::Down.as_str() => {
+            let alone = alone(subject);
+            Some(format!(
+                "whoever brings {name} back: it is not attached, and what it last said may be \
+                 outdated{alone}"
+            ))
+        }
         None if is_node && subject.dsc.is_empty() => {
             Some(format!("whoever starts {name}: nothing was ever heard of it"))
         }

@@ -1,5 +1,7 @@
 //! Explanations of small objects, as tables.
 
+mod moving;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;

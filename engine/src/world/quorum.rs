@@ -139,7 +139,7 @@ impl World {
             concerned.extend(before.into_iter().chain(object.host()));
             site.dirty.insert(uid);
             match change {
-                Change::Put { .. } => site.fleet.set_object(object),
+                Change::Put { .. } => site.hold(object),
                 Change::Removed(_) => site.fleet.remove_object(uid),
             }
         }
@@ -156,7 +156,7 @@ impl World {
         holder.store = self.quorum.store.clone();
         holder.applied = self.quorum.log.len();
         for object in self.quorum.store.objects() {
-            self.sites[place].fleet.set_object(object.clone());
+            self.sites[place].hold(object.clone());
         }
         self.sites[place].fleet.set_revision(self.quorum.store.revision());
     }

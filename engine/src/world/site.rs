@@ -126,6 +126,14 @@ impl Site {
         self.clock.advance_to(ms);
     }
 
+    /// Takes an object as it is now; its clock goes on beyond what earlier hosts have said of it.
+    pub(super) fn hold(&mut self, object: Arc<Object>) {
+        if object.tenure.floor_ms > 0 {
+            self.advance_to(object.tenure.floor_ms);
+        }
+        self.fleet.set_object(object);
+    }
+
     pub(super) fn touched(&mut self, touched: Touched) {
         self.dirty.extend(touched.paths.iter().map(|(uid, _)| *uid));
         self.untold.extend(touched.paths);

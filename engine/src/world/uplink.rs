@@ -86,7 +86,7 @@ impl World {
             return;
         }
         for object in &objects {
-            self.sites[place].fleet.set_object(object.clone());
+            self.sites[place].hold(object.clone());
             self.sites[place].dirty.insert(object.uid);
         }
         let uplink = &mut self.uplinks[up];
@@ -162,9 +162,8 @@ impl World {
                 }
                 Effect::SetCfg(objects) => {
                     for object in objects {
-                        self.sites[place].advance_to(object.tenure.floor_ms);
                         self.sites[place].dirty.insert(object.uid);
-                        self.sites[place].fleet.set_object(object);
+                        self.sites[place].hold(object);
                     }
                     self.holds(up);
                 }
