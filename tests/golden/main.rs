@@ -16,6 +16,7 @@ mod fleet;
 mod offline;
 mod policies;
 mod quorum;
+mod singletons;
 mod steady;
 mod table;
 mod transcript;
