@@ -16,7 +16,9 @@ impl World {
         if !self.events.is_multiple_of(64) {
             return false;
         }
+        // What an earlier leader left under way, its successor waits for.
         let busy = self.is_chaos()
+            || !self.quorum.store.intents().is_empty()
             || self.quorum.leader.is_none_or(|leader| self.sites[leader].reign == 0)
             || self.sites.iter().any(|site| !site.is_up || site.host.all_running().count() > 0)
             || self.statuses().any(|(_, _, status)| status.as_ref().is_none_or(is_moving));
