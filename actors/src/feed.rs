@@ -15,6 +15,7 @@ use kraken_engine::{
     object::{Labels, Object},
     store::Change,
     sync::{child::Identity, frame::Role},
+    time::Millis,
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio_util::sync::CancellationToken;
@@ -104,8 +105,14 @@ async fn assure(options: FeedOptions) {
             () = options.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if let Some(ago) = options.quorum.followed() {
-            options.state.assure_leader(ago).await;
+        // Both before it is asked how long ago that was; and all that is applied now is waited for.
+        let now = options.clock.wall();
+        let revision = options.quorum.status().revision;
+        let ready = options.quorum.leadership().borrow().is_ready;
+        if let Some(ago) = options.quorum.followed().filter(|_| ready) {
+            let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+            let at = Millis::new(now.get().saturating_sub(ago));
+            options.state.assure(at, revision).await;
         }
     }
 }

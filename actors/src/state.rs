@@ -5,7 +5,7 @@
 //!
 //! Everybody else reads through `StateHandle::read` and is woken through `Dirty` sets.
 
-mod leases;
+pub(crate) mod leases;
 mod messages;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -154,26 +154,18 @@ impl StateHandle {
         self.tell(move |state| state.merge(&teller, changes)).await;
     }
 
-    /// These objects are now so.
-    pub async fn set_objects(&self, objects: Vec<Arc<Object>>) {
-        self.pass_floors(&objects);
-        self.tell(move |state| state.set_objects(objects)).await;
-    }
-
     /// All writes of Cfg up to `revision` are known, and have made objects so, or removed them.
     pub async fn follow(&self, revision: Revision, set: Vec<Arc<Object>>, removed: Vec<Uid>) {
         self.pass_floors(&set);
         self.tell(move |state| {
             state.remove_objects(removed);
             state.set_objects(set);
+            let assured = state.fleet.assured();
             state.fleet.set_revision(revision);
+            let regained = state.fleet.regained(assured, state.clock.wall());
+            state.mark(regained, false);
         })
         .await;
-    }
-
-    /// These objects are no longer known here.
-    pub async fn remove_objects(&self, uids: Vec<Uid>) {
-        self.tell(move |state| state.remove_objects(uids)).await;
     }
 
     /// What can be declared and done has changed.

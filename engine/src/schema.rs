@@ -192,6 +192,15 @@ impl Schema {
         goal
     }
 
+    /// The values at which an object is absent, of all paths that have one and hold no stars.
+    pub fn absent(&self) -> Goal {
+        let left = self.rules().filter_map(|rule| {
+            let path = rule.pattern.bind(&Bindings::new())?;
+            Some((path, rule.absent.clone()?))
+        });
+        left.collect()
+    }
+
     /// The rules of which a Cfg path may be an input.
     fn digests_of<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a PathRule> {
         let rules = self.rules.get(head(path.as_str())).into_iter().flatten();

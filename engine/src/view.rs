@@ -34,6 +34,15 @@ pub struct Subject<'a> {
 }
 
 impl Subject<'_> {
+    /// What is asked of the object. What must never run twice is absent only once all of it is,
+    /// also what its Cfg does not name any more.
+    pub fn goal(&self, kind: &KindCatalog) -> Goal {
+        if self.is_leaving() && kind.singleton.is_some() {
+            return kind.schema.absent();
+        }
+        kind.schema.goal(&self.object.cfg, self.is_leaving())
+    }
+
     /// Whether the goal is that the object be absent from its host, whatever its Cfg asks.
     pub fn is_leaving(&self) -> bool {
         self.object.is_leaving() || self.lease == Lease::Over
@@ -92,7 +101,7 @@ impl<'a> View<'a> {
 
     /// What the object's Cfg asks for.
     pub fn goal(&self) -> Goal {
-        self.kind.schema.goal(&self.subject.object.cfg, self.subject.is_leaving())
+        self.subject.goal(self.kind)
     }
 
     /// What was seen at a path, presumptions aside; `None`: not known, or not to be shown.

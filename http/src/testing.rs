@@ -389,7 +389,7 @@ impl Fixture {
     /// Tells the state actor of every object, as a member does by itself.
     pub async fn tell_objects(&self) {
         let objects = self.quorum.look(|store| store.objects().cloned().collect());
-        self.state.set_objects(objects).await;
+        self.state.follow(Revision::default(), objects, Vec::new()).await;
     }
 
     /// The address as a client wants it.

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use kraken_testkit::worlds::{Run, check};
 
 /// The worlds that are run every time. Past 99: worlds that once found a defect.
-const SEEDS: [u64; 35] = [
+const SEEDS: [u64; 36] = [
     0,
     1,
     2,
@@ -46,6 +46,7 @@ const SEEDS: [u64; 35] = [
     1_795_902_309_006_526_956,
     1_795_903_208_643_081_353,
     1_795_904_437_590_121_340,
+    1_795_905_560_538_050_930,
     7_713_352_370_704_082_048,
 ];
 /// How long new worlds are run, each time others.

@@ -1,8 +1,12 @@
 //! What the state is told of the quorum, for what must never run twice.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use kraken_engine::{id::Revision, object::Object, time::Millis};
+use kraken_engine::{
+    id::{Revision, Uid},
+    object::Object,
+    time::Millis,
+};
 
 use super::{State, StateHandle};
 
@@ -12,12 +16,16 @@ impl StateHandle {
         self.tell(move |state| state.assure(at, revision)).await;
     }
 
-    /// A majority followed this member so long ago at most.
-    pub async fn assure_leader(&self, ago: Duration) {
+    /// All at once: these objects are no longer this node's, these are now so, and word of the
+    /// quorum came with that. Nothing is looked at in between.
+    pub async fn take_cfg(&self, cfg: Cfg) {
+        self.pass_floors(&cfg.set);
         self.tell(move |state| {
-            let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-            let at = Millis::new(state.clock.wall().get().saturating_sub(ago));
-            state.assure(at, state.fleet.revision());
+            state.remove_objects(cfg.gone);
+            state.set_objects(cfg.set);
+            if let Some((at, revision)) = cfg.assured {
+                state.assure(at, revision);
+            }
         })
         .await;
     }
@@ -29,6 +37,17 @@ impl StateHandle {
             self.stamps.advance_to(floor_ms);
         }
     }
+}
+
+/// Cfg as it came from a parent.
+#[derive(Debug, Default)]
+pub struct Cfg {
+    /// Objects as they are now.
+    pub set: Vec<Arc<Object>>,
+    /// Objects that are no longer here.
+    pub gone: Vec<Uid>,
+    /// Word of the quorum: its moment, and the revision that is to be held for it.
+    pub assured: Option<(Millis, Revision)>,
 }
 
 impl State {

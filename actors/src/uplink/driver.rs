@@ -25,7 +25,7 @@ use super::{
 use crate::{
     dirty::Dirty,
     orders::{self, Up},
-    state::Stopped,
+    state::{Stopped, leases::Cfg},
     wire::{self, FrameReader, FrameWriter},
 };
 
@@ -221,10 +221,16 @@ impl Driver {
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {
+        let (mut cfg, mut over) = (Cfg::default(), None);
         for effect in effects {
+            let is_cfg =
+                matches!(effect, Effect::Assured(..) | Effect::SetCfg(_) | Effect::DropCfg(_));
+            if !is_cfg {
+                self.take_cfg(std::mem::take(&mut cfg)).await;
+            }
             match effect {
                 Effect::Send(frame) => self.send(&frame, writer).await?,
-                Effect::Close(why) => return Err(Over::Redial(why)),
+                Effect::Close(why) => over = Some(Over::Redial(why)),
                 Effect::Attached(welcome) => {
                     self.options.state.stamps().advance_to(welcome.hybrid_ms);
                     tracing::info!(cluster = %welcome.cluster, "attached");
@@ -233,7 +239,7 @@ impl Driver {
                     }
                 }
                 Effect::Advance(ms) => self.options.state.stamps().advance_to(ms),
-                Effect::Assured(at, revision) => self.options.state.assure(at, revision).await,
+                Effect::Assured(at, revision) => cfg.assured = Some((at, revision)),
                 Effect::Reborn => self.options.state.restamp().await,
                 Effect::SendAll => {
                     let toward = self.options.toward.clone();
@@ -255,10 +261,7 @@ impl Driver {
                 Effect::LookAt(look) => {
                     self.options.orders.tell(orders::Input::Look(look, None)).await;
                 }
-                Effect::SetCfg(objects) => {
-                    self.options.state.set_objects(objects).await;
-                    self.options.state.say_catalog().await;
-                }
+                Effect::SetCfg(objects) => cfg.set = objects,
                 Effect::SetViews(delta) => self.options.state.set_views(delta).await,
                 Effect::Declare(catalog) => {
                     tracing::info!(digest = %catalog.word(), "takes over what is declared");
@@ -268,7 +271,7 @@ impl Driver {
                 Effect::Undeclared(why) => {
                     tracing::warn!(%why, "goes on with the declarations that it has");
                 }
-                Effect::DropCfg(uids) => self.options.state.remove_objects(uids).await,
+                Effect::DropCfg(uids) => cfg.gone = uids,
                 Effect::Gone => {
                     tracing::warn!("this node's object was removed: it decides no more");
                     if let Some(reconciler) = &self.options.reconciler {
@@ -277,7 +280,19 @@ impl Driver {
                 }
             }
         }
-        Ok(())
+        self.take_cfg(cfg).await;
+        over.map_or(Ok(()), Err)
+    }
+
+    /// Has the state take what came of Cfg, all at once.
+    async fn take_cfg(&self, cfg: Cfg) {
+        let is_told = !cfg.set.is_empty();
+        if is_told || !cfg.gone.is_empty() || cfg.assured.is_some() {
+            self.options.state.take_cfg(cfg).await;
+        }
+        if is_told {
+            self.options.state.say_catalog().await;
+        }
     }
 
     /// Whether this is the one uplink of a leaf.

@@ -8,6 +8,7 @@ use crate::{
     manifest::{KindSpec, Manifest, NODE_KIND},
     mutation::Lane,
     object::HOST_PATH,
+    schema::PathRule,
     singleton::{LEASE_MS_MAX, LEASE_MS_MIN, Singleton},
 };
 
@@ -44,13 +45,17 @@ fn check(spec: &KindSpec, kind: &KindCatalog, lease_ms: u64) -> Result<(), (Code
         let why = format!("no extension declares {HOST_PATH} for it, so that no node can host it");
         return Err((Code::UnknownPath, why));
     }
-    let mut left = kind.schema.rules().filter(|rule| rule.absent.is_some());
-    let Some(first) = left.next() else {
+    let left: Vec<&PathRule> = kind.schema.rules().filter(|rule| rule.absent.is_some()).collect();
+    if left.is_empty() {
         let why = "no path has a value for `absent`: its host could not stop it";
         return Err((Code::DeadEnd, why.to_owned()));
-    };
-    let mut all = std::iter::once(first).chain(left);
-    let by_others = all.find(|rule| rule.changed_from != Some(Lane::Itself));
+    }
+    if let Some(rule) = left.iter().find(|rule| rule.pattern.stars() > 0) {
+        let why =
+            format!("{} holds stars: how long it takes to stop it is not known", rule.pattern);
+        return Err((Code::Stars, why));
+    }
+    let by_others = left.iter().find(|rule| rule.changed_from != Some(Lane::Itself));
     by_others.map_or(Ok(()), |rule| {
         let pattern = &rule.pattern;
         let why =
@@ -60,10 +65,11 @@ fn check(spec: &KindSpec, kind: &KindCatalog, lease_ms: u64) -> Result<(), (Code
 }
 
 /// How long it takes at most until a host that begins to stop an object has: what runs ends by its
-/// deadline, and so does what stops it.
+/// deadline, and so does each step that stops it, of which no plan takes one twice.
 fn stop_ms(kind: &KindCatalog) -> u64 {
-    let own = kind.mutations.iter().filter(|mutation| mutation.context.lane() == Lane::Itself);
-    let longest = own.map(|mutation| mutation.timeout.as_millis()).max().unwrap_or_default();
+    let own = || kind.mutations.iter().filter(|mutation| mutation.context.lane() == Lane::Itself);
+    let longest = own().map(|mutation| mutation.timeout.as_millis()).max().unwrap_or_default();
     let longest = u64::try_from(longest).unwrap_or(u64::MAX);
-    longest.saturating_add(CLOSE_MS).saturating_mul(2)
+    let steps = u64::try_from(own().count() + 1).unwrap_or(u64::MAX);
+    longest.saturating_add(CLOSE_MS).saturating_mul(steps)
 }

@@ -304,12 +304,13 @@ fn a_lane_is_concerned_with_what_it_changes_and_what_that_rests_on() {
 fn a_host_can_stop_what_must_never_run_twice() {
     let of = |path: PathSpec, context, lease_ms: u64, kind: &str| {
         let host = PathSpec::new("/host", Type::Text).seen_by(SeenBy::Nobody);
+        let at = path.path.clone();
         let stop =
             MutationSpec::new("Stop").kind(kind).context(context).timeout(Duration::from_secs(7));
         let manifest = Manifest::new("m")
             .kind(KindSpec::new(kind).singleton(Duration::from_millis(lease_ms)))
             .extension(Extension::new("m").kind(kind).path(path).path(host))
-            .mutation(stop.changes("/run", "ON", "OFF"));
+            .mutation(stop.changes(&at, "ON", "OFF"));
         Catalog::build(&[manifest])
     };
     let run = || PathSpec::new("/run", Type::enum_of(["OFF", "ON"]));
@@ -325,6 +326,16 @@ fn a_host_can_stop_what_must_never_run_twice() {
         (why(run().absent("OFF"), led, 5_000, "post"), Code::Lanes, "/run is not changed by its"),
         (why(run().absent("OFF"), own, 4_999, "post"), Code::WrongValue, "a lease is from 5000 to"),
         (why(run().absent("OFF"), own, 5_000, "node"), Code::Reserved, "a node hosts itself"),
+        (
+            why(
+                PathSpec::new("/run/*", Type::enum_of(["OFF", "ON"])).absent("OFF"),
+                own,
+                5_000,
+                "post",
+            ),
+            Code::Stars,
+            "/run/* holds stars",
+        ),
     ] {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].code, found[0].why.starts_with(text)), (code, true), "{found:?}");

@@ -1,5 +1,7 @@
 //! How long this node may go on with what must never run twice.
 
+use std::sync::Arc;
+
 use super::{Fleet, LINK_PATH, Link};
 use crate::{
     id::{Name, Revision, Uid},
@@ -15,10 +17,15 @@ impl Fleet {
     pub fn assure(&mut self, at: Millis, revision: Revision, now: Millis) -> Vec<Uid> {
         let before = self.assured;
         self.assured.hear(at, revision, self.revision);
+        self.regained(before, now)
+    }
+
+    /// The objects that this node may have again since what it knew of the quorum was `before`.
+    pub fn regained(&self, before: Assured, now: Millis) -> Vec<Uid> {
         if self.assured.good() == before.good() {
             return Vec::new();
         }
-        let regained = |object: &&std::sync::Arc<Object>| {
+        let regained = |object: &&Arc<Object>| {
             let lease_ms = self.lease_ms(object);
             lease_ms.is_some_and(|lease_ms| {
                 before.lease(lease_ms, now) == Lease::Over

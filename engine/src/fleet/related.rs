@@ -11,7 +11,7 @@ use std::{
 
 use super::{Fleet, LINK_PATH, Link};
 use crate::{
-    dsc::{Dsc, Sighting},
+    dsc::{Dsc, Observed, Sighting},
     id::{Name, Uid},
     manifest::{NODE_KIND, SeenBy},
     object::Object,
@@ -79,7 +79,7 @@ impl Fleet {
         let mut told = Elsewhere::default();
         for object in self.charges_of(child) {
             let sight = Sight {
-                seen: self.seen_by_others(object),
+                seen: self.seen_by_others(object, child),
                 related: self.named(object, child, &mut told),
             };
             if sight != Sight::default() {
@@ -98,8 +98,9 @@ impl Fleet {
         told
     }
 
-    /// What parents and leaders have seen of an object, as far as its host goes by it.
-    fn seen_by_others(&self, object: &Object) -> Vec<Sighting> {
+    /// What parents and leaders have seen of an object, as far as its host goes by it; and what an
+    /// earlier host said that wins over its own words: it says those again.
+    fn seen_by_others(&self, object: &Object, child: &Name) -> Vec<Sighting> {
         let Some(kind) = self.catalog.kind(&object.key.kind) else { return Vec::new() };
         let Some(dsc) = self.dsc.get(&object.uid) else { return Vec::new() };
         let by_others = |path: &Path| {
@@ -110,7 +111,11 @@ impl Fleet {
                         && matches!(rule.seen_by, SeenBy::Parent | SeenBy::Control)
                 })
         };
-        let seen = dsc.iter().filter(|(path, _)| by_others(path));
+        let is_guest = object.key.kind.as_str() != NODE_KIND && object.is_hosted_by(child);
+        let by_earlier_host = |path: &Path, observed: &Observed| {
+            is_guest && observed.stamp.writer != *child && self.is_said_by_host(object, path)
+        };
+        let seen = dsc.iter().filter(|(path, seen)| by_others(path) || by_earlier_host(path, seen));
         seen.map(|(path, observed)| (path.clone(), observed.clone())).collect()
     }
 

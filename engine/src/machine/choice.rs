@@ -23,7 +23,11 @@ impl Machine {
     /// Where none can, rests in the phase that most needs help, until the first could go.
     pub(super) fn choose(&mut self, plan: &Plan, subject: Subject<'_>, scope: &mut Scope<'_>) {
         let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return };
-        if let Some(reason) = self.brake.pulled(|path| value_of(subject, path).cloned()) {
+        // Who may run it no longer, stops it however often it went back and forth.
+        let must_stop = kind.singleton.is_some() && subject.is_leaving();
+        if let Some(reason) = self.brake.pulled(|path| value_of(subject, path).cloned())
+            && !must_stop
+        {
             let step = plan.steps.first().map(|step| step.instance.to_string());
             let step = step.unwrap_or_default();
             return self.rest(Phase::Quarantined { step, reason }, Millis::NEVER);
@@ -277,7 +281,7 @@ fn unmet(instance: &Instance, plan: &Plan, subject: Subject<'_>) -> Option<Strin
 /// Whether something that is seen is not what is asked; what is not known does not differ.
 fn differs(subject: Subject<'_>) -> bool {
     let Some(kind) = subject.catalog.kind(&subject.object.key.kind) else { return false };
-    let goal = kind.schema.goal(&subject.object.cfg, subject.is_leaving());
+    let goal = subject.goal(kind);
     let mut goal = goal.into_iter();
     goal.any(|(path, wanted)| seen(kind, subject.dsc, &path).is_some_and(|value| *value != wanted))
 }

@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::{
     catalog::Catalog,
-    dsc::{Observed, Stamp},
+    decider::Decider,
+    dsc::{Dsc, Observed, Stamp},
     fleet::{Fleet, Link},
     id::{ClusterId, Name, Revision, SessionEpoch, Uid},
+    machine::{Attempted, Effect},
     manifest::{Extension, KindSpec, Manifest, MutationSpec, NODE_KIND, PathSpec, SeenBy, Type},
     mutation::Lane,
     object::{Former, Frozen, HOST_PATH, Labels, Object, ObjectRef, Tenure},
@@ -15,6 +17,7 @@ use crate::{
     state::State,
     status::{PhaseName, Status},
     time::Millis,
+    view::{Subject, Unrelated},
 };
 
 const NOW: Millis = Millis::new(1_000_000);
@@ -35,13 +38,14 @@ fn revision(number: u64) -> Revision {
 fn catalog() -> Arc<Catalog> {
     let duty = PathSpec::new("/duty", Type::enum_of(["OFF", "ON"])).absent("OFF");
     let host = PathSpec::new(HOST_PATH, Type::Text).seen_by(SeenBy::Nobody);
-    let stop = MutationSpec::new("Stop").kind("post").timeout(Duration::from_secs(3));
+    let of = |name| MutationSpec::new(name).kind("post").timeout(Duration::from_secs(3));
     let manifest = Manifest::new("post")
         .kind(KindSpec::new("post").singleton(Duration::from_millis(LEASE_MS)))
         .extension(Extension::new("post").kind("post").path(duty).path(host))
         .extension(Extension::new("node").path(PathSpec::fact("/serial", Type::Text)))
         .discovers("/duty")
-        .mutation(stop.changes("/duty", "ON", "OFF"));
+        .mutation(of("Start").changes("/duty", "OFF", "ON"))
+        .mutation(of("Stop").changes("/duty", "ON", "OFF"));
     Arc::new(Catalog::build(&[manifest]).unwrap())
 }
 
@@ -236,4 +240,69 @@ fn what_a_former_host_saw_is_forgotten_with_it() {
     assert_eq!(said_of(&fleet), None, "what comes late is of a former host");
     said(&mut fleet, PhaseName::Converged, 21);
     assert!(said_of(&fleet).is_some());
+}
+
+/// The host of a post and what it sees of it.
+struct Host {
+    decider: Decider,
+    object: Object,
+    now: u64,
+}
+
+impl Host {
+    /// Looks with a lease and what is seen; says which mutation is dispatched, and has it succeed.
+    fn looks(&mut self, lease: Lease, duty: &str) -> Option<String> {
+        self.now += 20_000;
+        let mut dsc = Dsc::new();
+        let stamp = Stamp { ms: self.now, counter: 0, writer: name("b") };
+        let seen = Observed { value: Some(duty.into()), stamp, seen_at: Millis::new(self.now) };
+        dsc.merge(Path::new("/duty").unwrap(), seen);
+        let catalog = catalog();
+        let subject = Subject {
+            object: &self.object,
+            dsc: &dsc,
+            catalog: &catalog,
+            related: &Unrelated,
+            not_before: Millis::ZERO,
+            lease,
+        };
+        let effects = self.decider.look(subject, Millis::new(self.now));
+        let dispatched = effects.into_iter().find_map(|effect| match effect {
+            Effect::Dispatch(dispatch) => Some(dispatch),
+            _ => None,
+        })?;
+        let what = Attempted::Succeeded;
+        self.decider.attempted(&dispatched.attempt, what, subject, Millis::new(self.now));
+        Some(dispatched.instance.mutation.id.name.to_string())
+    }
+}
+
+fn host(duty: Option<&str>) -> Host {
+    let mut object = post();
+    object.tenure.former = None;
+    if let Some(duty) = duty {
+        object.cfg.set(Path::new("/duty").unwrap(), duty.into()).unwrap();
+    }
+    Host { decider: Decider::new(Lane::Itself, name("b"), NOW), object, now: NOW.get() }
+}
+
+#[test]
+fn a_host_stops_what_it_may_no_longer_run_however_often_and_whatever_cfg_names() {
+    let good = Lease::Until(Millis::NEVER);
+    let mut often = host(Some("ON"));
+    for outage in 0..12 {
+        let stops = often.looks(Lease::Over, "ON");
+        assert_eq!(stops.as_deref(), Some("Stop"), "outage {outage}");
+        assert_eq!(often.looks(Lease::Over, "OFF"), None);
+        // It may be left alone for going back and forth, but then it stands still.
+        if often.looks(good, "OFF").is_some() {
+            assert_eq!(often.looks(good, "ON"), None);
+        }
+    }
+    let mut unnamed = host(None);
+    assert_eq!(unnamed.looks(good, "ON"), None, "its Cfg asks for nothing");
+    assert_eq!(unnamed.looks(Lease::Over, "ON").as_deref(), Some("Stop"));
+    let mut leaving = host(None);
+    leaving.object.tenure.former = Some(Former { host: name("b"), since: revision(7) });
+    assert_eq!(leaving.looks(good, "ON").as_deref(), Some("Stop"));
 }

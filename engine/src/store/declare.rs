@@ -130,16 +130,22 @@ impl Store {
         Err(Refusal::InUse { objects, more })
     }
 
-    /// A lease does not change while there are objects: hosts that are away go by the old one.
+    /// A lease does not change while there are objects, and what stops them does not become
+    /// quicker: hosts that are away go by what was declared before.
     fn other_lease(&self, catalog: &Catalog, object: &Object) -> Option<Misfit> {
-        let lease = |catalog: &Catalog| {
+        let of = |catalog: &Catalog| {
             let singleton = catalog.kind(&object.key.kind).and_then(|kind| kind.singleton);
-            singleton.map(|singleton| singleton.lease_ms)
+            singleton.map(|singleton| (singleton.lease_ms, singleton.stop_ms))
         };
-        (lease(catalog) != lease(&self.catalog)).then(|| Misfit {
+        let fits = match (of(&self.catalog), of(catalog)) {
+            (Some((held, stops)), Some((lease, stop))) => held == lease && stop >= stops,
+            (held, now) => held == now,
+        };
+        (!fits).then(|| Misfit {
             object: object.key.clone(),
             path: "singletonLeaseMs".to_owned(),
-            why: "its host may be away and go by the old lease; delete the object first".to_owned(),
+            why: "its host may be away and go by what was declared before; delete the object first"
+                .to_owned(),
         })
     }
 }

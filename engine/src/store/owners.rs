@@ -67,7 +67,7 @@ impl Staged<'_> {
             if !(force && member == uid) {
                 self.check_guests(&object)?;
             }
-            let idle = self.kind(&object.key)?.schema.goal(&object.cfg, true).is_empty();
+            let idle = self.is_idle(&object)?;
             if (force && member == uid) || (idle && self.cascading(member).is_empty()) {
                 self.remove(member)?;
                 continue;
@@ -86,7 +86,10 @@ impl Staged<'_> {
         let why = match (object.deleting, child) {
             (false, _) => "is not marked for removal".to_owned(),
             (true, Some(child)) => format!("is removed after {}, which it owns", child.key),
-            (true, None) if object.revision == revision => return self.remove(uid),
+            (true, None) if object.revision == revision => {
+                self.check_guests(object)?;
+                return self.remove(uid);
+            }
             (true, None) => format!("is at revision {}, not {revision}", object.revision),
         };
         Err(Refusal::Precondition { index: 0, object: object.key.clone(), why })
@@ -112,7 +115,7 @@ impl Staged<'_> {
             if !owner.deleting || !self.cascading(owner.uid).is_empty() {
                 return Ok(());
             }
-            if self.kind(&owner.key)?.schema.goal(&owner.cfg, true).is_empty() {
+            if self.is_idle(&owner)? {
                 leaving = Some(owner.uid);
             } else {
                 // Its decider looks at it anew, and finds that it may go.
@@ -121,6 +124,13 @@ impl Staged<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing of an object has to be undone before it can go.
+    fn is_idle(&self, object: &Object) -> Result<bool, Refusal> {
+        let kind = self.kind(&object.key)?;
+        let hosted = kind.singleton.is_some() && object.host().is_some();
+        Ok(!hosted && kind.schema.goal(&object.cfg, true).is_empty())
     }
 
     /// What an object owns.

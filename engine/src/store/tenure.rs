@@ -70,8 +70,10 @@ impl Staged<'_> {
         let mut object = self.current(uid).ok_or(Refusal::NoSuchUid(uid))?.clone();
         let why = match &object.tenure.former {
             None => "is with no former host".to_owned(),
+            // It is to be nowhere, and that it is.
+            Some(_) if object.deleting => return self.finish(uid, revision),
             Some(_) if object.revision == revision => {
-                object.tenure.former = None;
+                (object.tenure.former, object.tenure.thawed) = (None, None);
                 object.tenure.floor_ms = object.tenure.floor_ms.max(floor_ms);
                 return self.stage(object);
             }

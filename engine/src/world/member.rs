@@ -78,6 +78,7 @@ impl World {
             if let Some(node) = behind.flatten() {
                 self.offer(place, link, &node);
             }
+            self.offer_views(place, link);
         }
         self.sweep(place);
         self.assure_leader(place);
@@ -205,6 +206,17 @@ impl World {
         session.assure(assured, hybrid_ms, wall);
         session.declare(&catalog);
         let effects = session.offer(revision, known);
+        self.descend(place, link, effects);
+    }
+
+    /// Offers a leaf what its decisions need of elsewhere.
+    fn offer_views(&mut self, place: Place, link: u64) {
+        let session = self.holders[place].sessions.get_mut(&link);
+        let leaf = session.and_then(|session| session.child().cloned());
+        let Some(leaf) = leaf.filter(|hello| hello.role == Role::Leaf) else { return };
+        let sights = self.sites[place].fleet.elsewhere_of(&leaf.node).sights;
+        let Some(session) = self.holders[place].sessions.get_mut(&link) else { return };
+        let effects = session.offer_views(sights);
         self.descend(place, link, effects);
     }
 

@@ -177,6 +177,9 @@ impl World {
                 Effect::SetViews(delta) => {
                     let wall = self.sites[place].wall(self.now);
                     let site = &mut self.sites[place];
+                    let seen = delta.objects.iter().flat_map(|(_, sight)| &sight.seen);
+                    let latest = seen.map(|(_, observed)| observed.stamp.ms).max();
+                    site.advance_to(latest.unwrap_or_default());
                     let changed = site.fleet.set_views(delta, wall);
                     site.dirty.extend(changed);
                 }

@@ -369,7 +369,8 @@ impl World {
     fn looked(&self, place: Place, uid: Uid) -> Vec<(Path, Option<Value>)> {
         let object = self.sites[place].fleet.object(uid);
         if object.is_some_and(|object| object.key.kind.as_str() == POST_KIND) {
-            return self.reality.look_at_duty(place, uid);
+            let hosts = place >= self.members;
+            return if hosts { self.reality.look_at_duty(place, uid) } else { Vec::new() };
         }
         self.reality.look(uid, place < self.members)
     }

@@ -130,7 +130,7 @@ fn what_goes_to_another_host_waits_for_the_former_one() {
     told.says("post", PhaseName::InFlight);
     told.link(Link::Down);
     let text = "nobody yet: a is away, and stops it after 10 s without the quorum; b has it once a \
-                has been away for 22 s";
+                has been away for 28 s";
     assert_eq!(acts(&told), text);
     apply(&mut told.store, Command::Freeze { targets: Targets::All });
     assert!(acts(&told).starts_with("whoever thaws it"));

@@ -114,6 +114,16 @@ fn a_lease_stays_as_long_as_there_are_objects() {
     let mut unbound = posts(20);
     unbound.kinds.clear();
     assert!(matches!(fleet.declare(unbound), Err(Refusal::InUse { .. })));
+    let mut quicker = posts(20);
+    for mutation in &mut quicker.mutations {
+        mutation.timeout_ms /= 2;
+    }
+    let refused = fleet.declare(quicker.clone());
+    assert!(matches!(refused, Err(Refusal::InUse { .. })), "hosts may know the slower one");
+    for mutation in &mut quicker.mutations {
+        mutation.timeout_ms *= 4;
+    }
+    fleet.declare(quicker).unwrap();
     fleet.txn(vec![Op::Delete { object: key(), force: true }]).unwrap();
     fleet.declare(posts(10)).unwrap();
 }
@@ -133,4 +143,45 @@ fn a_node_that_hosts_one_is_not_deleted_but_by_force() {
     release(&mut fleet, 0).unwrap();
     fleet.txn(delete(false)).unwrap();
     fleet.txn(vec![Op::Delete { object: node("b"), force: true }]).unwrap();
+}
+
+#[test]
+fn a_node_that_got_a_guest_while_it_was_being_deleted_stays_until_that_has_left() {
+    let mut fleet = fleet();
+    fleet.txn(vec![Fleet::put("a", &[("/power", "ON")])]).unwrap();
+    fleet.txn(vec![Op::Delete { object: node("a"), force: false }]).unwrap();
+    fleet.txn(vec![put("a")]).unwrap();
+    let a = fleet.store.find(&node("a")).unwrap().clone();
+    let remove = || vec![Op::Remove { uid: a.uid, revision: a.revision }];
+    assert!(matches!(fleet.txn(remove()), Err(Refusal::HasGuest { .. })));
+    fleet.txn(vec![put("b")]).unwrap();
+    assert!(fleet.txn(remove()).is_err());
+    release(&mut fleet, 0).unwrap();
+    fleet.txn(remove()).unwrap();
+}
+
+#[test]
+fn what_is_to_be_nowhere_goes_when_it_is_sure_to_be_stopped() {
+    let mut fleet = fleet();
+    fleet.txn(vec![put("a")]).unwrap();
+    fleet.txn(vec![put("")]).unwrap();
+    // Nothing is asked of it, and it may run all the same.
+    let bare = Op::Put { object: key(), labels: None, owner: None, cfg: State::new() };
+    fleet.txn(vec![bare]).unwrap();
+    fleet.txn(vec![Op::Delete { object: key(), force: false }]).unwrap();
+    assert!(post(&fleet).deleting, "its host is to stop it first");
+    release(&mut fleet, 0).unwrap();
+    assert!(fleet.store.find(&key()).is_none());
+}
+
+#[test]
+fn a_new_host_is_not_asked_whether_it_knows_of_an_earlier_thaw() {
+    let mut fleet = fleet();
+    fleet.txn(vec![put("a")]).unwrap();
+    fleet.freeze(Targets::All).unwrap();
+    fleet.thaw(Targets::All).unwrap();
+    fleet.txn(vec![put("b")]).unwrap();
+    assert!(post(&fleet).tenure.thawed.is_some());
+    release(&mut fleet, 0).unwrap();
+    assert_eq!(post(&fleet).tenure.thawed, None);
 }
