@@ -13,7 +13,7 @@ use kraken_engine::{
     id::{Name, Uid},
     manifest::Manifest,
     object::{Labels, Object},
-    store::Change,
+    store::{Change, Store},
     sync::{child::Identity, frame::Role},
     time::Millis,
 };
@@ -105,13 +105,15 @@ async fn assure(options: FeedOptions) {
             () = options.stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        // Both before it is asked how long ago that was; and all that is applied now is waited for.
+        // In this order: its moment is no later than the answers of the majority, and all that was
+        // committed before it, in earlier terms too, is among what is waited for.
         let now = options.clock.wall();
-        let revision = options.quorum.status().revision;
         let ready = options.quorum.leadership().borrow().is_ready;
-        if let Some(ago) = options.quorum.followed().filter(|_| ready) {
-            let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
-            let at = Millis::new(now.get().saturating_sub(ago));
+        let Some(ago) = options.quorum.followed().filter(|_| ready) else { continue };
+        let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        let at = Millis::new(now.get().saturating_sub(ago));
+        let revision = read(&*options.quorum, Consistency::Stale, Store::revision).await;
+        if let Ok(revision) = revision {
             options.state.assure(at, revision).await;
         }
     }

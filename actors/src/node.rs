@@ -208,6 +208,7 @@ async fn observe(handles: Handles) -> serde_json::Value {
     json!({
         "host": handles.host.observe().await,
         "reconciler": handles.reconciler.observe().await,
+        "state": handles.state.observe().await,
         "sync": side,
     })
 }

@@ -9,7 +9,7 @@ use kraken_testkit::{
     measured, wait_until,
     writer::{Writers, registers},
 };
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::{
     KRAKEN,
@@ -102,5 +102,42 @@ async fn leader_that_slept_reads_nothing_stale_and_follows() -> Result<()> {
     .await?;
     cluster.converged(&["n1"], CONVERGED_MAX).await?;
     assert_eq!(cluster.services().await?, services);
+    cluster.pass()
+}
+
+/// How long ago a member had word of the quorum, in milliseconds.
+async fn assured_ago(cluster: &TestCluster, member: &str) -> Result<u64> {
+    let answer = cluster.edge_of(member)?.ask(call("GET", "/v1/debug")?).await?;
+    let ago = answer.body.pointer("/state/assuredAgoMs").and_then(Json::as_u64);
+    ago.with_context(|| format!("none was heard: {answer:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn word_of_the_quorum_reaches_every_member_and_none_that_is_alone() -> Result<()> {
+    let mut cluster = TestCluster::start(KRAKEN, &Shape::of(3, 0)).await?;
+    let leader = cluster.leader().await?;
+    cluster.kill9(&leader)?;
+    cluster.start_node(&leader)?;
+    cluster.ready().await?;
+    // Nothing is written: what another leader has begun with is no Cfg that could be waited for.
+    for member in cluster.members() {
+        wait_until(&format!("{member} has word"), CONVERGED_MAX, async || {
+            let ago = assured_ago(&cluster, &member).await?;
+            ensure!(ago < 3_000, "{ago} ms ago");
+            Ok(())
+        })
+        .await?;
+    }
+    let alone = cluster.leader().await?;
+    let others = cluster.members().into_iter().filter(|member| *member != alone);
+    for other in others.collect::<Vec<_>>() {
+        cluster.kill9(&other)?;
+    }
+    wait_until("the last one has no word any more", CONVERGED_MAX, async || {
+        let ago = assured_ago(&cluster, &alone).await?;
+        ensure!(ago > 5_000, "{ago} ms ago");
+        Ok(())
+    })
+    .await?;
     cluster.pass()
 }

@@ -7,6 +7,7 @@ use kraken_engine::{
     object::Object,
     time::Millis,
 };
+use serde::Serialize;
 
 use super::{State, StateHandle};
 
@@ -14,6 +15,17 @@ impl StateHandle {
     /// Word of the quorum came: of the moment `at`, good once Cfg up to `revision` is held.
     pub async fn assure(&self, at: Millis, revision: Revision) {
         self.tell(move |state| state.assure(at, revision)).await;
+    }
+
+    /// What it holds of Cfg, and how old the latest word of the quorum is; `None` once the node
+    /// stops.
+    pub async fn observe(&self) -> Option<StateSnapshot> {
+        let snapshot = |state: &mut State| {
+            let (now, good) = (state.clock.wall(), state.fleet.assured().good());
+            let ago = |(at, _)| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
+            StateSnapshot { revision: state.fleet.revision(), assured_ago_ms: good.map(ago) }
+        };
+        self.ask(snapshot).await.ok()
     }
 
     /// All at once: these objects are no longer this node's, these are now so, and word of the
@@ -37,6 +49,16 @@ impl StateHandle {
             self.stamps.advance_to(floor_ms);
         }
     }
+}
+
+/// The state as it is.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StateSnapshot {
+    /// All writes of Cfg up to this one are held, by a member.
+    pub revision: Revision,
+    /// How long ago the quorum was known to have that Cfg, in milliseconds; absent: it never was.
+    pub assured_ago_ms: Option<u64>,
 }
 
 /// Cfg as it came from a parent.
