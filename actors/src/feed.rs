@@ -15,7 +15,7 @@ use kraken_engine::{
     object::{Labels, Object},
     store::{Change, Store},
     sync::{child::Identity, frame::Role},
-    time::Millis,
+    time::{Millis, whole_ms},
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio_util::sync::CancellationToken;
@@ -110,7 +110,7 @@ async fn assure(options: FeedOptions) {
         let now = options.clock.wall();
         let ready = options.quorum.leadership().borrow().is_ready;
         let Some(ago) = options.quorum.followed().filter(|_| ready) else { continue };
-        let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+        let ago = whole_ms(ago);
         let at = Millis::new(now.get().saturating_sub(ago));
         let revision = read(&*options.quorum, Consistency::Stale, Store::revision).await;
         if let Ok(revision) = revision {

@@ -160,9 +160,7 @@ impl StateHandle {
         self.tell(move |state| {
             state.remove_objects(removed);
             state.set_objects(set);
-            let assured = state.fleet.assured();
-            state.fleet.set_revision(revision);
-            let regained = state.fleet.regained(assured, state.clock.wall());
+            let regained = state.fleet.set_revision(revision, state.clock.wall());
             state.mark(regained, false);
         })
         .await;
@@ -228,13 +226,21 @@ impl StateHandle {
         .await;
     }
 
-    /// A member has been lost for long, or is here again.
+    /// A member has been lost for long, or has attached here.
     pub async fn set_lost(&self, member: Name, lost: bool) {
         self.tell(move |state| {
             let told = state.fleet.set_lost(&member, lost);
             state.touched(told, true);
         })
         .await;
+    }
+
+    /// All that this node has to tell whoever it has attached to.
+    pub async fn spoken_to(
+        &self,
+        parent: Option<Name>,
+    ) -> Result<Vec<(Uid, Vec<Sighting>)>, Stopped> {
+        self.ask(move |state| state.fleet.spoken_to(parent.as_ref())).await
     }
 
     /// Who is there has changed: everything is to be looked at again.

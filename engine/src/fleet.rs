@@ -184,10 +184,12 @@ impl Fleet {
         }
     }
 
-    /// All writes of Cfg up to this one have been told.
-    pub fn set_revision(&mut self, revision: Revision) {
+    /// All writes of Cfg up to this one have been told. Says what this node may have again.
+    pub fn set_revision(&mut self, revision: Revision, now: Millis) -> Vec<Uid> {
         self.revision = self.revision.max(revision);
+        let before = self.assured;
         self.assured.hold(self.revision);
+        self.regained(before, now)
     }
 
     /// The write of Cfg up to which the objects are known: what is held of one is what it was then,

@@ -33,6 +33,7 @@ use crate::{
     object::Object,
     path::{Bindings, Path},
     predicate::{On, Predicate},
+    time::whole_ms,
     view::{Related, Subject},
 };
 
@@ -202,7 +203,7 @@ impl Order {
             object: Arc::new(subject.object.clone()),
             views: views.into_iter().collect(),
             wait_ms: START_WITHIN_MS,
-            timeout_ms: u64::try_from(dispatch.timeout.as_millis()).unwrap_or(u64::MAX),
+            timeout_ms: whole_ms(dispatch.timeout),
             session: SessionEpoch::default(),
         }
     }

@@ -31,7 +31,7 @@ impl Millis {
 
     /// This moment and `duration` more; never past [`Millis::NEVER`].
     pub fn after(self, duration: Duration) -> Self {
-        self.after_ms(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+        self.after_ms(whole_ms(duration))
     }
 
     /// This moment and `ms` milliseconds more; never past [`Millis::NEVER`].
@@ -41,8 +41,18 @@ impl Millis {
 
     /// How long since `earlier`; zero where that lies ahead.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+        Duration::from_millis(self.since_ms(earlier))
     }
+
+    /// The same in milliseconds.
+    pub const fn since_ms(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The whole milliseconds of a duration; what is longer than `u64` can say is cut.
+pub fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Millis {

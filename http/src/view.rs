@@ -232,7 +232,7 @@ impl<'a> Seen<'a> {
 
     fn age_ms(&self) -> Option<u64> {
         let newest = self.dsc.iter().map(|(_, seen)| seen.seen_at).max()?;
-        u64::try_from(self.now.since(newest).as_millis()).ok()
+        Some(self.now.since_ms(newest))
     }
 }
 

@@ -20,7 +20,7 @@ use std::{
 use kraken_engine::{
     command::{Command, Proposal},
     id::{ClusterId, MemberId},
-    time::Millis,
+    time::{Millis, whole_ms},
 };
 use openraft::{
     Config, RaftMetrics, ServerState, SnapshotPolicy, async_runtime::watch::WatchReceiver,
@@ -406,13 +406,12 @@ impl Core {
 
     fn config(&self) -> Result<Config, String> {
         let timers = &self.options.timers;
-        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Config {
             cluster_name: "kraken".to_owned(),
-            heartbeat_interval: ms(timers.heartbeat),
-            election_timeout_min: ms(timers.election_min),
-            election_timeout_max: ms(timers.election_max),
-            install_snapshot_timeout: ms(timers.membership),
+            heartbeat_interval: whole_ms(timers.heartbeat),
+            election_timeout_min: whole_ms(timers.election_min),
+            election_timeout_max: whole_ms(timers.election_max),
+            install_snapshot_timeout: whole_ms(timers.membership),
             max_payload_entries: 512,
             replication_lag_threshold: 1024,
             // When to take a snapshot and what to purge is decided by bytes, in `tend`.

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use kraken_testkit::worlds::{Run, check};
 
 /// The worlds that are run every time. Past 99: worlds that once found a defect.
-const SEEDS: [u64; 36] = [
+const SEEDS: [u64; 37] = [
     0,
     1,
     2,
@@ -48,6 +48,7 @@ const SEEDS: [u64; 36] = [
     1_795_904_437_590_121_340,
     1_795_905_560_538_050_930,
     7_713_352_370_704_082_048,
+    1_795_906_750_157_781_125,
 ];
 /// How long new worlds are run, each time others.
 const FRESH: Duration = Duration::from_secs(20);

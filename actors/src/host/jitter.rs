@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use kraken_engine::time::whole_ms;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A duration within a tenth of `around`, chosen by the seed and a number that changes each time.
 pub(crate) fn jittered(around: Duration, seed: u64, count: u64) -> Duration {
-    let ms = u64::try_from(around.as_millis()).unwrap_or(u64::MAX);
+    let ms = whole_ms(around);
     let spread = ms / 5;
     let drawn = xxh3_64_with_seed(&count.to_be_bytes(), seed) % spread.saturating_add(1);
     Duration::from_millis((ms - spread / 2).saturating_add(drawn))

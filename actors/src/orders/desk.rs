@@ -152,14 +152,10 @@ impl Desk {
         }
     }
 
-    /// What was handed to a session that is over, and may never have started, is told lost. Where
-    /// the child is attached here again, it was asked for what it has.
+    /// What was handed to a session that is over, and may never have started, is told lost.
     async fn orphaned(&mut self, child: &Name, orphans: Vec<Orphan>, way: Way) {
-        let mut lost: Vec<Answer> = orphans.into_iter().map(Answer::from).collect();
-        if self.orders.ways().has_child(child) {
-            return lost.iter().for_each(|answer| self.hands.forget_way(&answer.attempt, way));
-        }
-        lost.retain(|answer| self.hands.hear(answer, way));
+        let is_back = self.orders.ways().has_child(child);
+        let lost = self.hands.orphaned(orphans, way, is_back);
         self.answer_all(lost).await;
     }
 

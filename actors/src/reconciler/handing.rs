@@ -5,8 +5,7 @@ use kraken_engine::{
     event::{EventKind, Happening},
     fleet::Fleet,
     id::Uid,
-    singleton::{Handovers, Release},
-    time::Millis,
+    singleton::Release,
 };
 
 use super::{
@@ -28,7 +27,8 @@ impl Driver {
         }
         let (mut handovers, now) = (std::mem::take(&mut self.handovers), self.clock.wall());
         let look = move |fleet: &Fleet| {
-            let released = look_at(&mut handovers, &moving, fleet, now);
+            let released = moving.iter().filter_map(|uid| handovers.look(*uid, fleet, now));
+            let released = released.collect();
             (handovers, released)
         };
         let released: Vec<Release>;
@@ -45,15 +45,4 @@ impl Driver {
         }
         Ok(())
     }
-}
-
-fn look_at(handovers: &mut Handovers, uids: &[Uid], fleet: &Fleet, now: Millis) -> Vec<Release> {
-    let looked = uids.iter().filter_map(|uid| {
-        let Some(object) = fleet.object(*uid) else {
-            handovers.forget(*uid);
-            return None;
-        };
-        handovers.look(object, fleet, now)
-    });
-    looked.collect()
 }

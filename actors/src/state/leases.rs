@@ -22,7 +22,7 @@ impl StateHandle {
     pub async fn observe(&self) -> Option<StateSnapshot> {
         let snapshot = |state: &mut State| {
             let (now, good) = (state.clock.wall(), state.fleet.assured().good());
-            let ago = |(at, _)| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
+            let ago = |(at, _)| now.since_ms(at);
             StateSnapshot { revision: state.fleet.revision(), assured_ago_ms: good.map(ago) }
         };
         self.ask(snapshot).await.ok()

@@ -243,8 +243,7 @@ impl Driver {
                 Effect::Reborn => self.options.state.restamp().await,
                 Effect::SendAll => {
                     let toward = self.options.toward.clone();
-                    let spoken = self.options.state.read(move |f| f.spoken_to(toward.as_ref()));
-                    let spoken = spoken.await?;
+                    let spoken = self.options.state.spoken_to(toward).await?;
                     let more = self.input(Input::Seen(spoken)).await?;
                     for effect in more {
                         if let Effect::Send(frame) = effect {

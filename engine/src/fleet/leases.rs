@@ -21,7 +21,7 @@ impl Fleet {
     }
 
     /// The objects that this node may have again since what it knew of the quorum was `before`.
-    pub fn regained(&self, before: Assured, now: Millis) -> Vec<Uid> {
+    pub(super) fn regained(&self, before: Assured, now: Millis) -> Vec<Uid> {
         if self.assured.good() == before.good() {
             return Vec::new();
         }

@@ -38,18 +38,25 @@ impl Fleet {
         self.attached.iter()
     }
 
-    /// A member has been lost for long, or is here again. Of a lost one all that is held of its
-    /// words is told from here: nobody else may hold it.
+    /// A member has been lost for long, or has attached here. Of a lost one all that is held of its
+    /// words is told from here: nobody else may hold it. So it is, to the member alone, of one that
+    /// has attached: the last words of an earlier life may have come after this node had told it
+    /// all that it held of them.
     pub fn set_lost(&mut self, member: &Name, lost: bool) -> Touched {
-        let mut touched = Touched::default();
         self.peers.insert(member.clone());
-        if !lost {
+        let is_known = if lost {
+            !self.bequeathed.insert(member.clone())
+        } else {
             self.bequeathed.remove(member);
-        } else if self.bequeathed.insert(member.clone()) {
-            for (uid, dsc) in &self.dsc {
-                let told = dsc.iter().filter(|(_, observed)| observed.stamp.writer == *member);
-                touched.paths.extend(told.map(|(path, _)| (*uid, path.clone())));
-            }
+            false
+        };
+        let mut touched = Touched::default();
+        if is_known {
+            return touched;
+        }
+        for (uid, dsc) in &self.dsc {
+            let told = dsc.iter().filter(|(_, observed)| observed.stamp.writer == *member);
+            touched.paths.extend(told.map(|(path, _)| (*uid, path.clone())));
         }
         touched
     }
@@ -88,8 +95,10 @@ impl Fleet {
         self.speaks_for(observed) || parent == Some(&observed.stamp.writer)
     }
 
-    /// All that this node has to tell whoever it attaches to.
-    pub fn spoken_to(&self, parent: Option<&Name>) -> Vec<(Uid, Vec<Sighting>)> {
+    /// All that this node has to tell whoever it has attached to. What others say later in the name
+    /// of that one is told to it as well.
+    pub fn spoken_to(&mut self, parent: Option<&Name>) -> Vec<(Uid, Vec<Sighting>)> {
+        self.peers.extend(parent.cloned());
         let of = |dsc: &Dsc| -> Vec<Sighting> {
             let told = dsc.iter().filter(|(_, observed)| self.tells(observed, parent));
             told.map(|(path, observed)| (path.clone(), observed.clone())).collect()

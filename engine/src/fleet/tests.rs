@@ -144,7 +144,7 @@ fn what_is_said_late_of_a_removed_object_is_not_kept() {
 fn the_write_up_to_which_objects_are_known_does_not_go_back() {
     let mut fleet = fleet();
     for (told, known) in [(4, 4), (2, 4), (5, 5)] {
-        fleet.set_revision(Revision::new(told));
+        fleet.set_revision(Revision::new(told), NOW);
         assert_eq!(fleet.revision(), Revision::new(known));
     }
 }
@@ -288,7 +288,7 @@ fn who_attaches_to_a_member_tells_it_what_it_wrote_in_an_earlier_life() {
     see(&mut fleet, "/power", "ON", 10);
     fleet.merge(uid(1), vec![sighting("/run", "UP", 10, "m2")], NOW);
     fleet.merge(uid(1), vec![sighting("/step", "9", 10, "m3")], NOW);
-    let told = |parent| {
+    let mut told = |parent| {
         let spoken = fleet.spoken_to(parent);
         let paths = spoken.into_iter().flat_map(|(_, s)| s).map(|(path, _)| path.to_string());
         paths.collect::<Vec<_>>()
@@ -333,8 +333,26 @@ fn who_has_lost_a_member_speaks_for_it_until_it_is_there_again() {
     assert!(speaks_of(&fleet, "/run"));
     assert!(!speaks_of(&fleet, "/step"));
     assert_eq!(fleet.set_lost(&name("m2"), true), Touched::default(), "it was told");
-    assert_eq!(fleet.set_lost(&name("m2"), false), Touched::default());
+    assert_eq!(fleet.set_lost(&name("m2"), false).paths, run, "the member itself is to hear it");
     assert!(!speaks_of(&fleet, "/run"));
+}
+
+/// `m3` has forgotten what it said, has been told all that was held of it, and hears the rest too:
+/// what its earlier life had yet sent, and what another has told since.
+#[test]
+fn a_members_words_that_come_late_are_told_to_its_next_life() {
+    let (m2, m3) = (name("m2"), name("m3"));
+    let mut fleet = fleet();
+    assert!(fleet.spoken_to(Some(&m3)).is_empty(), "nothing is held yet");
+    let touched = fleet.merge(uid(1), vec![sighting("/run", "UP", 10, "m3")], NOW);
+    let spoken = fleet.spoken_of(&touched, &m2);
+    assert_eq!(spoken, touched.paths, "this node knows m3 since it attached to it");
+    let touched = fleet.merge(uid(1), vec![sighting("/run", "UP", 11, "m3")], NOW);
+    assert!(fleet.spoken_of(&touched, &m3).is_empty(), "m3 has said so itself");
+    assert_eq!(fleet.set_lost(&m3, false).paths, touched.paths, "in a life that is over");
+    let paths = touched.paths.into_iter().collect();
+    assert_eq!(fleet.spoken_at(&paths, Some(&m3)).len(), 1);
+    assert!(fleet.spoken_at(&paths, Some(&m2)).is_empty());
 }
 
 /// `m2` thinks a link lost, tells `m3` alone, dies and comes again: `m1`, where the session goes
@@ -350,21 +368,21 @@ fn a_word_that_one_member_alone_has_heard_reaches_the_others_by_its_writer() {
     let epoch = SessionEpoch::new(7);
     m1.set_attached(&name("n1"), true);
     m1.set_link(uid(1), epoch, Link::Up, NOW);
-    let tell = |from: &Fleet, to: &mut Fleet| {
+    let tell = |from: &mut Fleet, to: &mut Fleet| {
         for (uid, sightings) in from.spoken_to(Some(&to.me().clone())) {
             to.merge(uid, sightings, NOW);
         }
     };
-    tell(&m1, &mut m2);
+    tell(&mut m1, &mut m2);
     m2.set_link(uid(1), epoch, Link::Down, NOW);
-    tell(&m2, &mut m3);
+    tell(&mut m2, &mut m3);
 
     let mut m2 = member("m2");
-    tell(&m1, &mut m2);
-    tell(&m3, &mut m2);
-    tell(&m2, &mut m1);
-    tell(&m1, &mut m2);
-    tell(&m1, &mut m3);
+    tell(&mut m1, &mut m2);
+    tell(&mut m3, &mut m2);
+    tell(&mut m2, &mut m1);
+    tell(&mut m1, &mut m2);
+    tell(&mut m1, &mut m3);
     for fleet in [&m1, &m2, &m3] {
         let held = held(fleet, LINK_PATH).unwrap();
         assert_eq!(held.value, Some(Link::Up.as_str().into()), "{}", fleet.me());

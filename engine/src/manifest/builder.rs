@@ -7,7 +7,7 @@ use super::{
     COST_MS_DEFAULT, ChangeSpec, Context, Extension, From, GoalSpec, KindSpec, Manifest,
     MutationSpec, PathSpec, Retry, SeenBy, SetBy, TIMEOUT_MS_DEFAULT, To, Type, node_kind,
 };
-use crate::value::Value;
+use crate::{time::whole_ms, value::Value};
 
 impl Manifest {
     /// A manifest that declares nothing yet.
@@ -53,13 +53,13 @@ impl Manifest {
 
     /// Sets what a mutation of any module, `module/Name`, is expected to take.
     pub fn cost(mut self, mutation: &str, cost: Duration) -> Self {
-        self.costs.insert(mutation.to_owned(), millis(cost));
+        self.costs.insert(mutation.to_owned(), whole_ms(cost));
         self
     }
 
     /// Has the module look at its objects this often.
     pub fn poll(mut self, every: Duration) -> Self {
-        self.poll_ms = millis(every);
+        self.poll_ms = whole_ms(every);
         self
     }
 }
@@ -78,7 +78,7 @@ impl KindSpec {
 
     /// Has its objects never run twice: a host stops one after this long without a parent.
     pub fn singleton(mut self, lease: Duration) -> Self {
-        self.singleton_lease_ms = Some(millis(lease));
+        self.singleton_lease_ms = Some(whole_ms(lease));
         self
     }
 }
@@ -182,7 +182,7 @@ impl PathSpec {
 
     /// Says after how long an observation is stale.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl_ms = Some(millis(ttl));
+        self.ttl_ms = Some(whole_ms(ttl));
         self
     }
 
@@ -263,7 +263,7 @@ impl MutationSpec {
 
     /// Limits an attempt.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout_ms = millis(timeout);
+        self.timeout_ms = whole_ms(timeout);
         self
     }
 
@@ -275,7 +275,7 @@ impl MutationSpec {
 
     /// Says how long it is expected to take.
     pub fn cost(mut self, cost: Duration) -> Self {
-        self.cost_ms = millis(cost);
+        self.cost_ms = whole_ms(cost);
         self
     }
 
@@ -302,8 +302,4 @@ impl MutationSpec {
         self.retry = retry;
         self
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

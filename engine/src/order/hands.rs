@@ -17,6 +17,12 @@
 //! | that this copy does not start: Busy, Declined, Lost; and no other was handed on | yes |
 //! | the same, and another copy went another way | no: that one may run |
 //!
+//! | the session is over to which it was handed | said |
+//! |---|---|
+//! | the child is attached here again | nothing: it was asked for what it has |
+//! | another copy went another way | nothing: that one may run |
+//! | else, once no copy of it can start any more | Lost |
+//!
 //! | one who leads asks what became of an attempt | said |
 //! |---|---|
 //! | it is in hand here | nothing: its end is told |
@@ -28,6 +34,7 @@ use std::collections::BTreeMap;
 use super::{Answer, Order, Said, latest::Latest};
 use crate::{
     id::{AttemptId, Name, Term, Uid},
+    sync::orders::Orphan,
     time::Millis,
 };
 
@@ -179,6 +186,19 @@ impl Hands {
             self.close(attempt, said.clone());
         }
         true
+    }
+
+    /// A session is over, and what was handed to it will not start any more unless it did: what of
+    /// that is now known to be lost. A child that is attached here again was asked for what it has.
+    pub fn orphaned(&mut self, orphans: Vec<Orphan>, way: Way, is_back: bool) -> Vec<Answer> {
+        let mut lost: Vec<Answer> = orphans.into_iter().map(Answer::from).collect();
+        lost.retain(|answer| {
+            if is_back {
+                self.forget_way(&answer.attempt, way);
+            }
+            !is_back && self.hear(answer, way)
+        });
+        lost
     }
 
     /// Another attempt on the same object.

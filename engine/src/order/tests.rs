@@ -23,6 +23,7 @@ use crate::{
     predicate::On,
     singleton::Lease,
     state::State,
+    sync::orders::Orphan,
     time::Millis,
     value::Value,
     view::{Related, Subject, Unrelated},
@@ -430,4 +431,30 @@ fn a_leader_hears_of_what_it_sent_from_the_node_to_which_it_went() {
     sent.put(&attempt, &name("n1"), NOW);
     sent.sweep(NOW);
     assert_eq!(sent.node_of(&attempt), None);
+}
+
+#[test]
+fn what_went_to_a_session_that_is_over_is_lost_unless_it_may_yet_run() {
+    let of = |count| Orphan { node: name("n1"), attempt: nth(count, 3).attempt, lost_at: NOW };
+    let lost =
+        |count| Answer { node: name("n1"), attempt: nth(count, 3).attempt, said: Said::Lost };
+    let (way, other) = (Way(1), Way(2));
+    let handed = || {
+        let mut hands = Hands::default();
+        for count in 1..=3 {
+            hands.hand_on(&nth(count, 3).attempt, way);
+        }
+        hands.hand_on(&nth(2, 3).attempt, other);
+        hands
+    };
+    let mut gone = handed();
+    let orphans = || (1..=2).map(of).collect::<Vec<_>>();
+    assert_eq!(gone.orphaned(orphans(), way, false), [lost(1)], "2 went another way too");
+    assert_eq!(gone.orphaned(vec![of(2)], other, false), [lost(2)], "that was its last way");
+    let me = name("m2");
+    assert_eq!(gone.screen(&nth(1, 3), &me, NOW), Screened::Said(Said::Lost), "it never starts");
+
+    let mut back = handed();
+    assert_eq!(back.orphaned(orphans(), way, true), [], "it was asked for what it has");
+    assert_eq!(back.hand_back(&nth(2, 3).attempt, other, Said::Lost), Screened::Said(Said::Lost));
 }

@@ -191,7 +191,7 @@ impl Run {
     /// Begins with all that policies let through now; when the next of the others may go.
     fn begin(&mut self) -> Option<Millis> {
         let (began, now) = (self.began, self.now);
-        let mut wave = Wave { begins_after_ms: since(began, now), ends_after_ms: 0, objects: 0 };
+        let mut wave = Wave { begins_after_ms: now.since_ms(began), ends_after_ms: 0, objects: 0 };
         let mut next = None::<Millis>;
         for queue in self.queues.values_mut() {
             while let Some((_, job)) = queue.front() {
@@ -205,7 +205,7 @@ impl Run {
                 let Some((_, job)) = queue.pop_front() else { break };
                 let ends = now.after_ms(job.cost_ms);
                 wave.objects += 1;
-                wave.ends_after_ms = wave.ends_after_ms.max(since(began, ends));
+                wave.ends_after_ms = wave.ends_after_ms.max(ends.since_ms(began));
                 self.flying.insert((ends, job.uid));
                 self.out.wave_of.insert(job.uid, self.out.waves.len());
                 for cover in &job.under {
@@ -266,8 +266,4 @@ impl Run {
         }
         self.out
     }
-}
-
-fn since(began: Millis, now: Millis) -> u64 {
-    u64::try_from(now.since(began).as_millis()).unwrap_or(u64::MAX)
 }

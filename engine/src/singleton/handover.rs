@@ -68,9 +68,9 @@ pub enum Held {
 impl Handovers {
     /// Looks at an object: says when it is to be released. To be called whenever something of it
     /// has changed, and about once a second.
-    pub fn look(&mut self, object: &Object, fleet: &Fleet, now: Millis) -> Option<Release> {
-        let uid = object.uid;
-        let Some(former) = object.tenure.former.as_ref() else {
+    pub fn look(&mut self, uid: Uid, fleet: &Fleet, now: Millis) -> Option<Release> {
+        let moving = fleet.object(uid).and_then(|of| Some((of, of.tenure.former.as_ref()?)));
+        let Some((object, former)) = moving else {
             self.0.remove(&uid);
             return None;
         };
@@ -119,11 +119,6 @@ impl Handovers {
     /// Whether an object is among them.
     pub fn watches(&self, uid: Uid) -> bool {
         self.0.contains_key(&uid)
-    }
-
-    /// An object was removed.
-    pub fn forget(&mut self, uid: Uid) {
-        self.0.remove(&uid);
     }
 }
 

@@ -159,10 +159,10 @@ fn a_host_is_told_what_it_may_have_again() {
 }
 
 /// Looks at the post twice: now, and once its former host has been away for as long as needed.
-fn looks(fleet: &Fleet, post: &Object) -> (bool, bool) {
+fn looks(fleet: &Fleet) -> (bool, bool) {
     let mut handovers = Handovers::default();
-    let at_once = handovers.look(post, fleet, NOW).is_some();
-    (at_once, handovers.look(post, fleet, NOW.after_ms(away_ms())).is_some())
+    let at_once = handovers.look(uid(9), fleet, NOW).is_some();
+    (at_once, handovers.look(uid(9), fleet, NOW.after_ms(away_ms())).is_some())
 }
 
 #[test]
@@ -192,7 +192,8 @@ fn each_row_of_a_handover_is_decided_as_the_table_says() {
         let mut post = post();
         post.frozen = freeze.then(|| frozen.clone());
         post.tenure.thawed = thaw;
-        let (at_once, later) = looks(&fleet, &post);
+        fleet.set_object(Arc::new(post));
+        let (at_once, later) = looks(&fleet);
         // What was released at once is proposed again: it may not have been committed.
         assert_eq!((at_once, later && !at_once), expected, "row {row}");
     }
@@ -201,27 +202,29 @@ fn each_row_of_a_handover_is_decided_as_the_table_says() {
 #[test]
 fn time_counts_from_when_the_leader_saw_it_and_anew_where_the_host_was_attached() {
     let mut handovers = Handovers::default();
-    let (away, here) = (fleet(Some(Link::Down)), fleet(Some(Link::Up)));
+    let (mut away, here) = (fleet(Some(Link::Down)), fleet(Some(Link::Up)));
     let later = |ms| NOW.after_ms(ms);
-    assert_eq!(handovers.look(&post(), &away, NOW), None);
-    assert_eq!(handovers.look(&post(), &away, later(away_ms() - 1)), None);
-    assert_eq!(handovers.look(&post(), &here, later(away_ms())), None);
-    assert_eq!(handovers.look(&post(), &away, later(away_ms() + 1)), None);
+    assert_eq!(handovers.look(uid(9), &away, NOW), None);
+    assert_eq!(handovers.look(uid(9), &away, later(away_ms() - 1)), None);
+    assert_eq!(handovers.look(uid(9), &here, later(away_ms())), None);
+    assert_eq!(handovers.look(uid(9), &away, later(away_ms() + 1)), None);
     let at = later(2 * away_ms() + 1);
-    let release = handovers.look(&post(), &away, at).unwrap();
+    let release = handovers.look(uid(9), &away, at).unwrap();
     assert_eq!((release.uid, release.revision), (uid(9), revision(7)));
     let why = "a is away, and stops it after 10000 ms without the quorum: b has it now";
     assert_eq!(release.why, why);
-    assert_eq!(handovers.look(&post(), &away, at.after_ms(1)), None, "it is on its way");
-    assert!(handovers.look(&post(), &away, at.after_ms(1_000)).is_some(), "it may be lost");
+    assert_eq!(handovers.look(uid(9), &away, at.after_ms(1)), None, "it is on its way");
+    assert!(handovers.look(uid(9), &away, at.after_ms(1_000)).is_some(), "it may be lost");
     assert!(handovers.watches(uid(9)));
     // It went back to its host meanwhile and leaves it again: that host may have it anew.
-    let mut again = post();
+    let mut again = Object { revision: revision(9), ..post() };
     again.tenure.former = Some(Former { host: name("a"), since: revision(9) });
-    assert_eq!(handovers.look(&again, &away, at.after_ms(9_000)), None);
-    let mut released = post();
+    away.set_object(Arc::new(again));
+    assert_eq!(handovers.look(uid(9), &away, at.after_ms(9_000)), None);
+    let mut released = Object { revision: revision(10), ..post() };
     released.tenure.former = None;
-    assert_eq!(handovers.look(&released, &away, at), None);
+    away.set_object(Arc::new(released));
+    assert_eq!(handovers.look(uid(9), &away, at), None);
     assert_eq!(handovers.watched(), []);
 }
 

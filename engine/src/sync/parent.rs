@@ -241,7 +241,7 @@ impl Session {
         let is_member = self.hello.as_ref().is_some_and(|hello| hello.role == Role::Member);
         let told = || self.wanted.is_none() && self.offered >= revision;
         let goes = is_member || (told() && catalog.is_some_and(|all| self.is_on_lease(all)));
-        let ago = u64::try_from(self.now.since(at).as_millis()).unwrap_or(u64::MAX);
+        let ago = self.now.since_ms(at);
         goes.then_some(Assurance { ago_ms: ago, revision })
     }
 

@@ -36,7 +36,7 @@ use crate::{
     singleton::Lease,
     status::{PhaseName, Status},
     store::Store,
-    time::Millis,
+    time::{Millis, whole_ms},
     value::Value,
     view::Subject,
 };
@@ -381,7 +381,7 @@ impl Crowd {
         let fate = self.fate();
         let (least, most) = self.options.latency_ms;
         let latency = self.chance.between(least, most);
-        let timeout = u64::try_from(dispatch.timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout = whole_ms(dispatch.timeout);
         let fate = if latency > timeout { Fate::Hangs } else { fate };
         let takes = if fate == Fate::Hangs { timeout } else { latency };
         let running = Running {

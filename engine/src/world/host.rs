@@ -12,6 +12,7 @@ use crate::{
     manifest::{From, To},
     path::Path,
     state::State,
+    time::whole_ms,
     value::Value,
 };
 
@@ -123,8 +124,7 @@ impl Host {
         let running = Running {
             uid: dispatch.uid,
             fate: fate(faults, chance),
-            until: now
-                .saturating_add(u64::try_from(dispatch.timeout.as_millis()).unwrap_or(u64::MAX)),
+            until: now.saturating_add(whole_ms(dispatch.timeout)),
             changes: changes.collect(),
             cancellable: dispatch.instance.mutation.cancellable,
         };

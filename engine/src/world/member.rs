@@ -187,8 +187,10 @@ impl World {
         if is_leaf {
             return self.offer(place, link, &hello.node);
         }
-        self.sites[place].fleet.set_lost(&hello.node, false);
-        let me = self.sites[place].name.clone();
+        let site = &mut self.sites[place];
+        let told = site.fleet.set_lost(&hello.node, false);
+        site.touched(told);
+        let me = site.name.clone();
         self.later(RE_ATTACH_MS, place, Event::LoseLeaves(me));
     }
 

@@ -231,7 +231,7 @@ impl World {
             timeout: Duration::from_millis(order.timeout_ms),
             revision: object.revision,
         };
-        let start_by = self.now + u64::try_from(start_by.since(wall).as_millis()).unwrap_or(0);
+        let start_by = self.now + start_by.since_ms(wall);
         let start = Start { dispatch, start_by, reign: order.term.get() };
         let after = self.while_ms(20);
         self.later(after, place, Event::Start(Box::new(start)));
@@ -423,18 +423,14 @@ impl World {
     pub(super) fn orphan(&mut self, place: Place, child: &Name, orphans: Vec<Orphan>, way: Way) {
         let wall = self.sites[place].wall(self.now);
         let Some(lost_at) = orphans.iter().map(|orphan| orphan.lost_at).max() else { return };
-        let after = u64::try_from(lost_at.since(wall).as_millis()).unwrap_or_default();
+        let after = lost_at.since_ms(wall);
         self.later(after, place, Event::Orphaned(child.clone(), orphans, way));
     }
 
-    /// It is sure now. Where the child is attached here again, it was asked for what it has.
+    /// It is sure now.
     pub(super) fn orphaned(&mut self, place: Place, child: &Name, orphans: Vec<Orphan>, way: Way) {
-        let hands = &mut self.desks[place].hands;
-        let mut lost: Vec<Answer> = orphans.into_iter().map(Answer::from).collect();
-        if self.holders[place].link_of(child).is_some() {
-            return lost.iter().for_each(|answer| hands.forget_way(&answer.attempt, way));
-        }
-        lost.retain(|answer| hands.hear(answer, way));
+        let is_back = self.holders[place].link_of(child).is_some();
+        let lost = self.desks[place].hands.orphaned(orphans, way, is_back);
         self.answer(place, lost);
     }
 }

@@ -117,7 +117,8 @@ impl World {
             let Some((term, proposal)) = self.quorum.log.get(holder.applied) else { break };
             holder.applied += 1;
             let applied = holder.store.apply(index(holder.applied), *term, proposal);
-            self.sites[place].fleet.set_revision(self.holders[place].store.revision());
+            let revision = self.holders[place].store.revision();
+            self.sites[place].come_to(revision, self.now);
             self.learn(place, applied.changes);
         }
         let (held, reign) = (self.holders[place].term(&self.quorum), &self.holders[place].reign);
@@ -158,7 +159,7 @@ impl World {
         for object in self.quorum.store.objects() {
             self.sites[place].hold(object.clone());
         }
-        self.sites[place].fleet.set_revision(self.quorum.store.revision());
+        self.sites[place].come_to(self.quorum.store.revision(), self.now);
     }
 
     pub(super) fn is_well(&self, place: Place) -> bool {

@@ -9,7 +9,7 @@ use crate::{
     decider::Decider,
     dsc::{Dsc, HybridClock, Stamp},
     fleet::{Fleet, Touched},
-    id::{AttemptId, Name, Uid},
+    id::{AttemptId, Name, Revision, Uid},
     machine::{Attempted, Effect},
     mutation::Lane,
     object::Object,
@@ -132,6 +132,12 @@ impl Site {
             self.advance_to(object.tenure.floor_ms);
         }
         self.fleet.set_object(object);
+    }
+
+    /// Holds all Cfg up to a write.
+    pub(super) fn come_to(&mut self, revision: Revision, now: u64) {
+        let regained = self.fleet.set_revision(revision, self.wall(now));
+        self.dirty.extend(regained);
     }
 
     pub(super) fn touched(&mut self, touched: Touched) {

@@ -38,8 +38,7 @@ impl World {
         let site = &self.sites[place];
         let (wall, floor_ms) = (site.wall(self.now), site.hybrid_ms());
         let handovers = &mut self.holders[place].handovers;
-        let Some(object) = site.fleet.object(uid) else { return handovers.forget(uid) };
-        if let Some(release) = handovers.look(object, &site.fleet, wall) {
+        if let Some(release) = handovers.look(uid, &site.fleet, wall) {
             let ops = vec![Op::Release { uid, revision: release.revision, floor_ms }];
             self.propose_as(place, Command::Txn(Txn { ops, ..Txn::default() }));
         }

@@ -155,7 +155,8 @@ impl World {
                 Effect::SendAll => {
                     let wall = self.sites[place].wall(self.now);
                     let target = self.uplinks[up].target.map(|at| self.sites[at].name.clone());
-                    for (uid, sightings) in self.sites[place].fleet.spoken_to(target.as_ref()) {
+                    let spoken = self.sites[place].fleet.spoken_to(target.as_ref());
+                    for (uid, sightings) in spoken {
                         let effects = self.uplinks[up].child.offer(uid, sightings, wall);
                         self.climb(up, effects);
                     }

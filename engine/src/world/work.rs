@@ -18,7 +18,7 @@ use crate::{
     path::Path,
     planner::Planner,
     status::Status,
-    time::Millis,
+    time::{Millis, whole_ms},
     value::Value,
 };
 
@@ -227,7 +227,7 @@ impl World {
             until: Millis::new(until),
         };
         self.record(place, started);
-        let timeout = u64::try_from(dispatch.timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout = whole_ms(dispatch.timeout);
         self.later(timeout, place, Event::Expire(attempt.clone()));
         let longest = if self.is_chaos() { timeout + timeout / 4 } else { timeout / 4 };
         let slow = self.now < self.sites[place].host.slow_until;

@@ -17,7 +17,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use kraken_engine::id::Name;
+use kraken_engine::{id::Name, time::whole_ms};
 use serde::{Deserialize, Serialize};
 
 use crate::atomic_file;
@@ -109,7 +109,7 @@ impl Record {
             version: RECORD_VERSION,
             nonce: format!("{:x}-{:x}", now.as_nanos(), std::process::id()),
             spec: spec.to_owned(),
-            ran_at_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+            ran_at_ms: whole_ms(now),
             end: None,
         }
     }

@@ -18,6 +18,7 @@ use kraken_engine::{
     id::{Name, Uid},
     path::Path as StatePath,
     state::State,
+    time::whole_ms,
 };
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
@@ -161,7 +162,7 @@ impl Keeper {
         let stops = slots.iter().map(|slot| async {
             let _gate = slot.gate.lock().await;
             let Some(up) = slot.up() else { return };
-            let rule = StopRule { grace_ms: millis(grace), ..slot.stop_rule() };
+            let rule = StopRule { grace_ms: whole_ms(grace), ..slot.stop_rule() };
             if let Err(error) = self.end(slot, &up, &rule, &CancellationToken::new()).await {
                 tracing::error!(service = %slot.name, %error, "left running");
             }
@@ -406,10 +407,6 @@ impl Keeper {
         };
         slots.entry(name.clone()).or_insert_with(fresh).clone()
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn end_of(identity: &Identity, exit: Exit, asked: bool) -> End {

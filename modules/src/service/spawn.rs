@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use kraken_engine::time::whole_ms;
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 use tokio_util::sync::CancellationToken;
 
@@ -148,7 +149,7 @@ fn intent(wish: &Wish, launch: &Launch, restarts: u64) -> Record {
         nonce: format!("{:x}-{own:x}-{count}", now.as_nanos()),
         spec: wish.digest.clone(),
         agent_pid: i32::try_from(own).unwrap_or_default(),
-        started_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        started_ms: whole_ms(now),
         restarts,
         stop: wish.stop.clone(),
         launch: launch.clone(),
