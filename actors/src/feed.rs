@@ -9,7 +9,7 @@ use std::{
 };
 
 use kraken_engine::{
-    command::{Command, Outcome, Proposal},
+    command::{Command, Outcome, Proposal, engine_at},
     id::{Name, Uid},
     manifest::Manifest,
     object::{Labels, Object},
@@ -152,7 +152,7 @@ async fn declare(options: &FeedOptions) -> Result<(), QuorumError> {
     }
     let proposal = Proposal {
         request: None,
-        author: format!("engine@{}", options.node),
+        author: engine_at(&options.node),
         at: options.clock.wall(),
         command: Command::Declare { manifests },
     };
@@ -171,7 +171,7 @@ async fn register(options: &FeedOptions) {
     if known.await.unwrap_or(true) {
         return;
     }
-    let author = format!("engine@{}", options.node);
+    let author = engine_at(&options.node);
     let asked = Registration { node: &options.node, labels: &options.labels, author };
     if let Err(error) = asked.propose(&*options.quorum, options.clock).await {
         tracing::debug!(%error, "this member's node is not registered yet");

@@ -31,6 +31,19 @@ pub struct Proposal {
     pub command: Command,
 }
 
+/// As what the author of a write starts that the engine makes by itself.
+const ENGINE: &str = "engine@";
+
+/// The author of the writes that the engine makes by itself at a node.
+pub fn engine_at(node: &Name) -> String {
+    format!("{ENGINE}{node}")
+}
+
+/// Whether a write is one that the engine made by itself.
+pub fn is_by_engine(author: &str) -> bool {
+    author.starts_with(ENGINE)
+}
+
 /// Names one request of one client for the time that it may be repeated.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(

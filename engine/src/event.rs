@@ -68,6 +68,32 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// All kinds.
+    pub const ALL: [Self; 12] = [
+        Self::AttemptStarted,
+        Self::AttemptProgressed,
+        Self::StepDone,
+        Self::AttemptFailed,
+        Self::Converged,
+        Self::NeedsHelp,
+        Self::Frozen,
+        Self::Module,
+        Self::Link,
+        Self::Refused,
+        Self::CfgSet,
+        Self::Rollout,
+    ];
+
+    /// The kind of which `text` is the name in JSON.
+    ///
+    /// # Errors
+    ///
+    /// There is no such kind; says which there are.
+    pub fn named(text: &str) -> Result<Self, NoSuchKind> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or_else(|| NoSuchKind(text.to_owned()))
+    }
+
     /// The kind as it stands in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -85,6 +111,15 @@ impl EventKind {
             Self::Rollout => "rollout",
         }
     }
+}
+
+/// A text that names no kind of event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no event is a {0:?}; they are {all}", all = all_names())]
+pub struct NoSuchKind(String);
+
+fn all_names() -> String {
+    EventKind::ALL.map(EventKind::as_str).join(", ")
 }
 
 /// What an event says, before its writer gives it id and time.

@@ -16,14 +16,16 @@ use serde::Serialize;
 use self::walked::walked;
 pub use self::{act::who_must_act, scene::Scene};
 use crate::{
+    catalog::CATALOG_PATH,
     fleet::LINK_PATH,
     graph::{Graph, Progress, of_object},
     id::{Name, Revision, Uid},
-    manifest::Context,
+    manifest::{Context, NODE_KIND},
     mutation::Lane,
     object::{Frozen, ObjectRef},
     path::Path,
     planner::{Answer, NoPlan, Plan, Planner, Question, Step, StepChange},
+    predicate::On,
     presumed,
     status::{PhaseName, Status},
     time::Millis,
@@ -47,6 +49,8 @@ pub struct Why {
     pub frozen: Option<Frozen>,
     /// The node that is to stop it before another one has it, where it must never run twice.
     pub former_host: Option<Name>,
+    /// The node that decides about it by other declarations than the quorum's, and those.
+    pub other_declarations: Option<OtherDeclarations>,
     /// What its link was last heard to be; nothing for what is no node, or was never attached.
     pub link: Option<Value>,
     /// Every path at which what is seen is not what is asked, in order.
@@ -59,6 +63,19 @@ pub struct Why {
     pub plan: PlanView,
     /// Who must act for it to move on, in words.
     pub who_must_act: String,
+}
+
+/// Declarations by which a node decides, and which are not those of the quorum: they have not come
+/// yet, or the node cannot read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherDeclarations {
+    /// The node.
+    pub node: Name,
+    /// The digest of its declarations.
+    pub digest: String,
+    /// The digest of the quorum's.
+    pub quorum: String,
 }
 
 /// The words of the two lanes.
@@ -146,6 +163,7 @@ pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
         deleting: object.deleting,
         frozen: object.frozen.clone(),
         former_host: object.former().cloned(),
+        other_declarations: other_declarations(subject),
         link: subject.dsc.value(LINK_PATH).cloned(),
         who_must_act: who_must_act(subject, status.as_ref(), &plan, !differences.is_empty()),
         differences,
@@ -156,6 +174,19 @@ pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
         status,
         plan,
     }
+}
+
+/// What a host says of its declarations, where they are not the quorum's.
+fn other_declarations(subject: Subject<'_>) -> Option<OtherDeclarations> {
+    let node = subject.object.host()?;
+    let path = Path::constant(CATALOG_PATH);
+    let digest = if subject.object.key.kind.as_str() == NODE_KIND {
+        subject.dsc.value(CATALOG_PATH).cloned()
+    } else {
+        subject.related.value(subject.object, &On::Parent, &path)
+    };
+    let (digest, quorum) = (digest?.as_str()?.to_owned(), subject.catalog.word());
+    (digest != quorum).then(|| OtherDeclarations { node: node.clone(), digest, quorum })
 }
 
 /// What will be done for an object, or why nothing can be.

@@ -25,7 +25,10 @@ pub use self::{
         BlameView, DeedView, DiffView, HistoryView, LabelChange, ObjectDiff, RevisionItem,
         RevisionList, RevisionView, VersionView,
     },
-    why::{BlockedView, ChangeView, DifferenceView, LanesView, PlanView, StepView, WhyView},
+    why::{
+        BlockedView, ChangeView, DifferenceView, LanesView, OtherDeclarationsView, PlanView,
+        StepView, WhyView,
+    },
 };
 use crate::{json::nest, time};
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use kraken_engine::{event::EventKind, manifest::NODE_KIND};
 use kraken_http::{
     client::{Client, EventsQuery},
     view::EventView,
@@ -10,7 +12,7 @@ use kraken_http::{
 use crate::{
     console::Console,
     exit::Failure,
-    fleet::{patient, reference},
+    fleet::{self, patient, reference},
     nodes::Nodes,
     output::{Format, Output, json_line, yaml},
 };
@@ -21,8 +23,15 @@ const EVENTS_MAX: usize = 1_000;
 /// Shows what happened; with -f also what happens from now on
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Of which nodes: n1, n[1-64,70] or @rack=r1 [default: all]
-    nodes: Option<Nodes>,
+    /// Of which: n1, n[1-64,70] or @rack=r1 of nodes, NAME or NAMESPACE/NAME of another kind
+    /// [default: all]
+    objects: Option<String>,
+    /// Of objects of this kind [default: all; node where objects are given]
+    #[arg(short, long)]
+    kind: Option<String>,
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = read_type())]
+    event: Option<EventKind>,
     /// Goes on with what happens
     #[arg(short, long)]
     follow: bool,
@@ -39,17 +48,37 @@ fn read_limit(text: &str) -> Result<usize, String> {
     limit.ok_or_else(|| format!("write a number from 1 to {EVENTS_MAX}"))
 }
 
+fn read_type() -> impl TypedValueParser<Value = EventKind> {
+    let types = EventKind::ALL.map(EventKind::as_str);
+    PossibleValuesParser::new(types).try_map(|text| EventKind::named(&text))
+}
+
+/// The objects of which events are wanted, as events name them.
+enum Wanted {
+    All,
+    OfKind(String),
+    These(BTreeSet<String>),
+}
+
+impl Wanted {
+    fn takes(&self, event: &EventView) -> bool {
+        let object = event.object.as_deref().unwrap_or_default();
+        match self {
+            Self::All => true,
+            Self::OfKind(kind) => object.split('/').next() == Some(kind),
+            Self::These(objects) => objects.contains(object),
+        }
+    }
+}
+
 impl Args {
     /// Shows.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let objects = self.objects(client).await?;
-        let is_wanted = |event: &EventView| {
-            let object = event.object.as_deref().unwrap_or_default();
-            objects.as_ref().is_none_or(|objects| objects.contains(object))
-        };
-        // Of some nodes: those of the others are passed over here, so ask for all that there are.
-        let limit = if objects.is_none() { self.limit } else { EVENTS_MAX };
-        let mut wanted = EventsQuery { limit: Some(limit), ..<_>::default() };
+        let is_wanted = |event: &EventView| objects.takes(event);
+        // Of some objects: those of the others are passed over here, so ask for all that there are.
+        let limit = if matches!(objects, Wanted::All) { self.limit } else { EVENTS_MAX };
+        let mut wanted = EventsQuery { limit: Some(limit), kind: self.event, ..<_>::default() };
         let past = client.get_events(&wanted).await?;
         let shown: Vec<&EventView> = past.items.iter().filter(|event| is_wanted(event)).collect();
         for event in shown.iter().skip(shown.len().saturating_sub(self.limit)) {
@@ -71,17 +100,23 @@ impl Args {
         }
     }
 
-    /// The objects that are wanted, as events name them; `None` is all.
-    async fn objects(&self, client: &Client) -> Result<Option<BTreeSet<String>>, Failure> {
-        let Some(nodes) = &self.nodes else { return Ok(None) };
-        let names = match nodes {
+    async fn objects(&self, client: &Client) -> Result<Wanted, Failure> {
+        let kind = self.kind.as_deref().map(fleet::kind);
+        let Some(objects) = &self.objects else {
+            return Ok(kind.map_or(Wanted::All, |kind| Wanted::OfKind(kind.to_owned())));
+        };
+        if let Some(kind) = kind.filter(|kind| *kind != NODE_KIND) {
+            let name = fleet::object_name(objects).map_err(Failure::usage)?;
+            return Ok(Wanted::These(BTreeSet::from([format!("{kind}/{name}")])));
+        }
+        Ok(Wanted::These(match objects.parse::<Nodes>().map_err(Failure::usage)? {
             Nodes::Names(names) => names.iter().map(|name| format!("node/{name}")).collect(),
-            Nodes::Selector(_) => {
-                let found = client.get_nodes(&Nodes::listed(Some(nodes))).await?;
+            Nodes::Selector(selector) => {
+                let nodes = Nodes::Selector(selector);
+                let found = client.get_nodes(&Nodes::listed(Some(&nodes))).await?;
                 found.items.iter().map(reference).collect()
             }
-        };
-        Ok(Some(names))
+        }))
     }
 }
 

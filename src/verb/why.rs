@@ -2,7 +2,10 @@
 
 use std::time::SystemTime;
 
-use kraken_http::{client::Client, view::WhyView};
+use kraken_http::{
+    client::Client,
+    view::{OtherDeclarationsView, WhyView},
+};
 
 use super::{describe::status_lines, plan};
 use crate::{
@@ -52,6 +55,10 @@ fn explain(why: &WhyView, now: SystemTime, colour: bool) -> String {
     said.push(("link", link.to_owned()));
     if let Some(host) = &why.former_host {
         said.push(("still on", host.clone()));
+    }
+    if let Some(OtherDeclarationsView { node, digest, quorum }) = &why.other_declarations {
+        let others = format!("{node} decides by {digest}, the quorum has {quorum}");
+        said.push(("declared", others));
     }
     if let Some(frozen) = &why.frozen {
         let ago = age::since(&frozen.since, now);
@@ -103,6 +110,7 @@ mod tests {
         let why: WhyView = serde_json::from_value(json!({
             "object": "node/n3", "uid": "u3", "revision": 9, "deleting": false, "frozen": null,
             "link": "UP",
+            "otherDeclarations": { "node": "n3", "digest": "0a1b", "quorum": "2c3d" },
             "differences": [
                 { "path": "/services/web/state", "wanted": "RUN", "seen": null, "stale": false },
                 { "path": "/lamp", "wanted": "ON", "seen": "OFF", "stale": true },
@@ -117,6 +125,7 @@ mod tests {
         insta::assert_snapshot!(explain(&why, now, false), @r#"
         object:    node/n3
         link:      UP
+        declared:  n3 decides by 0a1b, the quorum has 2c3d
         phase:     BackingOff for 30s, as of revision 9
         step:      service/Start(web)
         failures:  2

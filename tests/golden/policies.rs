@@ -35,6 +35,9 @@ labels: { role: web }
 cfg: { physState: POWER_OFF }
 ";
 
+/// Machines that cannot be switched off.
+const STIFF: &str = "[modules.sim.mutations.PowerOff]\nfail = 1.0\n";
+
 fn policy(limit: &str) -> String {
     format!("kind: policy\nname: web\ncfg:\n  selector: role=web\n  {limit}\n")
 }
@@ -103,6 +106,39 @@ async fn policies_hold_a_change() -> Result<()> {
     book.ends(cli, page, &format!("why {paused}"), 0).await?;
     book.ends(cli, page, "set policy/web resume=1", 0).await?;
     cli.run(&["wait", "w[1-4]", "--timeout", "1m"]).await?;
+    book.close()
+}
+
+/// The second machine that cannot be switched off stops the change before it reaches the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_stop_a_change() -> Result<()> {
+    let stage = Stage::set()?;
+    let server = Server::start_with("a", stage.folder.path(), STIFF).await?;
+    let limit = "maxInFlight: 2\n  maxFailed: 1";
+    for (name, text) in
+        [("fleet", FLEET.to_owned()), ("off", OFF.to_owned()), ("guard", policy(limit))]
+    {
+        fs::write(stage.folder.path().join("a").join(format!("{name}.yaml")), text)?;
+    }
+    let (cli, page) = (&server.cli, "policies_stop");
+    let mut book = Book::new(stage.steady.clone());
+    cli.run(&["cluster", "init"]).await?;
+    server.sees(1).await?;
+    cli.run(&["apply", "-f", "fleet.yaml"]).await?;
+    for name in MACHINES {
+        waits(&server, name, "Converged").await?;
+    }
+    cli.run(&["apply", "-f", "guard.yaml"]).await?;
+    cli.run(&["apply", "-f", "off.yaml"]).await?;
+    waits(&server, "w4", "Frozen").await?;
+
+    book.ends(cli, page, "get nodes @role=web", 0).await?;
+    book.ends(cli, page, "why w1", 0).await?;
+    book.ends(cli, page, "why w4", 0).await?;
+    book.ends(cli, page, "events --type rollout", 0).await?;
+    book.ends(cli, page, "events --type frozen -k node", 0).await?;
+    book.ends(cli, page, "events --type froze", 2).await?;
+    book.ends(cli, page, "events w1 -k policy", 0).await?;
     book.close()
 }
 

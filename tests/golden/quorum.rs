@@ -51,6 +51,11 @@ impl Stage {
 
 impl Server {
     pub(crate) async fn start(name: &str, folder: &Path) -> Result<Self> {
+        Self::start_with(name, folder, "").await
+    }
+
+    /// The same with more in its configuration.
+    pub(crate) async fn start_with(name: &str, folder: &Path, more: &str) -> Result<Self> {
         let [http, raft, sync] = [ports::free()?, ports::free()?, ports::free()?];
         let folder = folder.join(name);
         fs::create_dir(&folder)?;
@@ -58,7 +63,7 @@ impl Server {
         let node = format!("[node]\nname = \"{name}\"\ndata = \"{}\"\n", data.display());
         let listeners = [("http", http), ("raft", raft), ("sync", sync)];
         let listeners = listeners.map(|(table, at)| format!("[{table}]\nlisten = \"{at}\"\n"));
-        fs::write(&config, node + &listeners.concat())?;
+        fs::write(&config, node + &listeners.concat() + more)?;
         let job = Job::new(name, KRAKEN, &folder);
         let mut job = job.args(["server", "--exit-with-parent", "--config"]).args([config]);
         job.start()?;

@@ -11,7 +11,7 @@ use std::{
 
 use actix::Addr;
 use kraken_engine::{
-    command::{Command, Intent, Op, Outcome, Proposal, Txn},
+    command::{Command, Intent, Op, Outcome, Proposal, Txn, engine_at},
     event::{EventKind, Happening},
     fleet::Fleet,
     id::{AttemptId, Name, Revision, Term, Uid},
@@ -418,7 +418,7 @@ impl Driver {
     }
 
     fn proposal(&self, command: Command) -> Proposal {
-        let author = format!("engine@{}", self.node);
+        let author = engine_at(&self.node);
         Proposal { request: None, author, at: self.clock.wall(), command }
     }
 }

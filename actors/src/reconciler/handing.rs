@@ -37,7 +37,7 @@ impl Driver {
             tracing::info!(object = %uid, "{why}");
             let floor_ms = self.state.stamps().reading().get();
             let ops = vec![Op::Release { uid, revision, floor_ms }];
-            let txn = Txn { ops, ..Txn::default() };
+            let txn = Txn { ops, note: Some(why.clone()), ..Txn::default() };
             self.propose(Command::Txn(txn));
             let (kind, uid, attempt) = (EventKind::CfgSet, Some(uid), None);
             let happening = Happening { kind, uid, revision: None, attempt, text: why };

@@ -3,6 +3,7 @@
 
 use super::PlanView;
 use crate::{
+    command::is_by_engine,
     fleet::{LINK_PATH, Link},
     manifest::NODE_KIND,
     path::Path,
@@ -22,7 +23,13 @@ pub fn who_must_act(
 ) -> String {
     if let Some(frozen) = &subject.object.frozen {
         let (by, scope) = (&frozen.by, &frozen.scope);
-        return format!("whoever thaws it: {by} froze it ({scope})");
+        let why = if is_by_engine(by) {
+            ", for more have failed than a policy's maxFailed lets; `kraken events --type rollout` \
+             names it"
+        } else {
+            ""
+        };
+        return format!("whoever thaws it: {by} froze it ({scope}){why}");
     }
     if let Some(moving) = moving(subject, status) {
         return moving;

@@ -217,6 +217,14 @@ fn somebody_must_act() {
     let targets = crate::command::Targets::All;
     apply(&mut frozen.store, Command::Freeze { targets });
     assert_eq!(explain(&frozen, NOW).who_must_act, "whoever thaws it: a froze it (all)");
+    let by = |by: &str| {
+        let mut object = (**frozen.store.node(&name("n1")).unwrap()).clone();
+        object.frozen.as_mut().unwrap().by = by.to_owned();
+        why(frozen.subject(&object), &mut Planner::new(), NOW).who_must_act
+    };
+    let braked = by(&crate::command::engine_at(&name("m1")));
+    assert!(braked.contains("m1 froze it (all), for more have failed than"), "{braked}");
+    assert!(!by("ann@engine").contains("failed"));
 }
 
 #[test]

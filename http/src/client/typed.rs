@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
+use kraken_engine::event::EventKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -61,8 +62,8 @@ pub enum TargetsQuery {
 pub struct EventsQuery {
     /// Of an object: its name, `kind/name` or uid.
     pub object: Option<String>,
-    /// Of a kind of event, such as `converged`.
-    pub kind: Option<String>,
+    /// Of a kind of event.
+    pub kind: Option<EventKind>,
     /// After the cursor of an event.
     pub after: Option<String>,
     /// Most events; when following, most that lie in the past.
@@ -469,7 +470,7 @@ impl EventsQuery {
     pub(super) fn write(&self, follow: bool) -> String {
         query(&[
             ("object", self.object.clone()),
-            ("kind", self.kind.clone()),
+            ("kind", self.kind.map(|kind| kind.as_str().to_owned())),
             ("after", self.after.clone()),
             ("limit", self.limit.map(|limit| limit.to_string())),
             ("follow", follow.then(|| "true".to_owned())),

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kraken_engine::{
-    event::Event,
+    event::{Event, EventKind},
     id::{Name, Uid},
     store::Store,
     time::Millis,
@@ -66,7 +66,7 @@ async fn of_object(family: Family, name: String, call: Call) -> Result<Response,
 #[derive(Debug, Default)]
 struct Filtered {
     object: Option<Wanted>,
-    kind: Option<String>,
+    kind: Option<EventKind>,
     /// Of another server's stream: those before that time are not.
     since: Option<Millis>,
 }
@@ -89,7 +89,7 @@ impl Filtered {
                     || event.uid.is_some_and(|uid| uid.to_string() == *text)
             }),
         };
-        let kind = self.kind.as_ref().is_none_or(|kind| event.kind.as_str() == kind);
+        let kind = self.kind.is_none_or(|kind| event.kind == kind);
         object && kind && self.since.is_none_or(|since| event.time >= since)
     }
 }
@@ -101,7 +101,8 @@ async fn events(mut call: Call, mut filter: Filtered) -> Result<Response, Proble
         return Err(Problem::query("limit", format!("it must be from 1 to {EVENTS_PAGE_MAX}")));
     }
     let after = call.query.take("after").or_else(|| last_event_id(&call.headers));
-    filter.kind = call.query.take("kind");
+    let kind = call.query.take("kind").map(|kind| EventKind::named(&kind)).transpose();
+    filter.kind = kind.map_err(|error| Problem::query("kind", error.to_string()))?;
     std::mem::take(&mut call.query).done()?;
     let series = Series { node: call.shared.api.node.clone(), boot: call.shared.boot };
     let after = match after {

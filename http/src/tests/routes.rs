@@ -255,9 +255,11 @@ async fn events_are_filtered_and_go_on_after_a_cursor() {
     let of = |object: &str| EventsQuery { object: Some(object.to_owned()), ..<_>::default() };
     assert_eq!(texts(of("n2")).await, ["n2 converged"]);
     assert_eq!(texts(of("node/n1")).await, ["n1 attemptStarted", "n1 converged"]);
-    let kind = Some("converged".to_owned());
+    let kind = Some(EventKind::Converged);
     let newest = EventsQuery { kind, limit: Some(1), ..<_>::default() };
     assert_eq!(texts(newest).await, ["n1 converged"]);
+    let refused = client.raw_get("/v1/events?kind=convergd").await.unwrap_err().to_string();
+    assert!(refused.contains("no event is a \"convergd\"; they are attemptStarted,"), "{refused}");
     let after = Some(all.items[0].cursor.clone());
     let rest = EventsQuery { after, ..<_>::default() };
     assert_eq!(texts(rest).await, ["n2 converged", "n1 converged"]);

@@ -29,6 +29,9 @@ pub struct WhyView {
     /// The node that is to stop it before another one has it, where it must never run twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former_host: Option<String>,
+    /// The node that decides about it by other declarations than the quorum's, and those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_declarations: Option<OtherDeclarationsView>,
     /// What its link was last heard to be.
     pub link: Option<Json>,
     /// Where what is seen is not what is asked.
@@ -41,6 +44,18 @@ pub struct WhyView {
     pub plan: PlanView,
     /// Who must act for it to move on.
     pub who_must_act: String,
+}
+
+/// Declarations by which a node decides, and which are not those of the quorum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherDeclarationsView {
+    /// The node.
+    pub node: String,
+    /// The digest of its declarations.
+    pub digest: String,
+    /// The digest of the quorum's.
+    pub quorum: String,
 }
 
 /// What each lane says of an object.
@@ -138,6 +153,13 @@ impl WhyView {
             deleting: why.deleting,
             frozen: why.frozen.as_ref().map(FrozenView::of),
             former_host: why.former_host.as_ref().map(ToString::to_string),
+            other_declarations: why.other_declarations.as_ref().map(|other| {
+                OtherDeclarationsView {
+                    node: other.node.to_string(),
+                    digest: other.digest.clone(),
+                    quorum: other.quorum.clone(),
+                }
+            }),
             link: why.link.as_ref().map(to_json),
             differences: why.differences.iter().map(DifferenceView::of).collect(),
             status: why.status.as_ref().map(StatusView::of),

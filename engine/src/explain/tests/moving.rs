@@ -137,3 +137,20 @@ fn what_goes_to_another_host_waits_for_the_former_one() {
     apply(&mut told.store, Command::Thaw { targets: Targets::All });
     assert!(acts(&told).starts_with("whoever brings a back: it is away and may not know"));
 }
+
+#[test]
+fn a_host_that_decides_by_other_declarations_is_named() {
+    let mut told = Told::new();
+    told.put("guest", "p", &[("/duty", "ON"), (HOST_PATH, "a")]);
+    assert_eq!(told.why("guest").other_declarations, None, "it has said nothing of them");
+    let quorum = told.store.catalog().word();
+    let other = OtherDeclarations { node: name("a"), digest: "0a".to_owned(), quorum };
+    for (word, expected) in [("0a", Some(&other)), (other.quorum.as_str(), None)] {
+        told.dsc.clear();
+        told.see("node", "a", vec![(Path::constant(CATALOG_PATH), Some(word.into()))]);
+        assert_eq!(told.why("guest").other_declarations.as_ref(), expected);
+        let scene = Scene::new(told.store.clone(), told.dsc.clone());
+        let of_node = why(scene.subject(&told.find("node", "a")), &mut Planner::new(), NOW);
+        assert_eq!(of_node.other_declarations.as_ref(), expected, "of the node itself");
+    }
+}
