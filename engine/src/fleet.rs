@@ -14,6 +14,7 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::Arc,
 };
 
@@ -208,13 +209,19 @@ impl Fleet {
         self.objects.values()
     }
 
+    /// The objects that follow one in order of uid; all of them after nothing.
+    pub fn objects_after(&self, last: Option<Uid>) -> impl Iterator<Item = &Arc<Object>> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.objects.range((from, Bound::Unbounded)).map(|(_, object)| object)
+    }
+
     /// A node by name.
     pub fn node(&self, name: &Name) -> Option<&Arc<Object>> {
         self.objects.get(self.nodes.get(name)?)
     }
 
     /// What was seen of an object, to look at it only.
-    pub(crate) fn seen(&self, uid: Uid) -> Option<&Dsc> {
+    pub fn seen(&self, uid: Uid) -> Option<&Dsc> {
         self.dsc.get(&uid).map(|dsc| &**dsc)
     }
 

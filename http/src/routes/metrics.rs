@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use kraken_actors::state::{StateHandle, Stopped};
 use kraken_engine::{
-    dsc::Dsc,
     fleet::{Fleet, LINK_PATH, Link},
     id::Uid,
     manifest::NODE_KIND,
-    object::Object,
     status::{PhaseName, Status},
 };
 use metrics::gauge;
@@ -16,7 +15,6 @@ use warp::{Filter, reply::Response};
 use super::{Routes, answered};
 use crate::{
     api::Shared,
-    aside::aside,
     call::{Call, call},
     problem::Problem,
     reply::typed,
@@ -24,6 +22,8 @@ use crate::{
 
 /// Stands for the phase of an object of which no decider has spoken.
 const NO_PHASE: &str = "None";
+/// Objects that are counted at a time.
+const PAGE: usize = 4_096;
 /// The media type of the answer.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -38,8 +38,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
 async fn render(call: Call) -> Result<Response, Problem> {
     let api = &call.shared.api;
     gauge_quorum(&call);
-    let seen = api.state.read(Seen::of).await?;
-    let fleet = aside(move || seen.count()).await?;
+    let fleet = Counts::all(&api.state).await?;
     gauge!("kraken_objects").set(float(fleet.objects));
     gauge!("kraken_nodes_attached").set(float(fleet.attached));
     // Also those that nothing is in any more.
@@ -70,39 +69,40 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// What there is in the fleet.
-struct Seen {
-    /// Every object, and whether it is a node.
-    objects: Vec<(Uid, bool)>,
-    dsc: BTreeMap<Uid, Arc<Dsc>>,
-}
-
-/// The same, counted.
+/// What there is in the fleet, counted.
 #[derive(Default)]
 struct Counts {
     objects: u64,
     attached: u64,
     phases: BTreeMap<&'static str, u64>,
+    last: Option<Uid>,
 }
 
-impl Seen {
-    fn of(fleet: &Fleet) -> Self {
-        let is_node = |object: &Object| object.key.kind.as_str() == NODE_KIND;
-        let objects = fleet.objects().map(|object| (object.uid, is_node(object))).collect();
-        Self { objects, dsc: fleet.all_dsc() }
+impl Counts {
+    /// Counts page by page, where everything stands: what is held apart would be copied by whoever
+    /// writes meanwhile.
+    async fn all(state: &StateHandle) -> Result<Self, Stopped> {
+        let mut counts = Self::default();
+        loop {
+            let before = counts.last;
+            counts = state.read(|fleet| counts.and_page(fleet)).await?;
+            if counts.last == before {
+                return Ok(counts);
+            }
+        }
     }
 
-    fn count(&self) -> Counts {
-        let mut counts = Counts::default();
-        for (uid, is_node) in &self.objects {
-            let dsc = self.dsc.get(uid);
-            let link = dsc.and_then(|dsc| dsc.value(LINK_PATH)?.as_str());
-            counts.objects += 1;
-            counts.attached += u64::from(*is_node && link == Some(Link::Up.as_str()));
-            let phase = dsc.and_then(|dsc| Status::phase_of(dsc));
-            let phase = phase.map_or(NO_PHASE, PhaseName::as_str);
-            *counts.phases.entry(phase).or_default() += 1;
+    fn and_page(mut self, fleet: &Fleet) -> Self {
+        for object in fleet.objects_after(self.last).take(PAGE) {
+            let dsc = fleet.seen(object.uid);
+            let is_node = object.key.kind.as_str() == NODE_KIND;
+            let link = dsc.filter(|_| is_node).and_then(|dsc| dsc.value(LINK_PATH)?.as_str());
+            let phase = dsc.and_then(Status::phase_of).map_or(NO_PHASE, PhaseName::as_str);
+            self.objects += 1;
+            self.attached += u64::from(link == Some(Link::Up.as_str()));
+            *self.phases.entry(phase).or_default() += 1;
+            self.last = Some(object.uid);
         }
-        counts
+        self
     }
 }

@@ -233,6 +233,25 @@ async fn the_rest_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_count_every_object_of_a_fleet_of_several_pages() {
+    let (fixture, client) = fleet().await;
+    let more = "kind: node\nname: w[1-9000]\n";
+    client.apply(more, &WriteQuery::default()).await.unwrap();
+    fixture.tell_objects().await;
+    see(&fixture, "w9000", &[("/link", "UP".into())]).await;
+    let answer = client.raw_get("/metrics").await.unwrap();
+    let body = String::from_utf8(answer.body.to_vec()).unwrap();
+    let all = fixture.quorum.look(|store| store.objects().count());
+    for expected in [
+        format!("kraken_objects {all}\n"),
+        "kraken_nodes_attached 1\n".to_owned(),
+        format!("kraken_objects_in_phase{{phase=\"None\"}} {all}\n"),
+    ] {
+        assert!(body.contains(&expected), "{expected}: {body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_are_filtered_and_go_on_after_a_cursor() {
     use kraken_engine::event::{EventKind, Happening};
     let (fixture, client) = fleet().await;
