@@ -173,7 +173,7 @@ async fn come_to_a_cluster(
     refused: oneshot::Sender<MembershipError>,
 ) {
     let cluster = config.cluster;
-    while raft.status().member.is_none() && (cluster.init || !cluster.join.is_empty()) {
+    while !raft.is_member() && (cluster.init || !cluster.join.is_empty()) {
         let come =
             if cluster.init { raft.init().await } else { raft.join(cluster.join.clone()).await };
         match come {

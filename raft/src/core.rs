@@ -142,6 +142,22 @@ pub(crate) struct Node {
     leadership: Arc<watch::Sender<Leadership>>,
     /// The last term in which this member gave the lead away.
     resigned: AtomicU64,
+    changes: Changes,
+}
+
+/// The changes of the membership that are under way here.
+#[derive(Default)]
+struct Changes(Arc<()>);
+
+impl Changes {
+    /// One begins, and lasts as long as what is given is held.
+    fn begin(&self) -> Arc<()> {
+        Arc::clone(&self.0)
+    }
+
+    fn any(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
 }
 
 impl Node {
@@ -285,6 +301,10 @@ impl Core {
     /// Founds a cluster of one.
     pub(crate) async fn init(self: &Arc<Self>) -> Result<MemberId, MembershipError> {
         let _becoming = self.becoming.lock().await;
+        if let Some(Identity { member, phase: Phase::Founding, .. }) = self.identity()? {
+            self.found().await?;
+            return Ok(member);
+        }
         self.expect_nobody()?;
         self.clear_folder()?;
         let cluster = ClusterId::new(entropy::number());
@@ -307,6 +327,21 @@ impl Core {
         let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = folder.as_ref().ok_or_else(MembershipError::stopped)?;
         Ok(folder.clear()?)
+    }
+
+    /// Who this is by its folder; nobody before it founds or joins, or where that went no further.
+    fn identity(&self) -> Result<Option<Identity>, MembershipError> {
+        let Some(node) = self.node() else { return Ok(None) };
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = folder.as_ref().ok_or_else(MembershipError::stopped)?;
+        let identity = folder.identity()?;
+        Ok(identity.filter(|identity| identity.member.get() == node.member))
+    }
+
+    /// Whether founding or joining is done.
+    pub(crate) fn is_member(&self) -> bool {
+        let identity = self.identity().ok().flatten();
+        identity.is_some_and(|identity| identity.phase == Phase::Member)
     }
 
     fn set_identity(&self, identity: &Identity) -> Result<(), MembershipError> {
@@ -396,6 +431,7 @@ impl Core {
             writer,
             leadership,
             resigned,
+            changes: Changes::default(),
         });
         if self.node.set(Arc::clone(&node)).is_err() {
             return Err(consensus("it was started before".to_owned()));

@@ -86,6 +86,12 @@ impl Handle {
         self.inner.local
     }
 
+    /// Whether founding or joining is done. What was begun and is not is gone on with by another
+    /// try.
+    pub fn is_member(&self) -> bool {
+        self.inner.core.is_member()
+    }
+
     /// Founds a cluster with this as its one member.
     pub async fn init(&self) -> Result<MemberId, MembershipError> {
         self.run(|core| async move { core.init().await }, MembershipError::stopped).await

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "quorum/changes.rs"]
+mod changes;
 #[path = "quorum/epochs.rs"]
 mod epochs;
 

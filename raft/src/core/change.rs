@@ -99,6 +99,11 @@ impl Core {
         via: Vec<String>,
     ) -> Result<MemberId, MembershipError> {
         let _becoming = self.becoming.lock().await;
+        if let Some(Identity { member, phase: Phase::Joining(_), .. }) = self.identity()? {
+            // It was given an id, and not admitted in time.
+            self.be_admitted(via).await?;
+            return Ok(member);
+        }
         self.expect_nobody()?;
         self.clear_folder()?;
         let request = Request::Join(self.peer.clone());

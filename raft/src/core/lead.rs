@@ -77,9 +77,7 @@ impl Node {
             return self.lead_describe(&metrics, member, peer).await;
         }
         check_peer(&metrics, Some(member), &peer)?;
-        if metrics.last_applied.is_none_or(|applied| applied.index < member) {
-            return Err(refused(format!("id {member} was never given out")));
-        }
+        given_out(&metrics, member)?;
         if stored.get_node(&member).is_none() {
             let added = self.raft.add_learner(member, peer, true).await;
             added.map_err(|error| missed(&error))?;
@@ -150,12 +148,7 @@ impl Node {
         let stored = &metrics.membership_config;
         if stored.get_node(&member).is_none() {
             // Who asks again after a lost answer finds it gone, as was asked for.
-            let was_given = metrics.last_applied.is_some_and(|applied| applied.index >= member);
-            return if was_given {
-                Ok(Reply::Done)
-            } else {
-                Err(refused(format!("there is no member {member}")))
-            };
+            return given_out(&metrics, member).map(|()| Reply::Done);
         }
         if stored.get_joint_config().len() > 1 {
             return Err(Reply::Unavailable("another change is under way".to_owned()));
@@ -198,7 +191,8 @@ impl Node {
         asked.map(|()| Reply::Done).map_err(|error| Reply::Unavailable(error.to_string()))
     }
 
-    /// Commits a change, unless the membership has changed since `last`.
+    /// Commits a change, unless the membership has changed since `last`. It takes two steps and
+    /// goes on when whoever asked does not wait any more.
     pub(super) async fn commit_change(
         &self,
         change: ChangeMembers<u64, Peer>,
@@ -206,10 +200,16 @@ impl Node {
         last: Option<LogId>,
     ) -> Result<Reply, Reply> {
         let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: last };
-        let changed = self.raft.change_membership_if(change, retain, [unchanged]);
+        let (raft, under_way) = (self.raft.clone(), self.changes.begin());
+        let changed = tokio::spawn(async move {
+            let changed = raft.change_membership_if(change, retain, [unchanged]).await;
+            drop(under_way);
+            changed
+        });
         match timeout(ASK_TIMEOUT, changed).await {
-            Ok(Ok(_)) => Ok(Reply::Done),
-            Ok(Err(error)) => Err(missed(&error)),
+            Ok(Ok(Ok(_))) => Ok(Reply::Done),
+            Ok(Ok(Err(error))) => Err(missed(&error)),
+            Ok(Err(_)) => Err(Reply::Unknown("this member ends".to_owned())),
             Err(_) => Err(Reply::Unknown("the quorum did not answer".to_owned())),
         }
     }
@@ -240,6 +240,17 @@ fn missed(error: &RaftError<Types, ClientWriteError<Types>>) -> Reply {
             ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_),
         ) => Reply::Unavailable(error.to_string()),
     }
+}
+
+/// Whether an id was given out: it is the index of an entry, which whoever leads has.
+fn given_out(metrics: &RaftMetrics<Types>, member: u64) -> Result<(), Reply> {
+    if metrics.last_log_index.is_none_or(|last| last < member) {
+        return Err(refused(format!("id {member} was never given out")));
+    }
+    if metrics.last_applied.is_none_or(|applied| applied.index < member) {
+        return Err(Reply::Unavailable("the leader has just begun".to_owned()));
+    }
+    Ok(())
 }
 
 /// Names and addresses are unique, and a cluster stays small.

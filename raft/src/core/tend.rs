@@ -153,12 +153,12 @@ impl Node {
         }
     }
 
-    /// A joint membership has two quorums; one that its leader left behind is made simple again.
+    /// A joint membership has two quorums; one on which nobody here is at work is made simple
+    /// again: the leader that began it is gone, or its second step failed.
     async fn finish_change(&self, metrics: &RaftMetrics<Types>) {
         let stored = &metrics.membership_config;
         let settled = metrics.committed_membership_config.log_id() == stored.log_id();
-        let by_another = stored.log_id().is_some_and(|id| *id.leader_id != metrics.current_term);
-        if stored.get_joint_config().len() < 2 || !settled || !by_another {
+        if stored.get_joint_config().len() < 2 || !settled || self.changes.any() {
             return;
         }
         let nothing = ChangeMembers::AddVoterIds(BTreeSet::new());
