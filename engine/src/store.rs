@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     freeze::{FREEZES_MAX, Freeze, Scope},
-    requests::{REQUESTS_AGE_MS, REQUESTS_MAX, REQUESTS_UIDS_MAX},
+    requests::{REQUESTS_AGE_MS, REQUESTS_GAP_MS, REQUESTS_MAX, REQUESTS_UIDS_MAX},
 };
 use self::{part::Part, requests::Requests, txn::Decided};
 use crate::{

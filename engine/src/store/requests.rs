@@ -12,6 +12,9 @@ pub const REQUESTS_MAX: usize = 200_000;
 /// How long an answer is kept by the times of entries, in milliseconds: longer than any client goes
 /// on trying.
 pub const REQUESTS_AGE_MS: u64 = 120_000;
+/// Most time that counts as passed between two entries, in milliseconds: more may be the clock of
+/// one proposer, set to what it should be or should not be.
+pub const REQUESTS_GAP_MS: u64 = 10_000;
 /// Changed objects that all kept answers name together.
 pub const REQUESTS_UIDS_MAX: usize = 1_000_000;
 
@@ -35,13 +38,24 @@ impl Requests {
 
     /// Keeps an answer to an entry of a time, and lets go of what is too old or too much.
     pub(super) fn keep(&mut self, request: RequestId, outcome: Outcome, at: Millis) {
-        self.now = self.now.max(at);
+        self.pass_time(at);
         self.push(request, outcome, Some(self.now));
         while self.is_over() {
             let oldest = self.order.pop_front();
             let oldest = oldest.and_then(|(oldest, _)| self.outcomes.remove(&oldest));
             self.uids -= oldest.as_ref().map_or(0, uids);
         }
+    }
+
+    /// Goes on to the time of an entry. Of a jump only so much counts: the rest is added to the
+    /// times of all that is kept.
+    fn pass_time(&mut self, at: Millis) {
+        let jump = at.since_ms(self.now).saturating_sub(REQUESTS_GAP_MS);
+        if jump > 0 {
+            let times = self.order.iter_mut().filter_map(|(_, at)| at.as_mut());
+            times.for_each(|at| *at = at.after_ms(jump));
+        }
+        self.now = self.now.max(at);
     }
 
     fn push(&mut self, request: RequestId, outcome: Outcome, at: Option<Millis>) {

@@ -65,22 +65,55 @@ fn answers_are_kept_for_a_time_that_no_clock_turns_back() {
     let id = |number: usize| RequestId(format!("r{number}"));
     let outcome = Outcome::Refused(Refusal::Founded);
     let at = |ms: u64| Millis::new(1_000 + ms);
-    for (number, ms) in [(0, 0), (1, REQUESTS_AGE_MS), (2, 5), (3, REQUESTS_AGE_MS)] {
-        requests.keep(id(number), outcome.clone(), at(ms));
+    let gaps = usize::try_from(REQUESTS_AGE_MS / REQUESTS_GAP_MS).unwrap();
+    for number in 0..=gaps {
+        requests.keep(id(number), outcome.clone(), at(number as u64 * REQUESTS_GAP_MS));
     }
-    assert!((0..4).all(|number| requests.answer(&id(number)).is_some()));
-    requests.keep(id(4), outcome.clone(), at(REQUESTS_AGE_MS + 1));
+    let late = id(gaps + 1);
+    requests.keep(late.clone(), outcome.clone(), at(5));
+    assert!((0..=gaps + 1).all(|number| requests.answer(&id(number)).is_some()));
+    requests.keep(id(gaps + 2), outcome.clone(), at(REQUESTS_AGE_MS + 1));
     assert_eq!(requests.answer(&id(0)), None);
-    assert!(requests.answer(&id(2)).is_some(), "it counts as of the latest time before it");
+    assert!(requests.answer(&id(1)).is_some());
     let (pairs, times) = requests.clone().into_parts();
     let mut again = Requests::from_parts(pairs.clone(), &times);
     let mut untimed = Requests::from_parts(pairs, &[]);
     for requests in [&mut requests, &mut again, &mut untimed] {
-        requests.keep(id(5), outcome.clone(), at(3 * REQUESTS_AGE_MS));
+        for gap in 1..=gaps as u64 {
+            let now = at(REQUESTS_AGE_MS + gap * REQUESTS_GAP_MS);
+            requests.keep(RequestId(format!("more{gap}")), outcome.clone(), now);
+        }
+        assert!(requests.answer(&id(gaps + 2)).is_some());
     }
     assert_eq!(again.clone().into_parts(), requests.into_parts());
-    assert_eq!(again.answer(&id(4)), None);
-    assert!(untimed.answer(&id(4)).is_some(), "what has no time goes by number");
+    assert_eq!(again.answer(&id(gaps - 1)), None);
+    assert!(again.answer(&late).is_some(), "it counts as of the latest time before it");
+    assert!(untimed.answer(&id(gaps - 1)).is_some(), "what has no time goes by number");
+}
+
+#[test]
+fn a_jump_of_a_proposers_clock_forgets_no_answer() {
+    let mut requests = Requests::default();
+    let id = |number: u64| RequestId(format!("r{number}"));
+    let outcome = Outcome::Refused(Refusal::Founded);
+    let days = |count: u64| Millis::new(1_000 + count * 86_400_000);
+    for day in 0..4 {
+        requests.keep(id(2 * day), outcome.clone(), days(day));
+        // Another proposer whose clock is right.
+        requests.keep(id(2 * day + 1), outcome.clone(), days(0));
+    }
+    assert!((0..8).all(|number| requests.answer(&id(number)).is_some()));
+    let (pairs, times) = requests.clone().into_parts();
+    let mut again = Requests::from_parts(pairs, &times);
+    for requests in [&mut requests, &mut again] {
+        for gap in 1..=REQUESTS_AGE_MS / REQUESTS_GAP_MS {
+            let now = days(3).after_ms(gap * REQUESTS_GAP_MS);
+            requests.keep(id(100 + gap), outcome.clone(), now);
+        }
+        assert_eq!(requests.answer(&id(5)), None, "it was kept for as long as any");
+        assert!(requests.answer(&id(7)).is_some());
+    }
+    assert_eq!(again.into_parts(), requests.into_parts());
 }
 
 #[test]
