@@ -53,7 +53,7 @@ async fn forward_commits(
     loop {
         let commit = match applied.recv().await {
             Ok(entry) => commit(&entry),
-            Err(RecvError::Lagged(_)) => missed(raft.status().applied),
+            Err(RecvError::Lagged(_)) => missed(raft.status().revision),
             Err(RecvError::Closed) => return,
         };
         // Nobody following is no fault: who begins to follow reads the store first.
@@ -121,6 +121,7 @@ fn propose_error(error: ProposeError) -> QuorumError {
 fn read_error(error: ReadError) -> QuorumError {
     match error {
         ReadError::Unavailable { why } => QuorumError::Unavailable(why),
+        ReadError::Overloaded => QuorumError::Overloaded,
         ReadError::Behind | ReadError::Stopped => QuorumError::Unavailable(error.to_string()),
     }
 }
@@ -229,8 +230,8 @@ impl Quorum for RaftQuorum {
             role: role(theirs.role).to_owned(),
             term: theirs.term,
             leader: theirs.leader,
-            revision: theirs.applied,
-            applied: theirs.applied.get(),
+            revision: theirs.revision,
+            applied: theirs.applied,
             last_log: theirs.last_log.unwrap_or_default(),
             members: theirs.members.into_iter().filter_map(member).collect(),
         }

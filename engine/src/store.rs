@@ -32,7 +32,7 @@ pub use self::{
 use self::{part::Part, requests::Requests, txn::Decided};
 use crate::{
     catalog::Catalog,
-    command::{Command, Intent, Outcome, Proposal, Refusal},
+    command::{Command, Intent, Outcome, Proposal, Refusal, RequestId},
     id::{AttemptId, ClusterId, Epoch, Name, Revision, Term, Uid},
     manifest::{Manifest, NODE_KIND},
     object::{Object, ObjectRef},
@@ -218,6 +218,11 @@ impl Store {
         selector: &'a Selector,
     ) -> impl Iterator<Item = &'a Arc<Object>> {
         self.of_kind(kind).filter(|object| selector.matches(&object.labels))
+    }
+
+    /// The answer that was given to a request, while it is remembered.
+    pub fn answer(&self, request: &RequestId) -> Option<&Outcome> {
+        self.requests.answer(request)
     }
 
     /// Applies the entry at `index`, proposed in `term`. Deterministic: it asks neither clock nor

@@ -33,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) shared: Arc<Shared>,
     pub(crate) headers: HeaderMap,
     pub(crate) query: Query,
+    /// Which of several writes of the request is made: each has an id of its own.
+    pub(crate) part: &'static str,
 }
 
 /// What a write did.
@@ -92,12 +94,28 @@ impl Call {
         match tokio::time::timeout(self.shared.limits.quorum_timeout, proposing).await {
             Err(_) => Err(Problem::Timeout("the quorum did not answer in time".to_owned())),
             Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(Outcome::Refused(refusal))) => Err(refusal.into()),
-            Ok(Ok(Outcome::Applied { revision, changed, .. })) => {
-                let created = changed.iter().any(|uid| uid.is_of(revision));
-                Ok(Done { epoch: api.quorum.epoch(), revision, changed: changed.len(), created })
+            Ok(Ok(outcome)) => self.done(&outcome),
+        }
+    }
+
+    fn done(&self, outcome: &Outcome) -> Result<Done, Problem> {
+        match outcome {
+            Outcome::Refused(refusal) => Err(refusal.clone().into()),
+            Outcome::Applied { revision, changed, .. } => {
+                let created = changed.iter().any(|uid| uid.is_of(*revision));
+                let (epoch, revision) = (self.shared.api.quorum.epoch(), *revision);
+                Ok(Done { epoch, revision, changed: changed.len(), created })
             }
         }
+    }
+
+    /// What came of this request when it was made before, by its id: whoever lost the answer asks
+    /// again, and finds what it expected moved by itself.
+    pub(crate) async fn earlier(&self) -> Result<Option<Done>, Problem> {
+        let Some(request) = self.request_id()? else { return Ok(None) };
+        let answer = |store: &Store| store.answer(&request).cloned();
+        let answer = self.read(Consistency::Linearizable, answer).await?;
+        answer.map(|outcome| self.done(&outcome)).transpose()
     }
 
     fn author(&self) -> Result<String, Problem> {
@@ -107,7 +125,7 @@ impl Call {
 
     fn request_id(&self) -> Result<Option<RequestId>, Problem> {
         let id = self.header(REQUEST_HEADER, REQUEST_BYTES_MAX)?;
-        Ok(id.map(|id| RequestId(id.to_owned())))
+        Ok(id.map(|id| RequestId(format!("{id}{}", self.part))))
     }
 
     /// The text of a header; `None` where it is absent or empty.
@@ -176,7 +194,7 @@ pub(crate) fn call(
             let shared = shared.clone();
             async move {
                 let query = Query::new(pairs).map_err(warp::reject::custom)?;
-                Ok::<_, Rejection>(Call { shared, headers, query })
+                Ok::<_, Rejection>(Call { shared, headers, query, part: "" })
             }
         },
     )

@@ -270,7 +270,7 @@ fn refuse(stream: &TcpStream) {
     let problem = Problem::Overloaded("too many connections are open".to_owned());
     let body = problem.body_json().to_string();
     let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {PROBLEM_JSON}\r\n\
+        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: {PROBLEM_JSON}\r\n\
          retry-after: {RETRY_AFTER_S}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
     );

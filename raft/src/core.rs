@@ -57,8 +57,9 @@ use crate::{
 /// The founder's id. The first entries are the membership and the leader's first one, so that no
 /// entry that gives out an id has this index.
 const FOUNDER: u64 = 1;
-/// Proposals of this process that are under way.
-pub const PROPOSALS_MAX: usize = 8192;
+/// Proposals of this process that are under way, and their bytes together in KiB.
+pub const PROPOSALS_MAX: usize = 2_048;
+const PROPOSALS_KIB_MAX: usize = 256 << 10;
 /// Proposals of other members that are under way at the leader.
 const FORWARDED_MAX: usize = 2 * PROPOSALS_MAX;
 
@@ -124,6 +125,7 @@ pub(crate) struct Core {
     becoming: tokio::sync::Mutex<()>,
     pub(crate) leadership: Arc<watch::Sender<Leadership>>,
     proposals: Semaphore,
+    proposed_kib: Semaphore,
     /// For what other members pass on.
     forwarded: Semaphore,
     rounds: Rounds,
@@ -143,6 +145,9 @@ pub(crate) struct Node {
     /// The last term in which this member gave the lead away.
     resigned: AtomicU64,
     changes: Changes,
+    /// How long after its last sign of life, as a majority answered it, this leader counts on not
+    /// being followed by another.
+    lease: Duration,
 }
 
 /// The changes of the membership that are under way here.
@@ -221,6 +226,7 @@ impl Core {
             becoming: tokio::sync::Mutex::default(),
             leadership: Arc::default(),
             proposals: Semaphore::new(PROPOSALS_MAX),
+            proposed_kib: Semaphore::new(PROPOSALS_KIB_MAX),
             forwarded: Semaphore::new(FORWARDED_MAX),
             rounds: Rounds::default(),
             ended: CancellationToken::new(),
@@ -283,12 +289,12 @@ impl Core {
     pub(crate) fn status(&self) -> Status {
         let Some(node) = self.node() else { return Status::uninitialised() };
         let applied = self.shared.applied().map_or(0, |id| id.index);
-        let said = self.shared.with(|store| (store.cluster(), store.epoch()));
-        let (cluster, epoch) = said.unwrap_or_default();
+        let said = self.shared.with(|store| (store.cluster(), store.epoch(), store.revision()));
+        let (cluster, epoch, revision) = said.unwrap_or_default();
         // Before the entry that says it is applied, a founder's own is the cluster's.
         let is_known = cluster != ClusterId::default();
         let cluster = if is_known { cluster } else { ClusterId::new(node.cluster) };
-        Status { epoch, ..Status::from_metrics(cluster, applied, &node.metrics()) }
+        Status { epoch, revision, ..Status::from_metrics(cluster, applied, &node.metrics()) }
     }
 
     /// How long ago at most a majority followed this member as its leader.
@@ -432,6 +438,7 @@ impl Core {
             leadership,
             resigned,
             changes: Changes::default(),
+            lease: self.options.timers.lease(),
         });
         if self.node.set(Arc::clone(&node)).is_err() {
             return Err(consensus("it was started before".to_owned()));

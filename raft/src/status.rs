@@ -57,8 +57,10 @@ pub struct Status {
     pub term: Term,
     /// The leader that it knows of.
     pub leader: Option<MemberId>,
-    /// The last entry that was applied here.
-    pub applied: Revision,
+    /// The last write of Cfg in the state of this member.
+    pub revision: Revision,
+    /// The last entry that was applied here, which need not be a write.
+    pub applied: u64,
     /// The last entry in its log.
     pub last_log: Option<u64>,
     /// The last entry in its snapshot.
@@ -93,7 +95,8 @@ impl Status {
             role: Role::Uninitialised,
             term: Term::default(),
             leader: None,
-            applied: Revision::default(),
+            revision: Revision::default(),
+            applied: 0,
             last_log: None,
             snapshot: None,
             purged: None,
@@ -125,6 +128,7 @@ impl Status {
         Self {
             cluster,
             epoch: Epoch::FIRST,
+            revision: Revision::default(),
             member: Some(MemberId::new(metrics.id)),
             role: match metrics.state {
                 ServerState::Leader => Role::Leader,
@@ -134,7 +138,7 @@ impl Status {
             },
             term: Term::new(metrics.current_term),
             leader: metrics.current_leader.map(MemberId::new),
-            applied: Revision::new(applied),
+            applied,
             last_log: metrics.last_log_index,
             snapshot: metrics.snapshot.map(|id| id.index),
             purged: metrics.purged.map(|id| id.index),

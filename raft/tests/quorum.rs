@@ -602,6 +602,46 @@ async fn a_member_says_where_its_clients_find_it_now() {
     assert_eq!(quorum.any().status().members.iter().filter(|member| member.voter).count(), 3);
 }
 
+/// Whoever lists and goes on to watch from there must not be told that this is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_revision_is_that_of_the_state_and_not_of_the_log() {
+    let quorum = Quorum::start(3).await;
+    quorum.any().propose(put("n1", "1")).await.unwrap();
+    let to = quorum.id(quorum.follower().await);
+    quorum.any().transfer(to).await.unwrap();
+    for member in quorum.members.values() {
+        let revision = |store: &Store| store.revision();
+        let held = member.read_with(Consistency::Linearizable, revision).await.unwrap();
+        let status = member.status();
+        assert_eq!(status.revision, held);
+        assert!(status.applied > held.get(), "the new leader's first entry is no write");
+    }
+}
+
+/// The leader, which has no majority any more, and what waits for it at a follower.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_house_at_the_leader_is_told_at_once_elsewhere() {
+    let mut quorum = Quorum::start(5).await;
+    let leader = quorum.leader().await;
+    let others: Vec<usize> = quorum.members.keys().copied().filter(|n| *n != leader).collect();
+    for number in &others[1..] {
+        quorum.stop(*number).await;
+    }
+    let follower = quorum.members[&others[0]].clone();
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..PROPOSALS_MAX - 1 {
+        let follower = follower.clone();
+        waiting.spawn(async move { follower.propose(put("n1", "1")).await });
+    }
+    let mut told = 0;
+    while let Some(ended) = waiting.join_next().await {
+        let error = ended.unwrap().unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        told += usize::from(error == ProposeError::Overloaded);
+    }
+    assert!(told > 0, "the way to the leader holds less than what may wait here");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_house_is_told_at_once() {
     let mut quorum = Quorum::start(3).await;

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     api::Shared,
     aside::aside,
-    call::{Call, REQUEST_HEADER, call_with_body},
+    call::{Call, call_with_body},
     document::{self, Defaults, Document},
     problem::{FAULTS_MAX, Fault, Problem},
 };
@@ -59,15 +59,22 @@ async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
         let manifests = sources.into_iter().map(|source| source.manifest).collect();
         return wish.plan(&call, manifests, txn).await;
     }
+    call.part = OBJECTS;
+    if let Some(done) = call.earlier().await? {
+        return written(done, StatusCode::OK);
+    }
+    call.part = "";
     wish.pin(&call, &mut txn).await?;
     let declared = declare(&call, &sources).await?;
     if txn.ops.is_empty() {
         return written(declared, StatusCode::OK);
     }
-    // The same request may not be carried out twice: the second write has no id of its own.
-    call.headers.remove(REQUEST_HEADER);
+    call.part = OBJECTS;
     wish.write(&call, txn, StatusCode::OK).await
 }
+
+/// The part of a request that writes objects, after declarations.
+const OBJECTS: &str = " objects";
 
 /// What writes the objects of documents. More can be planned than can be written at once.
 async fn txn(documents: Vec<Document>, is_dry: bool) -> Result<Txn, Problem> {

@@ -126,7 +126,8 @@ async fn connections_and_streams_hold_their_limits() {
     let (status, body) = ask(&client, call("GET", "/v1/watch", &Json::Null)).await;
     assert_eq!((status, &body["code"]), (429, &json!("overloaded")), "{body}");
     let answer = raw(&fixture, b"").await;
-    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
     drop(watch);
     let freed = async {
         while client.watch(<_>::default()).next().await.is_err() {
@@ -166,6 +167,23 @@ async fn a_repeated_request_is_done_once() {
         .quorum
         .look(|store| store.objects().next().and_then(|n1| n1.cfg.get("/slots").cloned()));
     assert_eq!(slots, Some(8.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_request_that_expects_a_revision_is_answered_as_before() {
+    let (fixture, client) = fleet().await;
+    let revision = fixture.quorum.look(|store| store.revision().get());
+    let patch = || {
+        let path = format!("/v1/nodes/n1?expect={revision}");
+        let patch = call("PATCH", &path, &json!({ "slots": 7 }));
+        patch.header("kraken-request-id", "once")
+    };
+    let (status, first) = ask(&client, patch()).await;
+    assert_eq!(status, 200, "{first}");
+    assert_eq!(ask(&client, patch()).await, (200, first), "it moved the revision itself");
+    let path = format!("/v1/nodes/n1?expect={revision}");
+    let (status, other) = ask(&client, call("PATCH", &path, &json!({ "slots": 8 }))).await;
+    assert_eq!((status, &other["code"]), (412, &json!("base_moved")), "{other}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

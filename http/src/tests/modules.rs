@@ -174,3 +174,34 @@ async fn owners_are_said_with_what_their_deletion_means() {
     let refused = client.apply(orphan, &WriteQuery::default()).await.unwrap_err();
     assert_eq!(refused.code(), Some("bad_body"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_apply_with_declarations_is_done_once() {
+    let (fixture, client) = member().await;
+    let apply = || {
+        let door = json!({ "path": "/door", "type": ["SHUT", "OPEN"], "absent": "SHUT" });
+        let open = json!({ "/door": { "from": "SHUT", "to": "OPEN" } });
+        let shut = json!({ "/door": { "from": "OPEN", "to": "SHUT" } });
+        let body = json!([
+            {
+                "kind": "module", "name": "racks", "discovers": ["/door"],
+                "extensions": [{ "name": "racks", "kind": "node", "paths": [door] }],
+                "mutations": [
+                    { "name": "Open", "changes": open }, { "name": "Shut", "changes": shut },
+                ],
+            },
+            { "kind": "node", "name": "n1", "cfg": { "door": "OPEN" } },
+        ]);
+        call("POST", "/v1/apply", &body).header("kraken-request-id", "i".repeat(64))
+    };
+    let (status, first) = ask(&client, apply()).await;
+    assert_eq!(status, 200, "{first}");
+    let (status, _) = ask(&client, call("PATCH", "/v1/nodes/n1", &json!({ "door": "SHUT" }))).await;
+    assert_eq!(status, 200);
+    assert_eq!(ask(&client, apply()).await, (200, first));
+    let door = fixture.quorum.look(|store| {
+        let found = store.objects().find(|object| object.key.name.as_str() == "n1");
+        found.and_then(|n1| n1.cfg.get("/door").cloned())
+    });
+    assert_eq!(door, Some("SHUT".into()), "what was written since stands");
+}

@@ -246,7 +246,7 @@ impl Core {
 }
 
 async fn ask(link: &crate::transport::Link, request: &Request, deadline: Instant) -> Asked {
-    let clean = |why: String| Asked::Again(Missed { unknown: false, why });
+    let clean = |why: String| Asked::Again(Missed::clean(why));
     let body = match encoded(request) {
         Ok(body) => body,
         Err(error) => return clean(error.to_string()),
@@ -255,11 +255,11 @@ async fn ask(link: &crate::transport::Link, request: &Request, deadline: Instant
     match link.call(body, limit).await {
         Ok(reply) => match decode(&reply) {
             Ok(reply @ (Reply::NotLeader(_) | Reply::Unavailable(_))) => clean(describe(&reply)),
-            Ok(Reply::Unknown(why)) => Asked::Again(Missed { unknown: true, why }),
+            Ok(Reply::Unknown(why)) => Asked::Again(Missed::unknown(why)),
             Ok(reply) => Asked::Reply(reply),
             Err(error) => clean(error.to_string()),
         },
         Err(LinkError::Refused { address, why }) => clean(format!("{address} refuses: {why}")),
-        Err(error) => Asked::Again(Missed { unknown: !error.is_unsent(), why: error.to_string() }),
+        Err(error) => Asked::Again(Missed::link(&error)),
     }
 }

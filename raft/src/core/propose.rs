@@ -10,10 +10,10 @@ use openraft::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Core, Node, PROPOSALS_MAX};
+use super::{Core, Node};
 use crate::{
     entropy,
-    transport::{Channel, Reply, Request, decode, encoded},
+    transport::{Channel, LinkError, Reply, Request, decode, encoded},
     types::{Data, Types},
 };
 
@@ -32,8 +32,8 @@ pub enum ProposeError {
         /// What the last attempt met.
         why: String,
     },
-    /// As many proposals as may be are under way; it was not applied.
-    #[error("{PROPOSALS_MAX} proposals are under way; try again in a moment")]
+    /// As many proposals as may be are under way, here or at the leader; it was not applied.
+    #[error("as many proposals as may be are under way; try again in a moment")]
     Overloaded,
     /// The time was up before the answer; it may be applied. Repeat it with the same request id.
     #[error("no answer in time; the proposal may or may not have been applied: {why}")]
@@ -69,16 +69,38 @@ impl ProposeError {
 pub(super) struct Missed {
     /// Whether it may be applied all the same.
     pub(super) unknown: bool,
+    /// Whether there is too much to do already.
+    pub(super) full: bool,
     pub(super) why: String,
 }
 
 impl Missed {
     pub(super) fn clean(why: impl Into<String>) -> Self {
-        Self { unknown: false, why: why.into() }
+        Self { unknown: false, full: false, why: why.into() }
     }
 
-    fn unknown(why: impl Into<String>) -> Self {
-        Self { unknown: true, why: why.into() }
+    pub(super) fn unknown(why: impl Into<String>) -> Self {
+        Self { unknown: true, ..Self::clean(why) }
+    }
+
+    pub(super) fn full(why: impl Into<String>) -> Self {
+        Self { full: true, ..Self::clean(why) }
+    }
+
+    /// What a link met.
+    pub(super) fn link(error: &LinkError) -> Self {
+        let unknown = !error.is_unsent();
+        let full = matches!(error, LinkError::Full { .. });
+        Self { unknown, full, why: error.to_string() }
+    }
+
+    /// A reply that is no outcome.
+    fn reply(reply: &Reply) -> Self {
+        match reply {
+            Reply::Unknown(why) => Self::unknown(why.as_str()),
+            Reply::Overloaded => Self::full(describe(reply)),
+            other => Self::clean(describe(other)),
+        }
     }
 }
 
@@ -119,6 +141,9 @@ impl Core {
         let deadline = Instant::now() + self.options.timers.request;
         // Who has to wait here would wait without a bound: it is told at once.
         let _permit = self.proposals.try_acquire().map_err(|_| ProposeError::Overloaded)?;
+        let kib = u32::try_from(data.bytes().len().div_ceil(1_024)).unwrap_or(u32::MAX);
+        let room = self.proposed_kib.try_acquire_many(kib);
+        let _room = room.map_err(|_| ProposeError::Overloaded)?;
         let (mut pauses, mut unknown) = (Pauses::new(), false);
         loop {
             let missed = match self.propose_once(&data, deadline).await {
@@ -126,6 +151,9 @@ impl Core {
                 Err(missed) => missed,
             };
             unknown |= missed.unknown;
+            if missed.full && !unknown {
+                return Err(ProposeError::Overloaded);
+            }
             if !pauses.wait(deadline).await {
                 let why = missed.why;
                 return Err(if unknown {
@@ -172,8 +200,7 @@ impl Node {
         let request = Request::Propose(data.clone());
         match self.ask_leader(leader, &request, deadline).await? {
             Reply::Outcome(outcome) => Ok(outcome),
-            Reply::Unknown(why) => Err(Missed::unknown(why)),
-            other => Err(Missed::clean(describe(&other))),
+            other => Err(Missed::reply(&other)),
         }
     }
 
@@ -208,8 +235,7 @@ impl Node {
         let link: Arc<_> = self.links.get(member, &address, channel);
         let body = encoded(request).map_err(|error| Missed::clean(error.to_string()))?;
         let reply = link.call(body, limit).await;
-        let reply = reply
-            .map_err(|error| Missed { unknown: !error.is_unsent(), why: error.to_string() })?;
+        let reply = reply.map_err(|error| Missed::link(&error))?;
         decode(&reply).map_err(|error| Missed::unknown(error.to_string()))
     }
 }
@@ -218,6 +244,7 @@ impl Node {
 pub(super) fn describe(reply: &Reply) -> String {
     match reply {
         Reply::NotLeader(_) => "the leader changed".to_owned(),
+        Reply::Overloaded => "the leader has too much to do".to_owned(),
         Reply::Unavailable(why) | Reply::Unknown(why) | Reply::Refused(why) => why.clone(),
         Reply::Append(_)
         | Reply::Vote(_)

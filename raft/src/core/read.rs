@@ -5,10 +5,11 @@
 use std::{
     mem,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use openraft::{
-    ReadPolicy,
+    LinearizerOption, ReadPolicy,
     errors::{LinearizableReadError, RaftError},
 };
 use tokio::{
@@ -48,6 +49,9 @@ pub enum ReadError {
         /// What the last attempt met.
         why: String,
     },
+    /// As many reads as may be wait already.
+    #[error("as many reads as may be are under way; try again in a moment")]
+    Overloaded,
     /// This member has not applied what the leader has.
     #[error("this member lags behind the leader; ask another one, or read stale")]
     Behind,
@@ -60,7 +64,7 @@ impl ReadError {
     /// Whether the same read may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Behind => true,
+            Self::Unavailable { .. } | Self::Overloaded | Self::Behind => true,
             Self::Stopped => false,
         }
     }
@@ -115,8 +119,7 @@ impl Core {
         let ask = {
             let mut round = self.rounds.of(lease);
             if round.waiting.len() >= READERS_MAX {
-                let why = "too many reads are under way".to_owned();
-                return Err(ReadError::Unavailable { why });
+                return Err(ReadError::Overloaded);
             }
             round.waiting.push(answer);
             !mem::replace(&mut round.asking, true)
@@ -173,10 +176,18 @@ impl Core {
 }
 
 impl Node {
-    /// As the leader: the index that has to be applied next where a read is made now, at least.
+    /// As the leader: the index that has to be applied next where a read is made now, at least. By
+    /// its lease it says so only where nobody can have followed it yet.
     pub(super) async fn confirm(&self, lease: bool) -> Result<u64, Missed> {
-        let policy = if lease { ReadPolicy::LeaseRead } else { ReadPolicy::ReadIndex };
-        match self.raft.get_read_log_id(policy).await {
+        if lease && !self.may_lead(&self.metrics()) {
+            return Err(Missed::clean("the leader gives the lead away"));
+        }
+        let how = if lease {
+            LinearizerOption::new(Some(self.lease), false).with_wait_timeout(Duration::ZERO)
+        } else {
+            ReadPolicy::ReadIndex.into()
+        };
+        match self.raft.get_read_log_id(how).await {
             Ok((read, _)) => Ok(read.index() + 1),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => {
                 Err(Missed::clean("the leader changed"))

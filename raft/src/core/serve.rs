@@ -68,7 +68,7 @@ impl Service for Core {
             }
             Request::Propose(data) => {
                 let Ok(_permit) = self.forwarded.try_acquire() else {
-                    return Reply::Unavailable("the leader has too much to do".to_owned());
+                    return Reply::Overloaded;
                 };
                 match node.write(data, deadline).await {
                     Ok(outcome) => Reply::Outcome(outcome),

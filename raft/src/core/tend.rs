@@ -71,14 +71,8 @@ impl Core {
             leader: metrics.current_leader.map(MemberId::new),
             is_me,
             term: Term::new(metrics.current_term),
-            ready: is_me && node.may_lead(metrics) && in_term() && self.holds_lease(node, metrics),
+            ready: is_me && node.may_lead(metrics) && in_term() && node.holds_lease(metrics),
         }
-    }
-
-    fn holds_lease(&self, node: &Node, metrics: &RaftMetrics<Types>) -> bool {
-        // A tenth less, for a clock here that runs slower than one elsewhere.
-        let lease = self.options.timers.election_max * 9 / 10;
-        node.majority_age(metrics).is_some_and(|age| age < lease)
     }
 
     async fn tend_log(&self, node: &Node) {
@@ -129,8 +123,12 @@ impl Node {
         metrics.last_quorum_acked.as_ref().map(|acked| openraft::Instant::elapsed(&**acked))
     }
 
+    fn holds_lease(&self, metrics: &RaftMetrics<Types>) -> bool {
+        self.majority_age(metrics).is_some_and(|age| age < self.lease)
+    }
+
     /// A leader that gave the lead away, or is no longer a voter, leads for others' sake only.
-    fn may_lead(&self, metrics: &RaftMetrics<Types>) -> bool {
+    pub(super) fn may_lead(&self, metrics: &RaftMetrics<Types>) -> bool {
         let resigned = self.resigned.load(Ordering::SeqCst);
         let mut voters = metrics.membership_config.voter_ids();
         resigned != metrics.current_term && voters.any(|voter| voter == self.member)

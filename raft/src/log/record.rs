@@ -117,7 +117,7 @@ fn put_log_id(out: &mut Vec<u8>, kind: u8, id: LogId) {
     put(out, kind, &[&id.leader_id.to_le_bytes(), &id.index.to_le_bytes()]);
 }
 
-fn put(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
+pub(super) fn put(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     // A payload is far below 4 GiB: proposals are limited to 8 MiB.
     let length = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();

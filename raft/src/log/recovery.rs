@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     index::{Index, Place},
-    record::{self, Record},
+    record::{self, Broken, Record},
     segment::{self, HEADER_BYTES, Header, Segment},
     writer::Site,
 };
@@ -46,6 +46,19 @@ pub enum LogError {
         offset: u64,
         /// What is wrong.
         why: String,
+    },
+    /// A whole record that this release cannot read.
+    #[error(
+        "log: {path} holds a record of kind {kind} at byte {offset} that this release cannot read; \
+         start the release that wrote it"
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// The kind.
+        kind: u8,
     },
     /// There is no log where there must be one.
     #[error("log: {path} holds no log though this is a member; {REMEDY}")]
@@ -166,6 +179,10 @@ impl Reading {
         LogError::Damaged { path: self.path.clone(), offset: offset as u64, why }
     }
 
+    fn unknown(&self, offset: usize, kind: u8) -> LogError {
+        LogError::Unknown { path: self.path.clone(), offset: offset as u64, kind }
+    }
+
     fn replay(mut self, disk: &Disk, log: &mut Recovered, number: u64) -> Result<(), LogError> {
         let mut at = HEADER_BYTES;
         let mut last_index = None;
@@ -188,6 +205,8 @@ impl Reading {
                     self.cut(disk, log, at, "records follow where nothing was written".to_owned())?;
                     break;
                 }
+                // It was written as a whole.
+                Err(Broken::Content(kind)) => return Err(self.unknown(at, kind)),
                 Err(broken) => {
                     self.cut(disk, log, at, broken.to_string())?;
                     break;

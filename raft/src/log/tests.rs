@@ -266,6 +266,27 @@ async fn damage_before_the_tail_is_refused_with_file_and_offset() {
     }
 }
 
+/// Wherever it stands: an older release must not take for torn what a newer one wrote.
+#[tokio::test]
+async fn a_record_of_another_release_is_refused_and_kept() {
+    let (folder, durable) = torn().await;
+    let whole = fs::read(last_segment(folder.path())).unwrap();
+    for at in [durable, used(&last_segment(folder.path()))] {
+        let folder = copy(folder.path());
+        let path = last_segment(folder.path());
+        let mut bytes = whole.clone();
+        bytes[at..].fill(0);
+        let mut newer = Vec::new();
+        record::put(&mut newer, 200, &[b"what it says"]);
+        bytes[at..at + newer.len()].copy_from_slice(&newer);
+        fs::write(&path, &bytes).unwrap();
+        let error = open(folder.path()).err().expect("it is refused");
+        let expected = format!("holds a record of kind 200 at byte {at} that this release cannot");
+        assert!(error.to_string().contains(&expected), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), bytes, "it is left as it was");
+    }
+}
+
 #[tokio::test]
 async fn damage_in_a_sealed_segment_is_refused() {
     let folder = TempDir::new().unwrap();

@@ -152,6 +152,7 @@ fn unexpected(reply: &Reply) -> RPCError<Types> {
         Reply::Unavailable(why) | Reply::Refused(why) | Reply::Unknown(why) => {
             Unreachable::from_string(why).into()
         }
+        Reply::Overloaded => Unreachable::from_string("it has too much to do").into(),
         Reply::Append(_)
         | Reply::Vote(_)
         | Reply::Transferred(_)

@@ -127,6 +127,8 @@ pub(crate) enum Reply {
     Unknown(String),
     /// No, and asking again does not help.
     Refused(String),
+    /// Not now, for there is too much to do; nothing was done.
+    Overloaded,
 }
 
 /// The codec of a connection.
