@@ -4,6 +4,7 @@
 //! A proposal is applied whole or refused whole. Objects are shared ([`Arc`]), so that a clone of
 //! the store for a snapshot copies pointers and no states.
 
+mod check;
 mod declare;
 mod freeze;
 mod govern;
@@ -26,6 +27,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    check::{digest_of, digest_of_changes},
     freeze::{FREEZES_MAX, Freeze, Scope},
     requests::{REQUESTS_AGE_MS, REQUESTS_GAP_MS, REQUESTS_MAX, REQUESTS_UIDS_MAX},
 };

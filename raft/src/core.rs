@@ -4,6 +4,7 @@
 //! Everything in here runs on the member's own runtime.
 
 mod change;
+mod check;
 mod lead;
 mod propose;
 mod read;
@@ -47,7 +48,7 @@ use crate::{
     folder::{Folder, FolderError, Identity, Phase},
     history::{History, Shelf},
     log::{Log, LogError, Site, WriterThread},
-    machine::{Machine, Shared, Snapshots, StateError},
+    machine::{Machine, Notes, Shared, Snapshots, StateError},
     options::{Bootstrap, Options},
     status::{Leadership, Status},
     transport::{Factory, Links, accept},
@@ -145,6 +146,8 @@ pub(crate) struct Node {
     /// The last term in which this member gave the lead away.
     resigned: AtomicU64,
     changes: Changes,
+    /// What members say that they hold, while this one leads.
+    notes: Mutex<Notes>,
     /// How long after its last sign of life, as a majority answered it, this leader counts on not
     /// being followed by another.
     lease: Duration,
@@ -215,13 +218,14 @@ impl Core {
             http: options.http.clone(),
             sync: options.sync.clone(),
         };
-        let identity = folder.identity()?;
+        let identity = folder.sound_identity()?;
+        let check_entries = options.limits.check_entries;
         let core = Arc::new(Self {
             options,
             peer,
             folder: Mutex::new(Some(folder)),
             fatal: Fatal::new(),
-            shared: Arc::default(),
+            shared: Arc::new(Shared::new(check_entries)),
             node: OnceLock::new(),
             becoming: tokio::sync::Mutex::default(),
             leadership: Arc::default(),
@@ -438,6 +442,7 @@ impl Core {
             leadership,
             resigned,
             changes: Changes::default(),
+            notes: Mutex::default(),
             lease: self.options.timers.lease(),
         });
         if self.node.set(Arc::clone(&node)).is_err() {

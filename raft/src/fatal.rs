@@ -14,6 +14,15 @@ pub enum FatalError {
         /// What the file system said.
         why: String,
     },
+    /// What this member holds is not what a majority holds.
+    #[error(
+        "after entry {index} this member holds something else than a majority of the members: it \
+         steps out; remove it from the cluster and let it join again with an empty data folder"
+    )]
+    Diverged {
+        /// The entry after which it was seen.
+        index: u64,
+    },
     /// The consensus core stopped: a snapshot could not be kept, an entry not be applied, or it
     /// found a fault in itself.
     #[error("consensus stopped: {why}; start again")]

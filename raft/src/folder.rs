@@ -16,6 +16,17 @@ const FORMAT: u32 = 1;
 /// A data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
+    /// It is of a member that held something else than the others.
+    #[error(
+        "the member of {path} held something else than a majority after entry {index}: remove it \
+         from the cluster and let it join again with an empty data folder"
+    )]
+    Diverged {
+        /// The mark.
+        path: PathBuf,
+        /// The entry after which it was seen.
+        index: String,
+    },
     /// Another process has it open.
     #[error("data folder {path} is in use by another process; stop that one first")]
     InUse {
@@ -144,6 +155,26 @@ impl Folder {
             return Err(damaged(format!("format {}", identity.format)));
         }
         Ok(Some(identity))
+    }
+
+    /// The same of a member that may go on.
+    pub(crate) fn sound_identity(&self) -> Result<Option<Identity>, FolderError> {
+        let path = self.diverged_path();
+        match fs::read_to_string(&path) {
+            Ok(index) => Err(FolderError::Diverged { path, index }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.identity(),
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    /// Marks that what is held here is not what a majority held after an entry.
+    pub(crate) fn set_diverged(&self, index: u64) -> Result<(), FolderError> {
+        let path = self.diverged_path();
+        write_whole(&path, index.to_string().as_bytes()).map_err(io_error("write", &path))
+    }
+
+    fn diverged_path(&self) -> PathBuf {
+        self.root.join("raft").join("diverged")
     }
 
     /// Writes who this member is.

@@ -81,6 +81,12 @@ impl Handle {
         }
     }
 
+    /// What is behind it.
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.inner.core
+    }
+
     /// Where members are listened to.
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.local

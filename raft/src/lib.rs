@@ -36,8 +36,8 @@ pub use self::{
     log::LogError,
     machine::{AppliedEntry, EVENTS_MAX, StateError},
     options::{
-        Bootstrap, KEEP_BYTES, KEEP_ENTRIES, Limits, Options, SEGMENT_BYTES, SNAPSHOT_BYTES,
-        SNAPSHOT_ENTRIES, Timers,
+        Bootstrap, CHECK_ENTRIES, KEEP_BYTES, KEEP_ENTRIES, Limits, Options, SEGMENT_BYTES,
+        SNAPSHOT_BYTES, SNAPSHOT_ENTRIES, Timers,
     },
     recover::{Recovered, recover},
     status::{Leadership, Member, Role, Status, Which},

@@ -4,6 +4,7 @@
 //! at a time; nothing is copied for either. A snapshot clones pointers and is encoded beside the
 //! apply path. Whoever subscribes is told of each entry after the store shows it.
 
+mod check;
 mod snapshot;
 
 use std::{
@@ -29,10 +30,14 @@ use openraft::{
 use tokio::sync::{broadcast, watch};
 
 pub use self::snapshot::StateError;
-pub(crate) use self::snapshot::{Image, Incoming, Snapshots};
+pub(crate) use self::{
+    check::{Checks, Note, Notes, Verdict},
+    snapshot::{Image, Incoming, Snapshots},
+};
 use crate::{
     history::History,
     log::Log,
+    options::CHECK_ENTRIES,
     types::{Answer, Data, Entry, LogId, Payload, SnapshotMeta, StoredMembership, Types},
 };
 
@@ -99,10 +104,18 @@ pub(crate) struct Shared {
     whole: Mutex<Option<(u64, Arc<Store>)>>,
     history: OnceLock<History>,
     pub(crate) growth: Growth,
+    pub(crate) checks: Checks,
 }
 
 impl Default for Shared {
     fn default() -> Self {
+        Self::new(CHECK_ENTRIES)
+    }
+}
+
+impl Shared {
+    /// What is held is noted every so many entries.
+    pub(crate) fn new(check_entries: u64) -> Self {
         Self {
             held: RwLock::default(),
             next: watch::Sender::new(0),
@@ -110,11 +123,25 @@ impl Default for Shared {
             whole: Mutex::default(),
             history: OnceLock::new(),
             growth: Growth::default(),
+            checks: Checks::new(check_entries),
         }
     }
-}
 
-impl Shared {
+    /// Has this member alone hold something else from now on.
+    #[cfg(test)]
+    pub(crate) fn spoil(&self) {
+        let mut held = self.held.write().unwrap();
+        let command = Command::Freeze { targets: kraken_engine::command::Targets::All };
+        let proposal = kraken_engine::command::Proposal {
+            request: None,
+            author: "nobody".to_owned(),
+            at: Millis::ZERO,
+            command,
+        };
+        let revision = held.store.revision();
+        held.store.apply(revision, Term::new(1), &proposal);
+    }
+
     /// Looks at the store. The applier waits meanwhile. `None` after a panic while applying, when
     /// the store may be half-way.
     pub(crate) fn with<R>(&self, look: impl FnOnce(&Store) -> R) -> Option<R> {
@@ -195,6 +222,16 @@ impl Shared {
     }
 
     fn apply(&self, entry: Entry) -> io::Result<Answer> {
+        let index = entry.log_id().index;
+        let answer = self.apply_one(entry)?;
+        if self.checks.is_due(index) {
+            let held = self.held.read().map_err(|_| poisoned())?;
+            self.checks.note(index, &held.store);
+        }
+        Ok(answer)
+    }
+
+    fn apply_one(&self, entry: Entry) -> io::Result<Answer> {
         let id = entry.log_id();
         let mut held = self.held.write().map_err(|_| poisoned())?;
         held.applied = Some(id);
@@ -214,6 +251,7 @@ impl Shared {
                 // A copy that nobody reads any more goes here, not under the lock.
                 drop(whole);
                 self.growth.add(data.bytes().len());
+                self.checks.changed(&applied.changes);
                 if matches!(applied.outcome, Outcome::Applied { .. }) {
                     self.tell(revision, &data, applied.changes, applied.declared);
                 }
@@ -257,6 +295,7 @@ impl Shared {
 
     fn replace(&self, meta: &SnapshotMeta, store: Store) -> io::Result<()> {
         let revision = store.revision();
+        self.checks.begin(&store);
         let mut held = self.held.write().map_err(|_| poisoned())?;
         *held = Held { store, applied: meta.last_log_id, membership: meta.last_membership.clone() };
         drop(held);

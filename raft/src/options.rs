@@ -72,6 +72,9 @@ pub const KEEP_ENTRIES: u64 = 500_000;
 /// Bytes of entries that stay in the log behind a snapshot.
 pub const KEEP_BYTES: u64 = 256 << 20;
 
+/// Entries between two notes of what a member holds.
+pub const CHECK_ENTRIES: u64 = 1_000;
+
 /// Sizes of the log and when it is compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -85,6 +88,9 @@ pub struct Limits {
     pub keep_entries: u64,
     /// Default [`KEEP_BYTES`].
     pub keep_bytes: u64,
+    /// Entries between two notes of what a member holds, by which members compare themselves: the
+    /// same for all of them. Default [`CHECK_ENTRIES`].
+    pub check_entries: u64,
 }
 
 impl Default for Limits {
@@ -95,6 +101,7 @@ impl Default for Limits {
             snapshot_bytes: SNAPSHOT_BYTES,
             keep_entries: KEEP_ENTRIES,
             keep_bytes: KEEP_BYTES,
+            check_entries: CHECK_ENTRIES,
         }
     }
 }

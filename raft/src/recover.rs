@@ -43,7 +43,7 @@ pub struct Recovered {
 /// finished when this ends early has changed nothing and can be repeated.
 pub async fn recover(data: &Path) -> Result<Recovered, StartError> {
     let folder = Folder::open_old(data)?;
-    let identity = folder.identity()?.filter(|identity| identity.phase == Phase::Member);
+    let identity = folder.sound_identity()?.filter(|identity| identity.phase == Phase::Member);
     let identity = identity.ok_or_else(|| StartError::Nobody { path: data.to_owned() })?;
     let (cluster, member) = (identity.cluster.get(), identity.member.get());
     let (snapshots, newest) = Snapshots::open(folder.state(), cluster)?;

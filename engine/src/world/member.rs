@@ -27,6 +27,8 @@ pub(super) struct Member {
     pub(super) store: Store,
     /// How many entries of the log it has applied.
     pub(super) applied: usize,
+    /// The digest of all objects, counted from what each entry changed.
+    pub(super) counted: u64,
     pub(super) reign: Option<Reign>,
     pub(super) handovers: Handovers,
     sessions: BTreeMap<u64, Session>,

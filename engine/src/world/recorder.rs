@@ -12,18 +12,11 @@ use crate::{
     invariants::{Dispatched, What},
     machine::Dispatch,
     mutation::Instance,
-    object::Object,
     planner::{Facts, Planner, Question},
     predicate::On,
     store::Store,
     view::View,
 };
-
-/// A digest of an object's Cfg, freezes and labels.
-pub(super) fn digest_of(object: &Object) -> u64 {
-    // Plain data always encodes.
-    xxh3_64(&rmp_serde::to_vec(object).unwrap_or_default())
-}
 
 /// A digest of all that a member holds of Cfg.
 pub(super) fn digest_of_store(store: &Store) -> u64 {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Place, World, network::Link, recorder};
+use super::{Place, World, network::Link};
 use crate::{
     event::{Event as Record, EventId, Happening},
     id::{ClusterId, Name},
     invariants::What,
     object::{Labels, Object},
+    store::digest_of,
     sync::{
         EVENTS_PENDING_MAX,
         child::{Child, Effect, Identity},
@@ -196,7 +197,7 @@ impl World {
     fn holds(&mut self, up: usize) {
         let place = self.uplinks[up].place;
         let site = &self.sites[place];
-        let digest = site.fleet.node(&site.name).map(|object| recorder::digest_of(object));
+        let digest = site.fleet.node(&site.name).map(|object| digest_of(object));
         self.uplinks[up].disk = site.fleet.objects().cloned().collect();
         let revision = self.uplinks[up].child.revision();
         self.record(place, What::Holds { revision, digest });

@@ -39,6 +39,7 @@ impl Node {
                 | Request::SnapshotPart(_)
                 | Request::SnapshotEnd
                 | Request::Propose(_)
+                | Request::Note(_)
                 | Request::ReadIndex { .. } => Err(refused("this is no change of the membership")),
             }
         };

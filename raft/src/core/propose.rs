@@ -254,6 +254,7 @@ pub(super) fn describe(reply: &Reply) -> String {
         | Reply::Outcome(_)
         | Reply::ReadIndex(_)
         | Reply::Joined { .. }
+        | Reply::Judged(_)
         | Reply::Done => "the peer answered to something else".to_owned(),
     }
 }

@@ -79,6 +79,7 @@ impl Service for Core {
                 Ok(next) => Reply::ReadIndex(next),
                 Err(missed) => reply_missed(missed),
             },
+            Request::Note(note) => Reply::Judged(node.judge(from.from, note)),
             request @ (Request::Join(_)
             | Request::Admit { .. }
             | Request::Remove(_)
@@ -136,6 +137,7 @@ impl Node {
             | Request::SnapshotEnd
             | Request::Propose(_)
             | Request::ReadIndex { .. }
+            | Request::Note(_)
             | Request::Join(_)
             | Request::Admit { .. }
             | Request::Remove(_)

@@ -28,6 +28,9 @@ impl Core {
         let (core, tended) = (Arc::clone(self), Arc::clone(node));
         let ended = self.ended.clone();
         tokio::spawn(async move { ended.run_until_cancelled(core.tend_log(&tended)).await });
+        let (core, tended) = (Arc::clone(self), Arc::clone(node));
+        let ended = self.ended.clone();
+        tokio::spawn(async move { ended.run_until_cancelled(core.tend_notes(&tended)).await });
     }
 
     async fn tend_leadership(&self, node: &Node) {

@@ -161,6 +161,7 @@ fn unexpected(reply: &Reply) -> RPCError<Types> {
         | Reply::Outcome(_)
         | Reply::ReadIndex(_)
         | Reply::Joined { .. }
+        | Reply::Judged(_)
         | Reply::Done
         | Reply::NotLeader(_) => {
             NetworkError::from_string("the peer answered to something else").into()

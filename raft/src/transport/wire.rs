@@ -11,7 +11,10 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio_util::codec::LengthDelimitedCodec;
 
-use crate::types::{Data, Peer, SnapshotMeta, Types, Vote};
+use crate::{
+    machine::{Note, Verdict},
+    types::{Data, Peer, SnapshotMeta, Types, Vote},
+};
 
 /// Version of this protocol.
 pub(crate) const VERSION: u32 = 1;
@@ -70,13 +73,24 @@ pub(crate) enum Request {
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
     Transfer(TransferLeaderRequest<Types>),
-    SnapshotBegin { vote: Vote, meta: SnapshotMeta, bytes: u64 },
+    SnapshotBegin {
+        vote: Vote,
+        meta: SnapshotMeta,
+        bytes: u64,
+    },
     SnapshotPart(serde_bytes::ByteBuf),
     SnapshotEnd,
     Propose(Data),
-    ReadIndex { lease: bool },
+    ReadIndex {
+        lease: bool,
+    },
+    /// What a member holds after an entry.
+    Note(Note),
     Join(Peer),
-    Admit { member: u64, peer: Peer },
+    Admit {
+        member: u64,
+        peer: Peer,
+    },
     Remove(u64),
     Lead(u64),
 }
@@ -90,7 +104,9 @@ impl Request {
             Self::SnapshotBegin { .. } | Self::SnapshotPart(_) | Self::SnapshotEnd => {
                 channel == Channel::Snapshot
             }
-            Self::Propose(_) | Self::ReadIndex { .. } => channel == Channel::Forward,
+            Self::Propose(_) | Self::ReadIndex { .. } | Self::Note(_) => {
+                channel == Channel::Forward
+            }
             Self::Join(_) | Self::Admit { .. } | Self::Remove(_) | Self::Lead(_) => {
                 channel == Channel::Membership
             }
@@ -127,6 +143,8 @@ pub(crate) enum Reply {
     Unknown(String),
     /// No, and asking again does not help.
     Refused(String),
+    /// What became of comparing a note.
+    Judged(Verdict),
     /// Not now, for there is too much to do; nothing was done.
     Overloaded,
 }

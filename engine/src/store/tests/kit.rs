@@ -84,7 +84,11 @@ impl Fleet {
         self.index += 1;
         let at = Millis::new(self.index);
         let proposal = Proposal { request, author: "ann".to_owned(), at, command };
-        self.store.apply(Revision::new(self.index), self.term, &proposal)
+        let before = self.store.digest_of_objects();
+        let applied = self.store.apply(Revision::new(self.index), self.term, &proposal);
+        let counted = before ^ digest_of_changes(&applied.changes);
+        assert_eq!(counted, self.store.digest_of_objects(), "a change is not told: {proposal:?}");
+        applied
     }
 
     fn result(&mut self, command: Command) -> Result<Applied, Refusal> {
