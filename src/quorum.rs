@@ -184,6 +184,7 @@ fn member(theirs: kraken_raft::Member) -> Option<Member> {
         raft: theirs.address,
         http: theirs.http,
         sync: theirs.sync,
+        level: theirs.level,
         voter: theirs.voter,
         matched: theirs.matched,
     })
@@ -230,6 +231,7 @@ impl Quorum for RaftQuorum {
             role: role(theirs.role).to_owned(),
             term: theirs.term,
             leader: theirs.leader,
+            level: theirs.level,
             revision: theirs.revision,
             applied: theirs.applied,
             last_log: theirs.last_log.unwrap_or_default(),

@@ -166,6 +166,8 @@ pub struct QuorumStatus {
     pub term: Term,
     /// The leading member, if known.
     pub leader: Option<MemberId>,
+    /// The feature level that is in use: the lowest that any member knows, or knew.
+    pub level: u32,
     /// The revision of this member's store.
     pub revision: Revision,
     /// The last log index that is applied here.
@@ -190,6 +192,8 @@ pub struct Member {
     pub http: String,
     /// Where leaves attach to it.
     pub sync: String,
+    /// The feature level that it knows.
+    pub level: u32,
     /// Whether it votes.
     pub voter: bool,
     /// The last log index known to be held there; only the leader knows.

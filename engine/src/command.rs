@@ -59,6 +59,11 @@ pub enum Command {
         /// Chosen at random by the founder.
         cluster: ClusterId,
     },
+    /// Raises the feature level, which never falls.
+    Raise {
+        /// One that every member knows.
+        level: u32,
+    },
     /// An entry that only takes an index: a fresh member's id, or the first entry of a term.
     Mark,
     /// A transaction over objects.

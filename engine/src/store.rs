@@ -47,6 +47,7 @@ use crate::{
 #[serde(try_from = "wire::Stored", into = "wire::Stored")]
 pub struct Store {
     cluster: ClusterId,
+    level: u32,
     epoch: Epoch,
     revision: Revision,
     objects: Part<BTreeMap<Uid, Arc<Object>>>,
@@ -62,6 +63,13 @@ pub struct Store {
     /// Owners with what they own.
     owned: Part<BTreeSet<(Uid, Uid)>>,
 }
+
+/// The feature level that this release knows. Whoever changes what apply does, or adds a command or
+/// a field that it must understand, counts this up and does so from that level on: members of two
+/// releases else come to hold different things.
+pub const LEVEL: u32 = 1;
+/// The feature level of the first release, and of whatever names none.
+pub const LEVEL_FIRST: u32 = 1;
 
 /// What one entry did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +117,7 @@ impl Default for Store {
     fn default() -> Self {
         Self {
             cluster: ClusterId::default(),
+            level: LEVEL_FIRST,
             epoch: Epoch::FIRST,
             revision: Revision::default(),
             objects: Part::default(),
@@ -136,6 +145,11 @@ impl Store {
     #[must_use]
     pub fn in_epoch(self, epoch: Epoch, revision: Revision) -> Self {
         Self { epoch, revision: self.revision.max(revision), requests: Part::default(), ..self }
+    }
+
+    /// The feature level: what a newer release has apply do otherwise is done from its level on.
+    pub fn level(&self) -> u32 {
+        self.level
     }
 
     /// The history that its revisions belong to.
@@ -262,6 +276,10 @@ impl Store {
             }
             Command::Found { .. } => Err(Refusal::Founded),
             Command::Mark => Ok(self.applied(self.revision, Vec::new())),
+            Command::Raise { level } => {
+                self.level = self.level.max(*level);
+                Ok(self.applied(self.revision, Vec::new()))
+            }
             Command::Txn(txn) => {
                 let changes = txn::apply(self, index, proposal.at, txn)?;
                 Ok(self.applied(index, changes))

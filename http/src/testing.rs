@@ -24,7 +24,7 @@ use kraken_engine::{
     history::{Changed, Record},
     id::{ClusterId, Epoch, MemberId, Name, Revision, Term},
     manifest::Manifest,
-    store::Store,
+    store::{LEVEL, Store},
 };
 use serde_json::json;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -103,6 +103,7 @@ impl MemoryQuorum {
             raft: "127.0.0.1:1".to_owned(),
             http: "127.0.0.1:2".to_owned(),
             sync: "127.0.0.1:3".to_owned(),
+            level: LEVEL,
             voter: true,
             matched: None,
         };
@@ -256,6 +257,7 @@ impl Quorum for MemoryQuorum {
             .to_owned(),
             term: leadership.term,
             leader: leadership.leader,
+            level: self.look(Store::level),
             revision: self.look(Store::revision),
             applied: index,
             last_log: index,

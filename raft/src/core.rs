@@ -5,6 +5,7 @@
 
 mod change;
 mod check;
+mod error;
 mod lead;
 mod propose;
 mod read;
@@ -13,7 +14,6 @@ mod serve;
 mod tend;
 
 use std::{
-    io,
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
@@ -37,6 +37,7 @@ pub(crate) use self::propose::prepare;
 use self::read::Rounds;
 pub use self::{
     change::{MEMBERS_MAX, MembershipError},
+    error::StartError,
     propose::ProposeError,
     read::{Consistency, READERS_MAX, ReadError},
     restore::BACKUP_BYTES_MAX,
@@ -45,10 +46,10 @@ use crate::{
     disk::Disk,
     entropy,
     fatal::Fatal,
-    folder::{Folder, FolderError, Identity, Phase},
+    folder::{Folder, Identity, Phase},
     history::{History, Shelf},
-    log::{Log, LogError, Site, WriterThread},
-    machine::{Machine, Notes, Shared, Snapshots, StateError},
+    log::{Log, Site, WriterThread},
+    machine::{Machine, Notes, Shared, Snapshots},
     options::{Bootstrap, Options},
     status::{Leadership, Status},
     transport::{Factory, Links, accept},
@@ -63,56 +64,6 @@ pub const PROPOSALS_MAX: usize = 2_048;
 const PROPOSALS_KIB_MAX: usize = 256 << 10;
 /// Proposals of other members that are under way at the leader.
 const FORWARDED_MAX: usize = 2 * PROPOSALS_MAX;
-
-/// A member cannot be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The runtime's threads cannot be started.
-    #[error("cannot start the threads of this member")]
-    Runtime(#[source] io::Error),
-    /// The address is taken or none of this host.
-    #[error("cannot listen for members on {address}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// The data folder cannot be used.
-    #[error(transparent)]
-    Folder(#[from] FolderError),
-    /// The log cannot be used.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The state cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The history cannot be read or begun.
-    #[error("history: cannot read or begin it in the data folder")]
-    History(#[source] io::Error),
-    /// The folder is of nobody who could be recovered.
-    #[error("there is no member in {path}; give the data folder of one that belonged to a cluster")]
-    Nobody {
-        /// The folder.
-        path: std::path::PathBuf,
-    },
-    /// The folder is of a member that was removed.
-    #[error("the member in {path} was removed from its cluster; recover another one")]
-    Removed {
-        /// The folder.
-        path: std::path::PathBuf,
-    },
-    /// The timers contradict each other.
-    #[error("the timers do not fit together: {0}")]
-    Timers(String),
-    /// The core does not start from what the data folder holds.
-    #[error("consensus does not start: {0}")]
-    Consensus(String),
-    /// The cluster could not be founded or joined.
-    #[error(transparent)]
-    Membership(Box<MembershipError>),
-}
 
 /// One member of the quorum, or somebody about to become one.
 pub(crate) struct Core {
@@ -148,6 +99,7 @@ pub(crate) struct Node {
     changes: Changes,
     /// What members say that they hold, while this one leads.
     notes: Mutex<Notes>,
+    shared: Arc<Shared>,
     /// How long after its last sign of life, as a majority answered it, this leader counts on not
     /// being followed by another.
     lease: Duration,
@@ -217,15 +169,16 @@ impl Core {
             address: options.advertise.clone().unwrap_or_else(|| local.to_string()),
             http: options.http.clone(),
             sync: options.sync.clone(),
+            level: options.level,
         };
         let identity = folder.sound_identity()?;
-        let check_entries = options.limits.check_entries;
+        let shared = Arc::new(Shared::new(options.level, options.limits.check_entries));
         let core = Arc::new(Self {
             options,
             peer,
             folder: Mutex::new(Some(folder)),
             fatal: Fatal::new(),
-            shared: Arc::new(Shared::new(check_entries)),
+            shared,
             node: OnceLock::new(),
             becoming: tokio::sync::Mutex::default(),
             leadership: Arc::default(),
@@ -293,12 +246,14 @@ impl Core {
     pub(crate) fn status(&self) -> Status {
         let Some(node) = self.node() else { return Status::uninitialised() };
         let applied = self.shared.applied().map_or(0, |id| id.index);
-        let said = self.shared.with(|store| (store.cluster(), store.epoch(), store.revision()));
-        let (cluster, epoch, revision) = said.unwrap_or_default();
+        let said = self
+            .shared
+            .with(|store| ((store.cluster(), store.epoch()), (store.revision(), store.level())));
+        let ((cluster, epoch), (revision, level)) = said.unwrap_or_default();
         // Before the entry that says it is applied, a founder's own is the cluster's.
         let is_known = cluster != ClusterId::default();
         let cluster = if is_known { cluster } else { ClusterId::new(node.cluster) };
-        Status { epoch, revision, ..Status::from_metrics(cluster, applied, &node.metrics()) }
+        Status { epoch, level, revision, ..Status::from_metrics(cluster, applied, &node.metrics()) }
     }
 
     /// How long ago at most a majority followed this member as its leader.
@@ -406,10 +361,15 @@ impl Core {
             Site { folder: log_folder, cluster, member, segment_bytes, disk: Disk::default() };
         let fatal = self.fatal.clone();
         let may_begin = identity.phase != Phase::Member;
+        let known = self.options.level;
         let open = move || {
             let (snapshots, newest) = Snapshots::open(state_folder, cluster)?;
             let (log, writer) = Log::open(site, may_begin, fatal)?;
             snapshots.check_reaches(newest.as_ref().map(|(meta, _)| meta), log.purged())?;
+            let held = newest.as_ref().map_or(0, |(_, store)| store.level());
+            if held > known {
+                return Err(StartError::Level { held, known });
+            }
             let begins = newest.as_ref().map(|(_, store)| store.revision()).unwrap_or_default();
             let history = History::open(shelf, begins).map_err(StartError::History)?;
             Ok::<_, StartError>(((snapshots, newest), (log, writer), history))
@@ -443,6 +403,7 @@ impl Core {
             resigned,
             changes: Changes::default(),
             notes: Mutex::default(),
+            shared: Arc::clone(&self.shared),
             lease: self.options.timers.lease(),
         });
         if self.node.set(Arc::clone(&node)).is_err() {

@@ -19,7 +19,7 @@ use futures_util::{Stream, TryStreamExt};
 use kraken_engine::{
     command::{Command, Outcome},
     id::{Revision, Term},
-    store::{Change, Store},
+    store::{Change, LEVEL, Store},
     time::Millis,
 };
 use openraft::{
@@ -105,18 +105,21 @@ pub(crate) struct Shared {
     history: OnceLock<History>,
     pub(crate) growth: Growth,
     pub(crate) checks: Checks,
+    /// The feature level that this member knows.
+    known: u32,
 }
 
 impl Default for Shared {
     fn default() -> Self {
-        Self::new(CHECK_ENTRIES)
+        Self::new(LEVEL, CHECK_ENTRIES)
     }
 }
 
 impl Shared {
-    /// What is held is noted every so many entries.
-    pub(crate) fn new(check_entries: u64) -> Self {
+    /// Of a member that knows a feature level; what is held is noted every so many entries.
+    pub(crate) fn new(known: u32, check_entries: u64) -> Self {
         Self {
+            known,
             held: RwLock::default(),
             next: watch::Sender::new(0),
             events: broadcast::Sender::new(EVENTS_MAX),
@@ -245,6 +248,7 @@ impl Shared {
                 let proposal = data.proposal();
                 let (index, term) = (Revision::new(id.index), Term::new(*id.leader_id));
                 let applied = held.store.apply(index, term, proposal);
+                self.check_level(&held.store)?;
                 let revision = held.store.revision();
                 let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner).take();
                 drop(held);
@@ -261,11 +265,22 @@ impl Shared {
         Ok(answer)
     }
 
+    /// Whether this member can go on with what it holds.
+    fn check_level(&self, store: &Store) -> io::Result<()> {
+        let (held, known) = (store.level(), self.known);
+        if held <= known {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "feature level {held} is in use and this release knows {known}; start a newer one"
+        )))
+    }
+
     fn tell(&self, revision: Revision, data: &Data, changes: Vec<Change>, declared: bool) {
         let proposal = data.proposal();
         let note = match &proposal.command {
             Command::Txn(txn) => txn.note.clone(),
-            Command::Mark => return,
+            Command::Mark | Command::Raise { .. } => return,
             Command::Found { .. }
             | Command::Declare { .. }
             | Command::Freeze { .. }
@@ -294,6 +309,7 @@ impl Shared {
     }
 
     fn replace(&self, meta: &SnapshotMeta, store: Store) -> io::Result<()> {
+        self.check_level(&store)?;
         let revision = store.revision();
         self.checks.begin(&store);
         let mut held = self.held.write().map_err(|_| poisoned())?;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use kraken_engine::id::Name;
+use kraken_engine::{id::Name, store::LEVEL};
 
 use crate::history::Retention;
 
@@ -24,6 +24,8 @@ pub struct Options {
     pub http: String,
     /// This member's address for leaves and relays, told to others as it is.
     pub sync: String,
+    /// The feature level that this member says it knows. Default [`LEVEL`], what it does know.
+    pub level: u32,
     /// Sizes.
     pub limits: Limits,
     /// How much of the past is kept.
@@ -43,6 +45,7 @@ impl Options {
             bootstrap: Bootstrap::Wait,
             http: String::new(),
             sync: String::new(),
+            level: LEVEL,
             limits: Limits::default(),
             retention: Retention::default(),
             timers: Timers::default(),

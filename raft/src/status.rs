@@ -35,6 +35,8 @@ pub struct Member {
     pub http: String,
     /// Its address for leaves and relays.
     pub sync: String,
+    /// The feature level that it knows.
+    pub level: u32,
     /// Whether it votes.
     pub voter: bool,
     /// The last entry that it has as well; known to the leader only.
@@ -57,6 +59,8 @@ pub struct Status {
     pub term: Term,
     /// The leader that it knows of.
     pub leader: Option<MemberId>,
+    /// The feature level that is in use.
+    pub level: u32,
     /// The last write of Cfg in the state of this member.
     pub revision: Revision,
     /// The last entry that was applied here, which need not be a write.
@@ -91,6 +95,7 @@ impl Status {
         Self {
             cluster: ClusterId::default(),
             epoch: Epoch::FIRST,
+            level: 0,
             member: None,
             role: Role::Uninitialised,
             term: Term::default(),
@@ -122,12 +127,14 @@ impl Status {
             address: peer.address.clone(),
             http: peer.http.clone(),
             sync: peer.sync.clone(),
+            level: peer.level,
             voter: voters.contains(id),
             matched: matched(id),
         });
         Self {
             cluster,
             epoch: Epoch::FIRST,
+            level: 0,
             revision: Revision::default(),
             member: Some(MemberId::new(metrics.id)),
             role: match metrics.state {

@@ -4,7 +4,10 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use kraken_engine::command::{Outcome, Proposal};
+use kraken_engine::{
+    command::{Outcome, Proposal},
+    store::LEVEL_FIRST,
+};
 use openraft::{impls::leader_id_std, vote::RaftLeaderId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -36,7 +39,7 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
 }
 
 /// Where a member is found and what it is called; replicated with the membership.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Peer {
     /// Its name among the members.
     pub(crate) name: String,
@@ -46,6 +49,26 @@ pub(crate) struct Peer {
     pub(crate) http: String,
     /// Its address for leaves and relays, opaque here.
     pub(crate) sync: String,
+    /// The feature level that it knows.
+    #[serde(default = "level_first", skip_serializing_if = "is_first")]
+    pub(crate) level: u32,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        let nothing = String::new;
+        let (name, address, http, sync) = (nothing(), nothing(), nothing(), nothing());
+        Self { name, address, http, sync, level: LEVEL_FIRST }
+    }
+}
+
+fn level_first() -> u32 {
+    LEVEL_FIRST
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_first(level: &u32) -> bool {
+    *level == LEVEL_FIRST
 }
 
 /// A proposal as it stands in the log: encoded once where it is proposed, decoded once a replica.

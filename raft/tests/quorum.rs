@@ -26,7 +26,7 @@ use kraken_engine::{
     manifest::{Extension, Manifest, PathSpec, Type},
     object::{Labels, ObjectRef},
     state::State,
-    store::{Change, Store},
+    store::{Change, LEVEL, Store},
     time::Millis,
     value::Value,
 };

@@ -132,7 +132,20 @@ fn describe(quorum: &ClusterView, colour: bool) -> String {
                 .map(table::text),
         );
     }
-    head + &rows.render(colour)
+    head + &rows.render(colour) + &levels(quorum)
+}
+
+/// Says which members know a higher feature level than the one that is in use.
+fn levels(quorum: &ClusterView) -> String {
+    let newer = quorum.members.iter().filter(|member| member.level > quorum.level);
+    let newer: Vec<&str> = newer.map(|member| member.name.as_str()).collect();
+    if newer.is_empty() {
+        return String::new();
+    }
+    let (level, newer) = (quorum.level, newer.join(", "));
+    format!(
+        "\nfeature level {level} is in use until every member knows a higher one; so far: {newer}\n"
+    )
 }
 
 #[cfg(test)]
@@ -146,13 +159,13 @@ mod tests {
         let member = |id: u64, name: &str, voter: bool, matched: Option<u64>| {
             json!({
                 "id": id, "name": name, "raft": "h:1", "http": "http://h:2", "sync": "h:3",
-                "voter": voter, "matched": matched,
+                "level": if name == "m3" { 2 } else { 1 }, "voter": voter, "matched": matched,
             })
         };
         let quorum: ClusterView = serde_json::from_value(json!({
             "cluster": 255, "member": 1, "role": "LEADER", "term": 3, "leader": 1,
             "revision": 20, "applied": 20, "lastLog": 21, "node": "m1", "version": "0.1.0",
-            "leaderName": "m1", "epoch": 1,
+            "leaderName": "m1", "epoch": 1, "level": 1,
             "members": [
                 member(1, "m1", true, None), member(4, "m2", true, Some(21)),
                 member(9, "m3", false, Some(2)),
@@ -166,6 +179,8 @@ mod tests {
         m1       1    leader    21     http://h:2   h:1    h:3
         m2       4    voter     21     http://h:2   h:1    h:3
         m3       9    learner   2      http://h:2   h:1    h:3
+
+        feature level 1 is in use until every member knows a higher one; so far: m3
         ");
         let alone = ClusterView { cluster: None, ..quorum };
         assert!(describe(&alone, false).starts_with("m1 belongs to no cluster yet"));

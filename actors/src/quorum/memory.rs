@@ -12,7 +12,7 @@ use kraken_engine::{
     command::{Command, Outcome, Proposal},
     history::{Changed, Record},
     id::{ClusterId, Epoch, MemberId, Name, Revision, Term},
-    store::Store,
+    store::{LEVEL, Store},
     time::Millis,
 };
 use tokio::sync::{broadcast, mpsc, watch};
@@ -45,6 +45,7 @@ impl MemoryQuorum {
             raft: String::new(),
             http: String::new(),
             sync: String::new(),
+            level: LEVEL,
             voter: true,
             matched: None,
         };
@@ -175,6 +176,7 @@ impl Quorum for MemoryQuorum {
             role: if leadership.is_me { "LEADER" } else { "FOLLOWER" }.to_owned(),
             term: leadership.term,
             leader: leadership.leader,
+            level: store.level(),
             revision: store.revision(),
             applied: store.revision().get(),
             last_log: store.revision().get(),

@@ -17,6 +17,7 @@ use crate::{
 struct Rest<'a> {
     cluster: ClusterId,
     epoch: Epoch,
+    level: u32,
     revision: Revision,
     manifests: Vec<&'a Manifest>,
     freezes: &'a [Freeze],
@@ -53,6 +54,7 @@ impl Store {
         digest(&Rest {
             cluster: self.cluster,
             epoch: self.epoch,
+            level: self.level,
             revision: self.revision,
             manifests: self.manifests.values().collect(),
             freezes: &self.freezes,

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Freeze, Store, requests::Requests};
+use super::{Freeze, LEVEL_FIRST, Store, requests::Requests};
 use crate::{
     catalog::Catalog,
     command::{Intent, Outcome, RequestId},
@@ -27,6 +27,8 @@ pub(super) struct Stored {
     cluster: ClusterId,
     #[serde(default = "Epoch::first", skip_serializing_if = "Epoch::is_first")]
     epoch: Epoch,
+    #[serde(default = "level_first", skip_serializing_if = "is_first")]
+    level: u32,
     revision: Revision,
     objects: Vec<Arc<Object>>,
     manifests: Vec<Manifest>,
@@ -50,6 +52,7 @@ impl From<Store> for Stored {
             format: FORMAT,
             cluster: store.cluster,
             epoch: store.epoch,
+            level: store.level,
             revision: store.revision,
             objects: store.objects.into_inner().into_values().collect(),
             manifests: store.manifests.into_inner().into_values().collect(),
@@ -80,6 +83,7 @@ impl TryFrom<Stored> for Store {
         let mut store = Self {
             cluster: stored.cluster,
             epoch: stored.epoch,
+            level: stored.level,
             revision: stored.revision,
             keys: stored.objects.iter().map(|object| (object.key.clone(), object.uid)).collect(),
             objects: stored.objects.into_iter().map(|object| (object.uid, object)).collect(),
@@ -95,6 +99,15 @@ impl TryFrom<Stored> for Store {
         store.restore_policies(stored.ledger);
         Ok(store)
     }
+}
+
+fn level_first() -> u32 {
+    LEVEL_FIRST
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_first(level: &u32) -> bool {
+    *level == LEVEL_FIRST
 }
 
 fn by<K: Ord, V>(values: Vec<V>, key: impl Fn(&V) -> K) -> BTreeMap<K, V> {

@@ -109,6 +109,8 @@ pub struct ClusterView {
     pub leader: Option<u64>,
     /// Its node.
     pub leader_name: Option<String>,
+    /// The feature level that is in use.
+    pub level: u32,
     /// The revision of the answering member.
     pub revision: u64,
     /// The last log index that is applied there.
@@ -133,6 +135,8 @@ pub struct MemberView {
     pub http: String,
     /// Where leaves attach to it.
     pub sync: String,
+    /// The feature level that it knows.
+    pub level: u32,
     /// Whether it votes.
     pub voter: bool,
     /// The last log index known to be held there; only the leader knows.

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use kraken_engine::{
     command::{Command, Proposal},
+    store::Store,
     time::Millis,
 };
 use openraft::{
@@ -60,6 +61,7 @@ impl Node {
     /// Gives out an id: the index of an entry of its own, so that no other member ever had it.
     async fn lead_join(&self, peer: Peer) -> Result<Reply, Reply> {
         check_peer(&self.lead_metrics()?, None, &peer)?;
+        self.check_level(&peer)?;
         let proposal =
             Proposal { request: None, author: peer.name, at: Millis::ZERO, command: Command::Mark };
         let data = prepare(proposal).map_err(|error| refused(error.to_string()))?;
@@ -71,6 +73,18 @@ impl Node {
         }
     }
 
+    /// Who does not know what is in use cannot follow.
+    fn check_level(&self, peer: &Peer) -> Result<(), Reply> {
+        let held = self.shared.with(Store::level).unwrap_or_default();
+        if peer.level >= held {
+            return Ok(());
+        }
+        let known = peer.level;
+        Err(refused(format!(
+            "feature level {held} is in use and its release knows {known}; start a newer one there"
+        )))
+    }
+
     async fn lead_admit(&self, member: u64, peer: Peer) -> Result<Reply, Reply> {
         let metrics = self.lead_metrics()?;
         let stored = &metrics.membership_config;
@@ -78,6 +92,7 @@ impl Node {
             return self.lead_describe(&metrics, member, peer).await;
         }
         check_peer(&metrics, Some(member), &peer)?;
+        self.check_level(&peer)?;
         given_out(&metrics, member)?;
         if stored.get_node(&member).is_none() {
             let added = self.raft.add_learner(member, peer, true).await;

@@ -7,13 +7,18 @@ use std::{
     time::Duration,
 };
 
-use kraken_engine::id::{MemberId, Term};
+use kraken_engine::{
+    command::{Command, Proposal},
+    id::{MemberId, Term},
+    store::Store,
+    time::Millis,
+};
 use openraft::{
     ChangeMembers, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver, errors::Fatal,
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{Core, Node};
+use super::{Core, Node, propose::prepare};
 use crate::{fatal::FatalError, options::Limits, status::Leadership, types::Types};
 
 /// Between looks at the lease and at the size of the log.
@@ -100,6 +105,7 @@ impl Core {
             node.links.retain(|member| members.contains(&member));
             if metrics.state == ServerState::Leader {
                 node.finish_change(&metrics).await;
+                node.raise_level(&metrics).await;
             }
         }
     }
@@ -151,6 +157,24 @@ impl Node {
             && let Err(error) = self.raft.trigger().purge_log(upto).await
         {
             tracing::warn!(%error, "the log could not be purged");
+        }
+    }
+
+    /// The feature level is what every member knows, learners too.
+    async fn raise_level(&self, metrics: &RaftMetrics<Types>) {
+        let known = metrics.membership_config.nodes().map(|(_, peer)| peer.level).min();
+        let held = self.shared.with(Store::level);
+        let (Some(level), Some(held)) = (known, held) else { return };
+        if level <= held {
+            return;
+        }
+        let author = self.address(self.member).unwrap_or_default();
+        let command = Command::Raise { level };
+        let proposal = Proposal { request: None, author, at: Millis::ZERO, command };
+        let Ok(data) = prepare(proposal) else { return };
+        // Where it is not written it is looked at again.
+        if let Ok(Ok(_)) = timeout(LOOK_EVERY * 10, self.raft.client_write(data)).await {
+            tracing::info!(level, "every member knows a higher feature level: it is in use");
         }
     }
 

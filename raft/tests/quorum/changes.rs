@@ -89,3 +89,42 @@ async fn a_change_whose_asker_died_is_finished() {
     }
     quorum.any().propose(put("n", "x")).await.unwrap();
 }
+
+/// As in a rolling upgrade: the members are replaced by a newer release one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_feature_level_is_raised_when_every_member_knows_it_and_not_before() {
+    let mut quorum = Quorum::start(3).await;
+    let level = |quorum: &Quorum, number: usize| quorum.members[&number].status().level;
+    let known = |quorum: &Quorum| -> Vec<u32> {
+        quorum.any().status().members.iter().map(|member| member.level).collect()
+    };
+    assert_eq!((level(&quorum, 0), known(&quorum)), (LEVEL, vec![LEVEL; 3]));
+    for number in 0..3 {
+        quorum.stop(number).await;
+        let mut options = quorum.options(number);
+        options.level = LEVEL + 1;
+        quorum.members.insert(number, Handle::start(options).await.unwrap());
+        wait_until("it has told the others what it knows", async || {
+            known(&quorum).iter().filter(|known| **known > LEVEL).count() == number + 1
+        })
+        .await;
+        quorum.any().propose(put("n", "x")).await.unwrap();
+        assert!(number == 2 || level(&quorum, number) == LEVEL, "an older one is left");
+    }
+    wait_until("all are at the higher level", async || {
+        (0..3).all(|number| level(&quorum, number) == LEVEL + 1)
+    })
+    .await;
+
+    let wanted = format!("feature level {} is in use", LEVEL + 1);
+    // An older release neither joins nor goes on from there.
+    let refused = quorum.add(3).await.unwrap_err();
+    let StartError::Membership(refused) = refused else { panic!("{refused}") };
+    assert!(refused.to_string().contains(&wanted), "{refused}");
+    quorum.stop(1).await;
+    let older = match Handle::start(quorum.options(1)).await {
+        Ok(older) => timeout(PATIENCE, older.fatal()).await.unwrap().to_string(),
+        Err(error) => error.to_string(),
+    };
+    assert!(older.contains(&wanted), "{older}");
+}
