@@ -38,6 +38,8 @@ impl Disk {
 
     /// Makes what was written durable.
     pub(crate) fn sync(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        self.fail(file)?;
         file.sync_data()?;
         #[cfg(test)]
         self.put(|tape| tape.synced(file));
@@ -46,6 +48,8 @@ impl Disk {
 
     /// Makes what was written, and how long the file is, durable.
     pub(crate) fn sync_all(&self, file: &File) -> io::Result<()> {
+        #[cfg(test)]
+        self.fail(file)?;
         file.sync_all()?;
         #[cfg(test)]
         self.put(|tape| tape.synced(file));
@@ -82,6 +86,10 @@ impl Disk {
     /// The disk of the machine, with everything put on a tape.
     pub(crate) fn on(tape: std::sync::Arc<tape::Tape>) -> Self {
         Self { tape: Some(tape) }
+    }
+
+    fn fail(&self, file: &File) -> io::Result<()> {
+        self.tape.as_ref().map_or(Ok(()), |tape| tape.may_fail(file))
     }
 
     fn put(&self, put: impl FnOnce(&tape::Tape)) {

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io,
     os::unix::fs::MetadataExt,
     path::Path,
     sync::{Mutex, MutexGuard},
@@ -14,6 +15,8 @@ use tempfile::TempDir;
 
 /// Bytes that a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
+/// What a system call says of a disk that fails.
+const EIO: i32 = 5;
 
 /// One thing that was done.
 #[derive(Debug, Clone)]
@@ -28,6 +31,10 @@ enum Deed {
         bytes: Vec<u8>,
     },
     Synced {
+        file: u64,
+    },
+    /// A sync failed: what waited in the file is no longer written, and still read.
+    Dropped {
         file: u64,
     },
     Renamed {
@@ -50,6 +57,8 @@ struct Reel {
     /// What files are known by now: inodes are used again, these numbers are not.
     files: BTreeMap<u64, u64>,
     next: u64,
+    /// Whether the disk fails whoever syncs.
+    fails: bool,
 }
 
 /// Everything that was done in one folder since it was empty.
@@ -100,6 +109,22 @@ impl Tape {
         let mut reel = self.reel();
         let file = reel.files[&file.metadata().unwrap().ino()];
         reel.deeds.push(Deed::Synced { file });
+    }
+
+    /// From now on every sync fails, or none.
+    pub(crate) fn fail_syncs(&self, fails: bool) {
+        self.reel().fails = fails;
+    }
+
+    /// Fails a sync, where all do.
+    pub(crate) fn may_fail(&self, file: &File) -> io::Result<()> {
+        let mut reel = self.reel();
+        if !reel.fails {
+            return Ok(());
+        }
+        let file = reel.files[&file.metadata().unwrap().ino()];
+        reel.deeds.push(Deed::Dropped { file });
+        Err(io::Error::from_raw_os_error(EIO))
     }
 
     pub(crate) fn renamed(&self, from: &Path, to: &Path) {
@@ -169,6 +194,7 @@ impl Image {
                 self.writes = waiting;
                 self.persist(synced);
             }
+            Deed::Dropped { file } => self.writes.retain(|write| write.0 != file),
             Deed::SyncedFolder => {
                 for naming in std::mem::take(&mut self.namings) {
                     self.name(naming);

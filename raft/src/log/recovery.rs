@@ -184,7 +184,7 @@ impl Reading {
     }
 
     fn replay(mut self, disk: &Disk, log: &mut Recovered, number: u64) -> Result<(), LogError> {
-        let mut at = HEADER_BYTES;
+        let (mut at, mut proven) = (HEADER_BYTES, 0);
         let mut last_index = None;
         loop {
             let rest = self.bytes.get(at..).unwrap_or_default();
@@ -193,8 +193,10 @@ impl Reading {
                     return self.seal(log, Sealed { number, last_index }, (at, length, crc));
                 }
                 Ok(Some((record, length))) => {
-                    if let Record::Entry(id) = &record {
-                        last_index = last_index.max(Some(id.index));
+                    match &record {
+                        Record::Entry(id) => last_index = last_index.max(Some(id.index)),
+                        Record::Batch(durable) => proven = *durable,
+                        _ => {}
                     }
                     let place = place(number, at, length);
                     log.replay(record, place).map_err(|why| self.damaged(at, why))?;
@@ -216,8 +218,20 @@ impl Reading {
         if !self.last {
             return Err(self.damaged(at, "the segment ends without its seal".to_owned()));
         }
+        self.write_again(disk, proven, at)?;
         self.resume(log, number, at, last_index);
         Ok(())
+    }
+
+    /// Writes down again what no mark says is durable. After a failed sync it may be read here, and
+    /// be on no disk, and a later sync would not write it.
+    fn write_again(&self, disk: &Disk, proven: u64, end: usize) -> Result<(), LogError> {
+        let from = usize::try_from(proven).unwrap_or(end).min(end);
+        let write = || {
+            disk.write(&self.file, &self.bytes[from..end], from as u64)?;
+            disk.sync_all(&self.file)
+        };
+        write().map_err(io_error("write the tail of", &self.path))
     }
 
     fn seal(

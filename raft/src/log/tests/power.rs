@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use openraft::{entry::RaftEntry, storage::RaftLogStorage};
+use openraft::{
+    entry::RaftEntry,
+    storage::{RaftLogStorage, RaftLogStorageExt},
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -14,7 +17,7 @@ use crate::{
         Disk,
         tape::{Tape, Unsynced, Wreck},
     },
-    fatal::Fatal,
+    fatal::{Fatal, FatalError},
     types::{Entry, LogId, Vote},
 };
 
@@ -83,7 +86,7 @@ async fn recover(wreck: &Wreck, disk: Disk) -> Held {
     // It can be written to.
     let next = held.purged.map_or(0, |id| id.index + 1) + held.entries.len() as u64;
     let probe = super::entry(99, next, 10);
-    openraft::storage::RaftLogStorageExt::blocking_append(&mut log, [probe.clone()]).await.unwrap();
+    log.blocking_append([probe.clone()]).await.unwrap();
     assert_eq!(all(&mut log).await.last().map(Entry::log_id), Some(probe.log_id()));
     writer.stop().await;
     held
@@ -128,6 +131,34 @@ fn every_moment_of_a_long_run_can_be_recovered() {
         Step::Append(3, 20),
     ];
     block_on(check(&steps, 7, 1));
+}
+
+/// What was read from memory when it started again is on the disk before anybody relies on it.
+#[tokio::test]
+async fn what_a_failed_sync_dropped_is_never_called_durable() {
+    let (folder, tape) = (TempDir::new().unwrap(), Arc::new(Tape::default()));
+    let fatal = Fatal::new();
+    let open = || {
+        let site = Site { disk: Disk::on(tape.clone()), ..site(folder.path()) };
+        Log::open(site, true, fatal.clone()).unwrap()
+    };
+    let (mut log, writer) = open();
+    log.blocking_append(super::entries(1, 0..5)).await.unwrap();
+    tape.fail_syncs(true);
+    log.blocking_append(super::entries(1, 5..10)).await.unwrap_err();
+    assert!(matches!(fatal.raised().await, FatalError::Log { .. }));
+    tape.fail_syncs(false);
+    log.save_vote(&Vote::new(1, 1)).await.expect_err("a failed sync is final");
+    writer.stop().await;
+
+    let (mut log, writer) = open();
+    let found = all(&mut log).await;
+    assert_eq!(found, super::entries(1, 0..10), "memory still has it");
+    log.save_vote(&Vote::new(2, 1)).await.unwrap();
+    writer.stop().await;
+    let wreck = tape.cut(tape.moments() - 1, Unsynced::Lost);
+    let held = recover(&wreck, Disk::default()).await;
+    assert_eq!((held.entries, held.vote), (found, Some(Vote::new(2, 1))));
 }
 
 proptest! {
