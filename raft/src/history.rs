@@ -88,7 +88,9 @@ impl Reading {
     pub fn each(&self, mut see: impl FnMut(Record) -> ControlFlow<()>) -> Result<(), HistoryError> {
         for part in &self.parts {
             let wanted = |record: Record| {
-                if record.revision > self.after { see(record) } else { ControlFlow::Continue(()) }
+                // What changes nothing only marks up to where the history was durable.
+                let is_told = record.revision > self.after && !record.changes.is_empty();
+                if is_told { see(record) } else { ControlFlow::Continue(()) }
             };
             if part.each(wanted).map_err(HistoryError::Read)?.is_break() {
                 break;
@@ -102,7 +104,8 @@ enum Job {
     Write(Record),
     /// Everything before this revision is unknown from now on.
     Restart(Revision),
-    Sync(oneshot::Sender<io::Result<()>>),
+    /// Make everything up to this revision durable.
+    Sync(Revision, oneshot::Sender<io::Result<()>>),
     Read(Revision, oneshot::Sender<Result<Reading, HistoryError>>),
 }
 
@@ -159,10 +162,11 @@ impl History {
         self.ask(Job::Restart(at));
     }
 
-    /// Makes what was written durable. Not to be called where waiting is not allowed.
-    pub(crate) fn sync(&self) -> io::Result<()> {
+    /// Makes what was written up to a revision durable, and marks that it is: a snapshot of it is
+    /// to be made. Not to be called where waiting is not allowed.
+    pub(crate) fn sync(&self, upto: Revision) -> io::Result<()> {
         let (done, synced) = oneshot::channel();
-        self.ask(Job::Sync(done));
+        self.ask(Job::Sync(upto, done));
         synced.blocking_recv().map_err(io::Error::other)?
     }
 
@@ -214,8 +218,8 @@ impl Keeper {
                 let restarted = self.files.restart(at);
                 self.judge(restarted);
             }
-            Job::Sync(done) => {
-                let synced = self.files.sync();
+            Job::Sync(upto, done) => {
+                let synced = self.files.mark(upto).and_then(|()| self.files.sync());
                 // Who asked may be gone.
                 drop(done.send(synced));
             }

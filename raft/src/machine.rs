@@ -442,7 +442,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let (snapshots, shared) = (Arc::clone(&self.snapshots), Arc::clone(&self.shared));
         let build = move || {
             // The log that the history could be made of again may go once the snapshot stands.
-            if let Some(Err(error)) = shared.history().map(History::sync) {
+            if let Some(Err(error)) = shared.history().map(|history| history.sync(store.revision()))
+            {
                 tracing::warn!(%error, "the history is not durable up to this snapshot");
             }
             let snapshot = snapshots.save(&meta, &store)?;

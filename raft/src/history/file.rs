@@ -128,8 +128,9 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Reads what there is and goes on behind it; where there is nothing, begins at `state`. What
-    /// lies before damage is forgotten, for it could not be told without a hole.
+    /// Reads what there is and goes on behind it; where there is nothing, begins at `state`, what
+    /// is held before the log is applied. What lies before damage, or before what is missing up to
+    /// there, is forgotten, for it could not be told without a hole.
     pub(super) fn open(shelf: Shelf, state: Revision) -> io::Result<Self> {
         fs::create_dir_all(&shelf.folder)?;
         let (volumes, buffer) = (Vec::new(), Vec::new());
@@ -138,6 +139,10 @@ impl Files {
         if files.volumes.is_empty() {
             files.last = state;
             files.begin(state)?;
+        } else if files.last < state {
+            let (last, state) = (files.last, state);
+            tracing::warn!(%last, %state, "the history ends too early: a part of it is lost");
+            files.restart(state)?;
         }
         Ok(files)
     }
@@ -228,6 +233,13 @@ impl Files {
         self.put(record)?;
         turned?;
         if self.buffer.len() > BUFFER_BYTES_MAX { self.flush() } else { Ok(()) }
+    }
+
+    /// Marks that everything up to a revision is held.
+    pub(super) fn mark(&mut self, upto: Revision) -> io::Result<()> {
+        let at = self.volumes.last().map(|volume| volume.newest_at).unwrap_or_default();
+        let (author, changes) = (String::new(), Vec::new());
+        self.append(&Record { revision: upto, at, author, note: None, changes })
     }
 
     /// Begins the next file where the last one is full.

@@ -147,6 +147,43 @@ fn damage_in_the_middle_is_never_told_as_a_shorter_past() {
     assert_eq!(open(folder.path()).horizon().get(), 2 * 4_096);
 }
 
+/// The log brings back only what comes after the snapshot.
+#[test]
+fn damage_in_the_newest_file_is_told_as_gone() {
+    let folder = TempDir::new().unwrap();
+    let reopen = |state: u64| {
+        Files::open(shelf(folder.path(), Retention::default()), Revision::new(state)).unwrap()
+    };
+    let mut files = open(folder.path());
+    for revision in 1..=20 {
+        files.append(&record(revision)).unwrap();
+    }
+    // A snapshot of revision 25, the last that changed no object.
+    files.mark(Revision::new(25)).unwrap();
+    files.append(&record(26)).unwrap();
+    files.sync().unwrap();
+    drop(files);
+    let files = reopen(25);
+    assert_eq!(files.horizon(), Revision::default());
+    assert_eq!(told(&files, 17), [18, 19, 20, 26], "a mark is no write");
+    drop(files);
+
+    let newest = folder.path().join(format!("{:020}.past", 0));
+    let whole = fs::read(&newest).unwrap();
+    // Torn behind the mark: the log brings it again.
+    fs::write(&newest, &whole[..whole.len() - 3]).unwrap();
+    assert_eq!(told(&reopen(25), 17), [18, 19, 20]);
+    // Damaged before it.
+    let mut bytes = whole.clone();
+    bytes[whole.len() / 2] ^= 1;
+    fs::write(&newest, &bytes).unwrap();
+    let mut files = reopen(25);
+    assert_eq!(files.horizon().get(), 25);
+    files.append(&record(26)).unwrap();
+    files.flush().unwrap();
+    assert_eq!(told(&files, 25), [26]);
+}
+
 #[test]
 fn a_file_that_was_about_to_be_begun_costs_nothing() {
     let folder = TempDir::new().unwrap();
@@ -206,7 +243,7 @@ async fn a_revision_before_the_horizon_is_said_to_be_gone() {
     assert_eq!(told, [record(41)]);
     history.restart(Revision::new(90));
     assert!(history.read(Revision::new(41)).await.is_err());
-    tokio::task::spawn_blocking(move || history.sync()).await.unwrap().unwrap();
+    tokio::task::spawn_blocking(move || history.sync(Revision::new(90))).await.unwrap().unwrap();
 }
 
 #[test]
