@@ -45,8 +45,13 @@ pub fn call(method: &str, path: &str) -> Result<Call> {
 impl Edge {
     /// A client of the members at these URLs; any of them may answer.
     pub fn new(urls: &[String]) -> Result<Self> {
+        Self::hasty(urls, TRY_MAX)
+    }
+
+    /// The same, with a time after which a try is given up.
+    pub fn hasty(urls: &[String], try_max: Duration) -> Result<Self> {
         let settings = Settings {
-            timeout: TRY_MAX,
+            timeout: try_max,
             author: Some("testkit".to_owned()),
             ..Settings::default()
         };
@@ -61,18 +66,13 @@ impl Edge {
     /// Sends a request. An error means that nobody answered it: what it asked for may have been
     /// done or not.
     pub async fn ask(&self, call: Call) -> Result<Answer> {
-        match self.client.send(call).await {
-            Ok(answer) => {
-                let (status, revision) = (answer.status, answer.revision);
-                let body = serde_json::from_slice(&answer.body).unwrap_or_default();
-                Ok(Answer { status, revision, body })
-            }
-            Err(Error::Problem { problem, .. }) => {
-                let body = serde_json::to_value(&problem)?;
-                Ok(Answer { status: problem.status, revision: None, body })
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(judged(self.client.send(call).await)?)
+    }
+
+    /// Sends a request once to one of the members, counted from 0, as it is: without a request id
+    /// unless it has one. An error means that it did not answer.
+    pub async fn ask_one(&self, member: usize, call: &Call) -> Result<Answer, Error> {
+        judged(self.client.send_to(member, call).await)
     }
 
     /// All nodes by name, their Cfg as of now and what the member that answers has seen of them.
@@ -107,5 +107,21 @@ impl Edge {
     /// The quorum as the member that answers sees it.
     pub async fn cluster(&self) -> Result<ClusterView> {
         Ok(self.client.cluster().await?)
+    }
+}
+
+/// A problem is an answer too.
+fn judged(answer: Result<kraken_http::client::Answer, Error>) -> Result<Answer, Error> {
+    match answer {
+        Ok(answer) => {
+            let (status, revision) = (answer.status, answer.revision);
+            let body = serde_json::from_slice(&answer.body).unwrap_or_default();
+            Ok(Answer { status, revision, body })
+        }
+        Err(Error::Problem { problem, .. }) => {
+            let body = serde_json::to_value(&problem).unwrap_or_default();
+            Ok(Answer { status: problem.status, revision: None, body })
+        }
+        Err(error) => Err(error),
     }
 }

@@ -5,6 +5,7 @@
 //! Tests with it take real time, so that [`wait_until`] is the only place that sleeps, and
 //! [`lock::Lock`] lets one cluster run at a time.
 
+pub mod appends;
 pub mod cli;
 pub mod cluster;
 pub mod edge;

@@ -5,13 +5,11 @@
 //! be searched for. What is checked is that this order explains all answers: that it agrees with
 //! real time (what had been answered before something was asked comes before it), that each read
 //! shows the last write at or before its revision, that a compare-and-set replaced just what it
-//! compared with, and that a watch tells each write once and in order. If all of it holds, the
-//! order is a linearization (Herlihy and Wing, 1990), of all keys together.
+//! compared with and was not carried out where it was refused, that nothing is absent that had been
+//! written, and that a watch tells each write once and in order. If all of it holds, the order is a
+//! linearization (Herlihy and Wing, 1990), of all keys together.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Bound,
-};
+use std::{collections::BTreeMap, ops::Bound};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -37,10 +35,11 @@ pub enum What {
     Write {
         /// The value; no two writes of a run write the same.
         value: String,
-        /// For a compare-and-set: the revision that was to be replaced.
+        /// For a compare-and-set: the revision that was to be replaced, 0 where the key was to be
+        /// absent.
         over: Option<u64>,
-        /// The revision that was answered; `None` where nobody knows whether it was written.
-        revision: Option<u64>,
+        /// What became of it.
+        fate: Fate,
     },
     /// The key was read.
     Read {
@@ -49,6 +48,19 @@ pub enum What {
         /// The revision at which it was read.
         revision: u64,
     },
+    /// The key was read and was not there, at a revision that was not answered.
+    Absent,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was answered with this revision.
+    Written(u64),
+    /// It was answered that it was not carried out.
+    Refused,
+    /// Nobody knows.
+    Unknown,
 }
 
 /// What one watch told without a break: everything between two revisions.
@@ -69,12 +81,16 @@ pub struct Told {
 pub struct Checked {
     /// Writes that were answered.
     pub writes: usize,
+    /// Writes that were refused.
+    pub refused: usize,
     /// Writes whose outcome was not answered.
     pub unknown: usize,
     /// Of these, those that turned out to have been written.
     pub found: usize,
     /// Reads.
     pub reads: usize,
+    /// Of these, those that found nothing.
+    pub absent: usize,
     /// Writes that were told to watchers.
     pub told: usize,
 }
@@ -82,13 +98,17 @@ pub struct Checked {
 /// Everything that is known to have been written: key to revision to value.
 type Written = BTreeMap<String, BTreeMap<u64, String>>;
 
-/// Keys and values of which nobody knows whether they were written.
-type Unknown = BTreeSet<(String, String)>;
+/// Writes that were not answered with a revision, by key and value.
+type Others<'a> = BTreeMap<(String, String), &'a Op>;
+
+/// An operation, and the revision at which it happened.
+type Placed<'a> = (&'a Op, u64);
 
 /// Checks everything that clients and watchers were told.
 pub fn check(ops: &[Op], told: &[Told]) -> Result<Checked> {
     let mut checked = Checked::default();
-    let (mut written, unknown) = answered(ops, &mut checked)?;
+    let (mut written, others) = answered(ops, &mut checked)?;
+    let mut placed = placed(ops);
     for (key, value, revision) in shown(ops, told) {
         let known = written.entry(key.clone()).or_default();
         if let Some(held) = known.get(&revision) {
@@ -98,17 +118,23 @@ pub fn check(ops: &[Op], told: &[Told]) -> Result<Checked> {
             );
             continue;
         }
+        let asked = others.get(&(key.clone(), value.clone())).copied();
+        let asked = asked.with_context(|| {
+            format!("{key}: {value} of revision {revision} is shown, and nobody wrote it then")
+        })?;
         ensure!(
-            unknown.contains(&(key.clone(), value.clone())),
-            "{key}: {value} of revision {revision} is shown, and nobody wrote it then"
+            !matches!(asked.what, What::Write { fate: Fate::Refused, .. }),
+            "{key}: {value} is shown for revision {revision}, and was refused: {asked:?}"
         );
         known.insert(revision, value);
+        placed.push((asked, revision));
         checked.found += 1;
     }
     check_once(&written)?;
     check_reads(ops, &written, &mut checked)?;
-    check_compared(ops, &written)?;
-    check_real_time(ops)?;
+    check_absences(ops, &mut checked)?;
+    check_compared(&placed, &written)?;
+    check_real_time(placed)?;
     for told in told {
         check_told(told, &written).with_context(|| format!("the watch of {}", told.by))?;
         checked.told += told.writes.len();
@@ -116,29 +142,41 @@ pub fn check(ops: &[Op], told: &[Told]) -> Result<Checked> {
     Ok(checked)
 }
 
-/// What was answered to have been written, and what may have been.
-fn answered(ops: &[Op], checked: &mut Checked) -> Result<(Written, Unknown)> {
-    let (mut written, mut unknown) = (Written::new(), Unknown::new());
+/// What was answered to have been written, and what was not.
+fn answered<'a>(ops: &'a [Op], checked: &mut Checked) -> Result<(Written, Others<'a>)> {
+    let (mut written, mut others) = (Written::new(), Others::new());
     for op in ops {
-        let What::Write { value, revision, .. } = &op.what else { continue };
-        match revision {
-            None => {
-                checked.unknown += 1;
-                unknown.insert((op.key.clone(), value.clone()));
+        let What::Write { value, fate, .. } = &op.what else { continue };
+        let revision = match fate {
+            Fate::Written(revision) => revision,
+            Fate::Refused | Fate::Unknown => {
+                let is_refused = *fate == Fate::Refused;
+                checked.refused += usize::from(is_refused);
+                checked.unknown += usize::from(!is_refused);
+                others.insert((op.key.clone(), value.clone()), op);
+                continue;
             }
-            Some(revision) => {
-                checked.writes += 1;
-                let known = written.entry(op.key.clone()).or_default();
-                let other = known.insert(*revision, value.clone());
-                ensure!(
-                    other.is_none(),
-                    "{}: revision {revision} was answered for {value} and for {other:?}",
-                    op.key
-                );
-            }
-        }
+        };
+        checked.writes += 1;
+        let other = written.entry(op.key.clone()).or_default().insert(*revision, value.clone());
+        ensure!(
+            other.is_none(),
+            "{}: revision {revision} was answered for {value} and for {other:?}",
+            op.key
+        );
     }
-    Ok((written, unknown))
+    Ok((written, others))
+}
+
+/// The operations whose revision was answered.
+fn placed(ops: &[Op]) -> Vec<Placed<'_>> {
+    let at = |op: &Op| match op.what {
+        What::Write { fate: Fate::Written(revision), .. } | What::Read { revision, .. } => {
+            Some(revision)
+        }
+        What::Write { fate: Fate::Refused | Fate::Unknown, .. } | What::Absent => None,
+    };
+    ops.iter().filter_map(|op| Some((op, at(op)?))).collect()
 }
 
 /// Every write that a read or a watch has shown.
@@ -147,7 +185,7 @@ fn shown(ops: &[Op], told: &[Told]) -> Vec<(String, String, u64)> {
         What::Read { found: Some((value, revision)), .. } => {
             Some((op.key.clone(), value.clone(), *revision))
         }
-        What::Read { found: None, .. } | What::Write { .. } => None,
+        What::Read { found: None, .. } | What::Write { .. } | What::Absent => None,
     });
     let watched = told.iter().flat_map(|told| &told.writes);
     let watched = watched.map(|(revision, key, value)| (key.clone(), value.clone(), *revision));
@@ -184,44 +222,66 @@ fn check_reads(ops: &[Op], written: &Written, checked: &mut Checked) -> Result<(
     Ok(())
 }
 
-fn check_compared(ops: &[Op], written: &Written) -> Result<()> {
+/// No key is absent once it is known to have been written: none is deleted here.
+fn check_absences(ops: &[Op], checked: &mut Checked) -> Result<()> {
+    let mut there: BTreeMap<&str, u64> = BTreeMap::new();
     for op in ops {
-        let What::Write { value, over: Some(over), revision: Some(revision) } = &op.what else {
+        let (What::Write { fate: Fate::Written(_), .. } | What::Read { found: Some(_), .. }) =
+            &op.what
+        else {
             continue;
         };
-        let writes = written.get(&op.key).context("a write that was answered")?;
-        let before = writes.range(..revision).next_back().map(|(revision, _)| *revision);
+        let Some(answered) = op.answered else { continue };
+        let first = there.entry(&op.key).or_insert(answered);
+        *first = answered.min(*first);
+    }
+    for op in ops.iter().filter(|op| op.what == What::Absent) {
+        checked.reads += 1;
+        checked.absent += 1;
+        let since = there.get(op.key.as_str());
         ensure!(
-            before == Some(*over),
-            "{}: {value} was to replace revision {over}, and replaced {before:?}",
+            since.is_none_or(|since| *since >= op.asked),
+            "{}: nothing was found by {op:?}, and it was there at {since:?}",
             op.key
         );
     }
     Ok(())
 }
 
-/// What was answered before something was asked comes before it.
-fn check_real_time(ops: &[Op]) -> Result<()> {
-    let at = |op: &Op| match &op.what {
-        What::Write { revision, .. } => *revision,
-        What::Read { revision, .. } => Some(*revision),
-    };
-    let mut asked: Vec<&Op> = ops.iter().filter(|op| at(op).is_some()).collect();
-    asked.sort_by_key(|op| op.asked);
-    let mut ended: Vec<(u64, u64)> =
-        ops.iter().filter_map(|op| Some((op.answered?, at(op)?))).collect();
+fn check_compared(placed: &[Placed<'_>], written: &Written) -> Result<()> {
+    for (op, revision) in placed {
+        let What::Write { value, over: Some(over), .. } = &op.what else { continue };
+        let writes = written.get(&op.key).context("a write that was answered or shown")?;
+        let before = writes.range(..revision).next_back().map_or(0, |(revision, _)| *revision);
+        ensure!(
+            before == *over,
+            "{}: {value} was to replace revision {over}, and replaced {before}",
+            op.key
+        );
+    }
+    Ok(())
+}
+
+/// What was answered before something was asked comes before it, even where nobody was told that
+/// the latter was written.
+fn check_real_time(mut placed: Vec<Placed<'_>>) -> Result<()> {
+    let ended = placed.iter().filter_map(|(op, revision)| Some((op.answered?, *revision)));
+    let mut ended: Vec<(u64, u64)> = ended.collect();
     ended.sort_unstable();
+    placed.sort_by_key(|(op, _)| op.asked);
     let (mut ended, mut floor) = (ended.into_iter().peekable(), 0);
-    for op in asked {
-        while let Some((_, revision)) = ended.next_if(|(answered, _)| *answered < op.asked) {
-            floor = floor.max(revision);
+    for (op, revision) in placed {
+        while let Some((_, ended)) = ended.next_if(|(answered, _)| *answered < op.asked) {
+            floor = floor.max(ended);
         }
-        let revision = at(op).unwrap_or_default();
         let is_right = match op.what {
             What::Write { .. } => revision > floor,
-            What::Read { .. } => revision >= floor,
+            What::Read { .. } | What::Absent => revision >= floor,
         };
-        ensure!(is_right, "{op:?} is of a revision before {floor}, which was answered before it");
+        ensure!(
+            is_right,
+            "{op:?} is of revision {revision}, before {floor}, which was answered before it"
+        );
     }
     Ok(())
 }
@@ -251,20 +311,36 @@ fn check_told(told: &Told, written: &Written) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn op(asked: u64, answered: Option<u64>, what: What) -> Op {
+        Op { client: 1, asked, answered, key: "k".to_owned(), what }
+    }
+
     fn write(asked: u64, answered: u64, value: &str, over: Option<u64>, revision: u64) -> Op {
-        let what = What::Write { value: value.to_owned(), over, revision: Some(revision) };
-        Op { client: 1, asked, answered: Some(answered), key: "k".to_owned(), what }
+        let (value, fate) = (value.to_owned(), Fate::Written(revision));
+        op(asked, Some(answered), What::Write { value, over, fate })
     }
 
     fn lost(asked: u64, value: &str) -> Op {
-        let what = What::Write { value: value.to_owned(), over: None, revision: None };
-        Op { client: 2, asked, answered: None, key: "k".to_owned(), what }
+        lost_over(asked, value, None)
+    }
+
+    fn lost_over(asked: u64, value: &str, over: Option<u64>) -> Op {
+        let value = value.to_owned();
+        op(asked, None, What::Write { value, over, fate: Fate::Unknown })
+    }
+
+    fn refused(asked: u64, answered: u64, value: &str, over: u64) -> Op {
+        let (value, over) = (value.to_owned(), Some(over));
+        op(asked, Some(answered), What::Write { value, over, fate: Fate::Refused })
+    }
+
+    fn absent(asked: u64, answered: u64) -> Op {
+        op(asked, Some(answered), What::Absent)
     }
 
     fn read(asked: u64, answered: u64, found: Option<(&str, u64)>, revision: u64) -> Op {
         let found = found.map(|(value, revision)| (value.to_owned(), revision));
-        let what = What::Read { found, revision };
-        Op { client: 3, asked, answered: Some(answered), key: "k".to_owned(), what }
+        op(asked, Some(answered), What::Read { found, revision })
     }
 
     fn told(after: u64, upto: u64, writes: &[(u64, &str)]) -> Told {
@@ -284,10 +360,18 @@ mod tests {
             // The lost one turns out to have been written.
             read(10, 11, Some(("c", 7)), 8),
             lost(12, "d"),
+            // Asked while the first write was under way.
+            absent(4, 6),
+            refused(13, 14, "e", 4),
+            lost_over(15, "f", Some(7)),
+            read(17, 18, Some(("f", 10)), 10),
         ];
         let watched = [told(0, 9, &[(3, "a"), (4, "b"), (7, "c")]), told(3, 5, &[(4, "b")])];
         let checked = check(&ops, &watched).unwrap();
-        assert_eq!(checked, Checked { writes: 2, unknown: 2, found: 1, reads: 2, told: 4 });
+        let (writes, refused, unknown, found) = (2, 1, 3, 2);
+        let (reads, absent, told) = (4, 1, 4);
+        let expected = Checked { writes, refused, unknown, found, reads, absent, told };
+        assert_eq!(checked, expected);
     }
 
     #[test]
@@ -319,9 +403,55 @@ mod tests {
                 "revisions went back",
             ),
         ] {
-            let error = check(&ops, &watched).unwrap_err();
-            let text = format!("{error:#}");
-            assert!(text.contains(expected), "{text}, expected {expected}");
+            tells(&ops, &watched, expected);
         }
+    }
+
+    fn tells(ops: &[Op], watched: &[Told], expected: &str) {
+        let text = format!("{:#}", check(ops, watched).unwrap_err());
+        assert!(text.contains(expected), "{text}, expected {expected}");
+    }
+
+    #[test]
+    fn absence_after_an_answered_write_is_told() {
+        tells(&[write(1, 2, "a", None, 3), absent(3, 4)], &[], "nothing was found");
+        // What was read had been written.
+        let read = read(3, 4, Some(("a", 3)), 3);
+        tells(&[lost(1, "a"), read, absent(5, 6)], &[], "nothing was found");
+        check(&[write(1, 3, "a", None, 3), absent(2, 4)], &[]).unwrap();
+    }
+
+    #[test]
+    fn refused_compare_that_was_written_is_told() {
+        let ops = [write(1, 2, "a", None, 3), refused(3, 4, "b", 3)];
+        check(&ops, &[]).unwrap();
+        tells(&ops, &[told(0, 9, &[(3, "a"), (5, "b")])], "and was refused");
+    }
+
+    #[test]
+    fn unknown_compare_over_another_revision_is_told() {
+        let ops = [
+            write(1, 2, "a", None, 3),
+            write(3, 4, "b", None, 4),
+            lost_over(3, "c", Some(3)),
+            read(7, 8, Some(("c", 5)), 5),
+        ];
+        tells(&ops, &[], "was to replace revision 3, and replaced 4");
+    }
+
+    #[test]
+    fn creation_over_something_is_told() {
+        check(&[write(1, 2, "a", Some(0), 3)], &[]).unwrap();
+        let ops = [write(1, 2, "a", None, 3), write(3, 4, "b", Some(0), 5)];
+        tells(&ops, &[], "was to replace revision 0, and replaced 3");
+        let ops = [write(1, 2, "a", None, 3), lost_over(3, "b", Some(0))];
+        tells(&ops, &[told(0, 5, &[(3, "a"), (5, "b")])], "was to replace revision 0");
+    }
+
+    #[test]
+    fn unknown_write_from_before_it_was_asked_is_told() {
+        let ops = [write(1, 2, "a", None, 3), lost(3, "b"), write(1, 4, "c", None, 4)];
+        tells(&ops, &[told(0, 4, &[(2, "b"), (3, "a"), (4, "c")])], "before 3");
+        check(&ops, &[told(0, 9, &[(3, "a"), (4, "c"), (5, "b")])]).unwrap();
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use kraken_testkit::torture::Torture;
+use kraken_testkit::torture::{Answers, Outcome, Torture};
 
 /// How long one cluster is tortured before its answers are checked and the next one is.
 const ROUND: Duration = Duration::from_mins(2);
@@ -64,8 +64,14 @@ async fn main() -> Result<ExitCode> {
         };
         match torture.run(|done| tell(done)).await {
             Ok(outcome) => {
-                let (checked, attacks) = (outcome.checked, outcome.attacks.len());
-                tell(format_args!("seed {seed} holds: {attacks} attacks, {checked:?}"));
+                let Outcome { checked, appended, served, attacks } = outcome;
+                let attacks = attacks.len();
+                tell(format_args!(
+                    "seed {seed} holds: {attacks} attacks, {checked:?}, {appended} appends"
+                ));
+                for (member, Answers { reads, writes }) in served {
+                    tell(format_args!("  {member} answered {reads} reads and {writes} writes"));
+                }
             }
             Err(broken) => {
                 tell(format_args!("seed {seed} does not hold: {broken:#}"));

@@ -1,13 +1,11 @@
 //! What is done to a cluster to hurt it, drawn by chance from a seed.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::{cluster::TestCluster, wait_until};
+use super::chance::Chance;
+use crate::cluster::TestCluster;
 
 /// How long a member sleeps or is away, in milliseconds: below and beyond an election.
 const AWAY_MS: (u64, u64) = (50, 6_000);
@@ -41,8 +39,6 @@ const ALL: [Nemesis; 7] = [
     Nemesis::Restart,
 ];
 
-/// How much later than it should an attack may end.
-const SPARE: Duration = Duration::from_secs(1);
 /// How long a member may take to end when it is told to.
 const END_MAX: Duration = Duration::from_secs(20);
 
@@ -105,41 +101,7 @@ impl Nemesis {
     }
 }
 
-/// A small generator: the same seed draws the same.
-#[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
-
-impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed ^ 0x9E37_79B9_7F4A_7C15)
-    }
-
-    /// A number below a limit (xorshift64*, Vigna 2016).
-    pub(super) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % limit.max(1)
-    }
-
-    pub(super) fn of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
-        let index = usize::try_from(self.below(all.len() as u64)).ok()?;
-        all.get(index)
-    }
-
-    pub(super) fn nemesis(&mut self) -> Nemesis {
-        self.of(&ALL).copied().unwrap_or(Nemesis::Kill)
-    }
-
-    /// Lets a time pass that is part of the attack.
-    pub(super) async fn rest(&mut self, (least, most): (u64, u64)) {
-        let rest = Duration::from_millis(least + self.below(most - least));
-        let since = Instant::now();
-        let over = async || {
-            ensure!(since.elapsed() >= rest, "not yet");
-            Ok(())
-        };
-        // It holds when its time has come.
-        drop(wait_until("the attack has lasted", rest + SPARE, over).await);
-    }
+/// Draws an attack.
+pub(super) fn draw(chance: &mut Chance) -> Nemesis {
+    chance.of(&ALL).copied().unwrap_or(Nemesis::Kill)
 }
