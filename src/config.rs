@@ -58,8 +58,7 @@ pub(crate) struct Config {
     #[serde(deserialize_with = "listener::<HTTP_PORT, _>")]
     pub(crate) http: Listener,
     /// Where the other members come in.
-    #[serde(deserialize_with = "listener::<RAFT_PORT, _>")]
-    pub(crate) raft: Listener,
+    pub(crate) raft: Raft,
     /// Where leaves come in.
     #[serde(deserialize_with = "listener::<SYNC_PORT, _>")]
     pub(crate) sync: Listener,
@@ -94,6 +93,32 @@ pub(crate) struct Listener {
     pub(crate) advertise: Option<String>,
     /// Permits an address that is not loopback, where nobody asks who connects.
     pub(crate) insecure: bool,
+}
+
+/// The quorum's part: where the other members come in, and how much of the log is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "WrittenRaft")]
+pub(crate) struct Raft {
+    /// Where the other members come in.
+    #[serde(flatten)]
+    pub(crate) listener: Listener,
+    /// Writes after which a snapshot is taken, unless the store holds more objects than that.
+    pub(crate) snapshot_entries: u64,
+    /// Writes that stay in the log behind a snapshot.
+    pub(crate) keep_entries: u64,
+}
+
+/// [`Raft`] as it is written.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenRaft {
+    #[serde(deserialize_with = "socket_address")]
+    listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "some_address")]
+    advertise: Option<String>,
+    insecure: bool,
+    snapshot_entries: u64,
+    keep_entries: u64,
 }
 
 /// A [`Listener`] as it is written: its port, unless given, depends on what it is for.
@@ -159,13 +184,39 @@ impl Default for Config {
         Self {
             node: Node::default(),
             http: Listener::on_loopback(HTTP_PORT),
-            raft: Listener::on_loopback(RAFT_PORT),
+            raft: Raft::at(Listener::on_loopback(RAFT_PORT)),
             sync: Listener::on_loopback(SYNC_PORT),
             cluster: Cluster::default(),
             agent: Agent::default(),
             log: Log::default(),
             modules: BTreeMap::new(),
         }
+    }
+}
+
+impl Raft {
+    /// One that is listened to there, with defaults for the rest.
+    pub(crate) fn at(listener: Listener) -> Self {
+        let kraken_raft::Limits { snapshot_entries, keep_entries, .. } =
+            kraken_raft::Limits::default();
+        Self { listener, snapshot_entries, keep_entries }
+    }
+}
+
+impl Default for WrittenRaft {
+    fn default() -> Self {
+        let Raft { listener: _, snapshot_entries, keep_entries } = Config::default().raft;
+        let (listen, advertise, insecure) = (None, None, false);
+        Self { listen, advertise, insecure, snapshot_entries, keep_entries }
+    }
+}
+
+impl From<WrittenRaft> for Raft {
+    fn from(written: WrittenRaft) -> Self {
+        let WrittenRaft { listen, advertise, insecure, snapshot_entries, keep_entries } = written;
+        let listen = listen.unwrap_or_else(|| Listener::on_loopback(RAFT_PORT).listen);
+        let listener = Listener { listen, advertise, insecure };
+        Self { listener, snapshot_entries, keep_entries }
     }
 }
 
@@ -278,7 +329,7 @@ mod tests {
         let full = Config {
             node: Node { name: Name::new("n1").ok(), ..Node::default() },
             http: Listener { advertise: Some(String::new()), ..Listener::on_loopback(1) },
-            raft: Listener { advertise: Some(String::new()), ..Listener::on_loopback(2) },
+            raft: Raft::at(Listener { advertise: Some(String::new()), ..Listener::on_loopback(2) }),
             sync: Listener { advertise: Some(String::new()), ..Listener::on_loopback(3) },
             ..Config::default()
         };

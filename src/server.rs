@@ -158,8 +158,10 @@ async fn until_the_end(
 async fn start_raft(daemon: &Daemon, listeners: &Listeners) -> Result<Handle, Failure> {
     let Config { node, http, raft, sync, .. } = &daemon.config;
     let data = node.data.join(RAFT_FOLDER);
-    let mut options = kraken_raft::Options::new(data, raft.listen, daemon.name.clone());
-    options.advertise.clone_from(&raft.advertise);
+    let mut options = kraken_raft::Options::new(data, raft.listener.listen, daemon.name.clone());
+    options.advertise.clone_from(&raft.listener.advertise);
+    options.limits.snapshot_entries = raft.snapshot_entries;
+    options.limits.keep_entries = raft.keep_entries;
     options.http = format!("http://{}", http.advertised(address(&listeners.http)?));
     options.sync = sync.advertised(address(&listeners.sync)?);
     Ok(Handle::start(options).await.context("cannot start the quorum's part")?)

@@ -2,13 +2,14 @@
 
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Listener, load::Fault};
+use super::{Config, Listener, Raft, load::Fault};
 
 /// Finds the first fault.
 pub(super) fn check(config: &Config) -> Result<(), Fault> {
     check_listener(&config.http, "http.listen", "http")?;
-    check_listener(&config.raft, "raft.listen", "raft")?;
+    check_listener(&config.raft.listener, "raft.listen", "raft")?;
     check_listener(&config.sync, "sync.listen", "sync")?;
+    check_raft(&config.raft)?;
     if config.cluster.init && !config.cluster.join.is_empty() {
         let why = "a member founds a cluster or joins one; give one of init and join".to_owned();
         return Err(Fault { key: "cluster.join", why });
@@ -30,6 +31,14 @@ fn check_listener(listener: &Listener, key: &'static str, table: &str) -> Result
             "nobody can connect to {listen}; set {table}.advertise to the address that others use"
         );
         return Err(Fault { key, why });
+    }
+    Ok(())
+}
+
+fn check_raft(raft: &Raft) -> Result<(), Fault> {
+    if raft.snapshot_entries == 0 {
+        let why = "a snapshot needs something that is new; write 1 or more".to_owned();
+        return Err(Fault { key: "raft.snapshot_entries", why });
     }
     Ok(())
 }

@@ -218,6 +218,15 @@ mod tests {
                  trace, perhaps by target: info,kraken_raft=debug",
             ),
             (
+                "[raft]\nsnapshot_entries = 0\n",
+                "k.toml:2: raft.snapshot_entries: a snapshot needs something that is new; write 1 \
+                 or more",
+            ),
+            (
+                "[raft]\nkeep_entries = -1\n",
+                "k.toml:2: raft.keep_entries: invalid value: integer `-1`, expected u64",
+            ),
+            (
                 "[raft]\nlisten = \"10.0.0.1:3143\"\n",
                 "k.toml:2: raft.listen: 10.0.0.1:3143 is not loopback, and nobody asks who \
                  connects; set raft.insecure = true if the network may be trusted",

@@ -241,7 +241,7 @@ impl MemberAddresses {
         let join = founder.iter().map(|founder| founder.raft.to_string()).collect();
         Config {
             http: Listener::at(self.http),
-            raft: Listener::at(self.raft),
+            raft: config::Raft::at(Listener::at(self.raft)),
             sync: Listener::at(self.sync),
             cluster: Cluster { init: founder.is_none(), join },
             ..Config::default()
