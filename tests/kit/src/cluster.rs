@@ -5,9 +5,10 @@ mod members;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fs,
     io::{self, Write as _},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use crate::{
     cli::Cli,
     edge::Edge,
     job::Job,
+    lab::{Host, Lab},
     lock::Lock,
     ports,
     process::{Process, Sweep},
@@ -30,12 +32,21 @@ use crate::{
 /// How long a cluster may take until all is attached.
 const READY_MAX: Duration = Duration::from_mins(1);
 
+/// This side of the network of members that have one of their own.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 254);
+
 /// Lines that a node may write to its log in one test.
 const LOG_LINES_MAX: usize = 2_000;
 
 impl Addresses {
     fn free() -> Result<Self> {
         Ok(Self { http: ports::free()?, raft: ports::free()?, sync: ports::free()? })
+    }
+
+    /// On a host of its own every port is free.
+    fn on(host: &Host) -> Self {
+        let at = |port| SocketAddr::from((host.address, port));
+        Self { http: at(3141), raft: at(3143), sync: at(3144) }
     }
 }
 
@@ -50,6 +61,10 @@ pub struct Shape {
     pub data: BTreeMap<String, PathBuf>,
     /// More of the members' configuration, as it stands in the file.
     pub more: String,
+    /// More keys of the members' table `raft`, a line each.
+    pub raft: String,
+    /// Whether each member has a network of its own, with cables that can be cut. Needs root.
+    pub apart: bool,
     /// More of a node's configuration, by node: whole tables.
     pub config: BTreeMap<String, String>,
 }
@@ -68,8 +83,10 @@ pub struct TestCluster {
     nodes: BTreeMap<String, Node>,
     program: PathBuf,
     passed: bool,
-    // In the order in which they go: the processes, the folder, the right to run at all.
+    raft: String,
+    // In the order in which they go: the processes, the network, the folder, the right to run.
     _sweep: Sweep,
+    lab: Option<Lab>,
     folder: TempDir,
     _lock: Lock,
 }
@@ -116,13 +133,19 @@ impl TestCluster {
     pub fn prepare(program: &str, shape: &Shape) -> Result<Self> {
         let lock = Lock::take()?;
         let folder = tempfile::Builder::new().prefix("kraken-cluster-").tempdir()?;
-        let addresses = (0..shape.members).map(|_| Addresses::free());
+        let lab = shape.apart.then(|| lab_of(shape.members)).transpose()?;
+        let addresses = (0..shape.members).map(|index| match &lab {
+            Some(lab) => Ok(Addresses::on(lab.host(&member_name(index))?)),
+            None => Addresses::free(),
+        });
         let addresses = addresses.collect::<Result<Vec<Addresses>>>()?;
         let mut cluster = Self {
             nodes: BTreeMap::new(),
             program: program.into(),
             passed: false,
+            raft: shape.raft.clone(),
             _sweep: Sweep::of(folder.path()),
+            lab,
             folder,
             _lock: lock,
         };
@@ -131,14 +154,14 @@ impl TestCluster {
                 None => Come::Found,
                 Some(founder) => Come::Join(founder.raft),
             };
-            let config = member_config(*member, &come) + &shape.more;
-            cluster.add(&format!("m{}", index + 1), "server", &config, shape)?;
+            let config = member_config(*member, &come, &shape.raft) + &shape.more;
+            cluster.add(&member_name(index), "server", &config, shape)?;
         }
         for leaf in 1..=shape.leaves {
             cluster.add(&format!("n{leaf}"), "agent", &leaf_config(&addresses), shape)?;
         }
         for (index, member) in addresses.iter().enumerate() {
-            let node = cluster.nodes.get_mut(&format!("m{}", index + 1));
+            let node = cluster.nodes.get_mut(&member_name(index));
             node.context("a member")?.is_at(*member);
         }
         Ok(cluster)
@@ -152,7 +175,11 @@ impl TestCluster {
         let data = data.display();
         let more = shape.config.get(name).map(String::as_str).unwrap_or_default();
         fs::write(&file, format!("[node]\nname = \"{name}\"\ndata = \"{data}\"\n{config}{more}"))?;
-        let job = Job::new(name, &self.program, &folder);
+        let host = self.lab.as_ref().and_then(|lab| lab.host(name).ok());
+        let mut words: Vec<OsString> =
+            host.map(Host::prefix).unwrap_or_default().into_iter().map(Into::into).collect();
+        words.push(self.program.clone().into());
+        let job = Job::new(name, words.remove(0), &folder).args(words);
         let job = job.args([verb, "--exit-with-parent", "--config"]).args([file]);
         let node = Node { job, http: None, raft: None, sync: None };
         self.nodes.insert(name.to_owned(), node);
@@ -179,6 +206,11 @@ impl TestCluster {
         }
         let leaves: Vec<&str> = leaves.iter().map(String::as_str).collect();
         self.linked(&leaves, "UP", READY_MAX).await.map(drop)
+    }
+
+    /// The network of members that have one of their own.
+    pub fn lab(&self) -> Result<&Lab> {
+        self.lab.as_ref().context("the members have no network of their own")
     }
 
     /// The folder of all.
@@ -390,15 +422,35 @@ enum Come {
     Wait,
 }
 
-fn member_config(own: Addresses, come: &Come) -> String {
+/// What the member of this number, counted from 0, is called.
+fn member_name(index: usize) -> String {
+    format!("m{}", index + 1)
+}
+
+/// A network for members, with an address for each.
+fn lab_of(members: usize) -> Result<Lab> {
+    let hosts = (0..members).zip(1..).map(|(index, last)| {
+        let [one, two, three, _] = GATEWAY.octets();
+        (member_name(index), Ipv4Addr::new(one, two, three, last))
+    });
+    let hosts: Vec<(String, Ipv4Addr)> = hosts.collect();
+    let hosts: Vec<_> = hosts.iter().map(|(name, address)| (name.as_str(), *address)).collect();
+    Lab::new(GATEWAY, &hosts)
+}
+
+fn member_config(own: Addresses, come: &Come, more: &str) -> String {
     let Addresses { http, raft, sync } = own;
+    // Nobody else is in a network that was made for them.
+    let insecure = !http.ip().is_loopback();
     let cluster = match come {
         Come::Found => "init = true".to_owned(),
         Come::Join(raft) => format!("join = [\"{raft}\"]"),
         Come::Wait => String::new(),
     };
     format!(
-        "[http]\nlisten = \"{http}\"\n[raft]\nlisten = \"{raft}\"\n[sync]\nlisten = \"{sync}\"\n\
+        "[http]\nlisten = \"{http}\"\ninsecure = {insecure}\n\
+         [raft]\nlisten = \"{raft}\"\ninsecure = {insecure}\n{more}\n\
+         [sync]\nlisten = \"{sync}\"\ninsecure = {insecure}\n\
          [cluster]\n{cluster}\n"
     )
 }

@@ -1,5 +1,6 @@
 //! Machines that share nothing but a network: network namespaces on one bridge, made with the `ip`
-//! of the system and removed with it. Needs root.
+//! of the system and removed with it; what is to be lost between them, `iptables` drops where it
+//! would come in. Needs root.
 
 use std::{net::Ipv4Addr, process::Command};
 
@@ -62,6 +63,32 @@ impl Lab {
         ip(&format!("link set {} up", self.host(name)?.port))
     }
 
+    /// Lets nothing more of what one host sends reach another; the other way stays as it is.
+    pub fn cut(&self, from: &str, to: &str) -> Result<()> {
+        self.host(to)?.drops(&format!("-s {}", self.host(from)?.address))
+    }
+
+    /// The same both ways, between all hosts of one side and all of the other.
+    pub fn part(&self, one: &[String], other: &[String]) -> Result<()> {
+        for (here, there) in one.iter().flat_map(|here| other.iter().map(move |o| (here, o))) {
+            self.cut(here, there)?;
+            self.cut(there, here)?;
+        }
+        Ok(())
+    }
+
+    /// Loses so many percent of the packets that come to a host, whoever sent them.
+    pub fn lose(&self, host: &str, percent: u32) -> Result<()> {
+        let chance = f64::from(percent) / 100.0;
+        let which = format!("-i eth0 -m statistic --mode random --probability {chance}");
+        self.host(host)?.drops(&which)
+    }
+
+    /// Takes back all cuts and losses.
+    pub fn heal(&self) -> Result<()> {
+        self.hosts.iter().try_for_each(|host| host.iptables("-F INPUT"))
+    }
+
     fn remove(&self) {
         // What is not there cannot be removed, which is as good. A veth goes with its namespace.
         for host in &self.hosts {
@@ -84,6 +111,16 @@ impl Host {
         vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", self.space)]
     }
 
+    /// Drops what comes in and is so.
+    fn drops(&self, which: &str) -> Result<()> {
+        self.iptables(&format!("-A INPUT {which} -j DROP"))
+    }
+
+    fn iptables(&self, args: &str) -> Result<()> {
+        let net = format!("--net=/run/netns/{}", self.space);
+        run("nsenter", &format!("{net} iptables -w {args}"))
+    }
+
     fn plug_in(&self) -> Result<()> {
         let Self { space, port, address, .. } = self;
         ip(&format!("netns add {space}"))?;
@@ -96,8 +133,13 @@ impl Host {
 }
 
 fn ip(args: &str) -> Result<()> {
-    let output = Command::new("ip").args(args.split(' ')).output().context("cannot run ip")?;
+    run("ip", args)
+}
+
+fn run(program: &str, args: &str) -> Result<()> {
+    let output = Command::new(program).args(args.split(' ')).output();
+    let output = output.with_context(|| format!("cannot run {program}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ip {args}: {}", errors.trim());
+    ensure!(output.status.success(), "{program} {args}: {}", errors.trim());
     Ok(())
 }

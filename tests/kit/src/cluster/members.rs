@@ -12,8 +12,9 @@ impl TestCluster {
     pub fn add_member(&mut self, via: &str) -> Result<String> {
         let number = self.members().iter().filter_map(|name| name[1..].parse::<u32>().ok()).max();
         let name = format!("m{}", number.unwrap_or_default() + 1);
+        ensure!(self.lab.is_none(), "the network has no place for {name}");
         let at = Addresses::free()?;
-        let config = member_config(at, &Come::Join(self.addresses(via)?.raft));
+        let config = member_config(at, &Come::Join(self.addresses(via)?.raft), &self.raft);
         self.add(&name, "server", &config, &Shape::default())?;
         self.nodes.get_mut(&name).context("it was just added")?.is_at(at);
         Ok(name)
@@ -50,7 +51,8 @@ impl TestCluster {
         let file = self.folder.path().join(member).join("kraken.toml");
         let before = fs::read_to_string(&file)?;
         let (node, _) = before.split_once("[http]").context("a member's configuration")?;
-        fs::write(&file, format!("{node}{}", member_config(self.addresses(member)?, &come)))?;
+        let config = member_config(self.addresses(member)?, &come, &self.raft);
+        fs::write(&file, format!("{node}{config}"))?;
         Ok(())
     }
 
