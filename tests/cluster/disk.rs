@@ -1,15 +1,11 @@
 //! The disk of a member is full: it says so and ends, the others go on, and with room it is back.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use kraken_testkit::{
     cluster::{Shape, TestCluster},
+    disk::Tmpfs,
     is_root, measured, needs, wait_until,
     writer::{Writers, registers},
 };
@@ -28,36 +24,6 @@ const WRITES_MAX: usize = 2_000;
 /// How long a member may take to end, or to come back.
 const MEMBER_MAX: Duration = Duration::from_secs(30);
 
-/// A file system in memory, until dropped.
-struct Tmpfs(PathBuf);
-
-impl Tmpfs {
-    fn mount(folder: &Path, mib: u32) -> Result<Self> {
-        fs::create_dir_all(folder)?;
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={mib}m"), "kraken"], folder)?;
-        Ok(Self(folder.to_owned()))
-    }
-
-    fn resize(&self, mib: u32) -> Result<()> {
-        run("mount", &["-o", &format!("remount,size={mib}m")], &self.0)
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // Lazily: a process may just be ending in it.
-        drop(run("umount", &["-l"], &self.0));
-    }
-}
-
-fn run(program: &str, args: &[&str], folder: &Path) -> Result<()> {
-    let output =
-        Command::new(program).args(args).arg(folder).output().context(program.to_owned())?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} {args:?}: {}", errors.trim());
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn member_with_a_full_disk_ends_and_the_others_go_on() -> Result<()> {
     if !needs("root, to mount a small file system", is_root())? {
@@ -66,7 +32,7 @@ async fn member_with_a_full_disk_ends_and_the_others_go_on() -> Result<()> {
     let place = tempfile::tempdir()?;
     let disk = Tmpfs::mount(&place.path().join("disk"), SMALL_MIB)?;
     let mut shape = Shape::of(3, 0);
-    shape.data.insert("m3".to_owned(), disk.0.join("data"));
+    shape.data.insert("m3".to_owned(), disk.folder().join("data"));
     let mut cluster = TestCluster::start(KRAKEN, &shape).await?;
     let writers = Writers::start(4, |_| cluster.edge())?;
 

@@ -124,7 +124,7 @@ async fn last_member_goes_on_alone_and_others_come_anew() -> Result<()> {
     let cli = cluster.cli_of("m2")?;
     let said = cli.run(&["cluster", "snapshot", "save", "--stale", file]).await?;
     assert!(said.contains("objects at revision"), "{said}");
-    let data = cluster.data("m2");
+    let data = cluster.data("m2")?;
     let data = data.to_str().context("a path")?;
     let recover = ["cluster", "recover", "--data", data, "--others-are-lost"];
     let in_use = cli.try_run(&recover).await?;

@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use kraken_http::view::ObjectView;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::{
     cli::Cli,
@@ -34,6 +35,9 @@ const READY_MAX: Duration = Duration::from_mins(1);
 
 /// This side of the network of members that have one of their own.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 254);
+
+/// How long a member may take to say whether it leads.
+const LOOK_MAX: Duration = Duration::from_millis(500);
 
 /// Lines that a node may write to its log in one test.
 const LOG_LINES_MAX: usize = 2_000;
@@ -94,6 +98,7 @@ pub struct TestCluster {
 #[derive(Debug)]
 struct Node {
     job: Job,
+    data: PathBuf,
     /// Where a member is.
     http: Option<SocketAddr>,
     raft: Option<SocketAddr>,
@@ -172,16 +177,16 @@ impl TestCluster {
         fs::create_dir(&folder)?;
         let data = shape.data.get(name).cloned().unwrap_or_else(|| folder.join("data"));
         let file = folder.join("kraken.toml");
-        let data = data.display();
+        let place = data.display();
         let more = shape.config.get(name).map(String::as_str).unwrap_or_default();
-        fs::write(&file, format!("[node]\nname = \"{name}\"\ndata = \"{data}\"\n{config}{more}"))?;
+        fs::write(&file, format!("[node]\nname = \"{name}\"\ndata = \"{place}\"\n{config}{more}"))?;
         let host = self.lab.as_ref().and_then(|lab| lab.host(name).ok());
         let mut words: Vec<OsString> =
             host.map(Host::prefix).unwrap_or_default().into_iter().map(Into::into).collect();
         words.push(self.program.clone().into());
         let job = Job::new(name, words.remove(0), &folder).args(words);
         let job = job.args([verb, "--exit-with-parent", "--config"]).args([file]);
-        let node = Node { job, http: None, raft: None, sync: None };
+        let node = Node { job, data, http: None, raft: None, sync: None };
         self.nodes.insert(name.to_owned(), node);
         Ok(())
     }
@@ -287,6 +292,12 @@ impl TestCluster {
         Ok(())
     }
 
+    /// Whether a node does not run, be it that it was ended or that it ended by itself.
+    pub fn has_ended(&mut self, name: &str) -> Result<bool> {
+        let job = self.job_mut(name)?;
+        Ok(!job.was_started() || job.ended()?.is_some())
+    }
+
     /// Waits until a node has ended by itself, and returns its exit code.
     pub async fn ended(&mut self, name: &str, bound: Duration) -> Result<Option<i32>> {
         Ok(self.job_mut(name)?.end_within(bound).await?.code())
@@ -307,8 +318,13 @@ impl TestCluster {
         wait_until("a member leads", Duration::from_secs(15), async || {
             for member in self.members() {
                 let runs = self.job(&member)?.process().is_ok();
+                if !runs {
+                    continue;
+                }
+                // One that sleeps, or that nobody reaches, is not waited for.
                 let edge = self.edge_of(&member)?;
-                if runs && edge.cluster().await.is_ok_and(|quorum| quorum.role == "LEADER") {
+                let answer = timeout(LOOK_MAX, edge.cluster()).await;
+                if answer.is_ok_and(|quorum| quorum.is_ok_and(|quorum| quorum.role == "LEADER")) {
                     return Ok(member);
                 }
             }

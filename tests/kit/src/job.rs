@@ -107,6 +107,11 @@ impl Job {
         self.process()?.signal(signal)
     }
 
+    /// Whether it was started, and nobody has taken note of its end since.
+    pub fn was_started(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// How it ended; `None` while it runs.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         let child = self.child.as_mut().with_context(|| format!("{} does not run", self.name))?;

@@ -8,6 +8,7 @@
 pub mod appends;
 pub mod cli;
 pub mod cluster;
+pub mod disk;
 pub mod edge;
 pub mod history;
 pub mod job;

@@ -1,15 +1,18 @@
 //! Torture of a quorum: clients write, compare-and-set, append and read, watchers watch, while
-//! members are killed, put to sleep, and made to lead; then everything that was answered is held
-//! against one order ([`serial`]), and all members against one another.
+//! members are killed, put to sleep, cut off, removed, and made to lead; then everything that was
+//! answered is held against one order ([`serial`]), and all members against one another.
 
 mod asker;
 mod calm;
 mod chance;
 mod clients;
 mod nemesis;
+mod strike;
+mod torn;
 mod watcher;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -22,15 +25,33 @@ pub use self::{
     asker::{Answers, Served},
     nemesis::Nemesis,
 };
-use self::{chance::Chance, clients::Worker};
+use self::{
+    calm::Settled,
+    chance::Chance,
+    clients::Worker,
+    nemesis::Arsenal,
+    strike::{Field, Strike},
+};
 use crate::{
     appends::{self, Append},
     cluster::{Shape, TestCluster},
+    disk::Tmpfs,
+    is_root,
     serial::{self, Checked, Op, Told},
 };
 
 /// Shortest and longest time between two attacks, in milliseconds.
 const PAUSE_MS: (u64, u64) = (200, 4_000);
+/// How long an attack lasts, in milliseconds: below and beyond an election.
+const AWAY_MS: (u64, u64) = (50, 6_000);
+/// One attack in so many has another one beside it.
+const OVERLAP_IN: u64 = 3;
+/// Writes after which members take a snapshot.
+const SNAPSHOT_ENTRIES: u64 = 200;
+/// Writes that stay in their logs behind it.
+const KEEP_ENTRIES: u64 = 50;
+/// Room on the disk that is filled up at times, in MiB: for two segments of the log, and more.
+const DISK_MIB: u32 = 256;
 
 /// What is tortured, and how.
 #[derive(Debug, Clone)]
@@ -113,9 +134,9 @@ impl Watches {
         Ok(Self { tasks, reached, enough })
     }
 
-    /// Waits until they have told all, then ends them.
-    async fn end(mut self, cluster: &TestCluster) -> Result<Vec<Told>> {
-        calm::told(cluster, &self.reached).await?;
+    /// Waits until they have told all up to a revision, then ends them.
+    async fn end(mut self, last: u64) -> Result<Vec<Told>> {
+        calm::told(last, &self.reached).await?;
         self.enough.cancel();
         let mut told = Vec::new();
         while let Some(ended) = self.tasks.join_next().await {
@@ -147,19 +168,38 @@ impl Torture {
         tell: &mut impl FnMut(&str),
         attacks: &mut Vec<Nemesis>,
     ) -> Result<(Checked, usize, Served)> {
-        let mut cluster = TestCluster::start(&self.program, &Shape::of(self.members, 0)).await?;
+        let root = is_root();
+        if let Some(left_out) = Arsenal::left_out(root) {
+            tell(&left_out);
+        }
+        let place = tempfile::tempdir()?;
+        let disk = root.then(|| Tmpfs::mount(&place.path().join("disk"), DISK_MIB)).transpose()?;
+        let mut cluster = TestCluster::start(&self.program, &self.shape(disk.as_ref())).await?;
         let desk = Arc::new(Desk::new());
         let clients = self.clients(&cluster, &desk)?;
         let watches = Watches::start(&cluster)?;
-        self.attack(&mut cluster, tell, attacks).await?;
+        let hurt = BTreeSet::new();
+        let field = Field { cluster: &mut cluster, disk: disk.as_ref(), hurt };
+        self.attack(field, tell, attacks).await?;
         desk.stop.cancel();
         let served = stopped(clients).await?;
-        let sets = calm::settle(&cluster, self.keys, &desk).await?;
-        let told = watches.end(&cluster).await?;
+        let Settled { sets, last } = calm::settle(&cluster, self.keys, &desk).await?;
+        let told = watches.end(last).await?;
         let checked = serial::check(&lock(&desk.ops), &told)?;
         let appended = appends::check(&lock(&desk.appends), &sets)?;
         cluster.pass()?;
         Ok((checked, appended, served))
+    }
+
+    /// Members that take snapshots and purge their logs all the time.
+    fn shape(&self, disk: Option<&Tmpfs>) -> Shape {
+        let raft = format!("snapshot_entries = {SNAPSHOT_ENTRIES}\nkeep_entries = {KEEP_ENTRIES}");
+        let mut shape = Shape { raft, apart: disk.is_some(), ..Shape::of(self.members, 0) };
+        if let Some(disk) = disk {
+            let last = format!("m{}", self.members);
+            shape.data.insert(last, disk.folder().join("data"));
+        }
+        shape
     }
 
     fn clients(&self, cluster: &TestCluster, desk: &Arc<Desk>) -> Result<JoinSet<Result<Served>>> {
@@ -176,18 +216,30 @@ impl Torture {
 
     async fn attack(
         &self,
-        cluster: &mut TestCluster,
+        mut field: Field<'_>,
         tell: &mut impl FnMut(&str),
         attacks: &mut Vec<Nemesis>,
     ) -> Result<()> {
         let mut chance = Chance::new(self.seed);
+        let arsenal = Arsenal::new(self.members, field.disk.is_some());
         let began = Instant::now();
         while began.elapsed() < self.lasts {
             chance.rest(PAUSE_MS).await;
-            let nemesis = nemesis::draw(&mut chance);
-            let done = nemesis.strike(cluster, &mut chance).await?;
-            tell(&format!("{:>6} s: {done}", began.elapsed().as_secs()));
-            attacks.push(nemesis);
+            let mut strikes: Vec<Strike> = Vec::new();
+            // Another one comes on top now and then.
+            for _ in 0..=u64::from(chance.below(OVERLAP_IN) == 0) {
+                let nemesis = arsenal.draw(&mut chance);
+                let Some(strike) = field.strike(nemesis, &mut chance).await? else { continue };
+                tell(&format!("{:>6} s: {}", began.elapsed().as_secs(), strike.told));
+                field.hurt.extend(strike.hurt.iter().cloned());
+                attacks.push(nemesis);
+                strikes.push(strike);
+                chance.rest(AWAY_MS).await;
+            }
+            while let Some(strike) = strikes.pop() {
+                strike.end(&mut field).await?;
+            }
+            field.hurt.clear();
         }
         Ok(())
     }

@@ -27,15 +27,15 @@ impl TestCluster {
         Ok(())
     }
 
-    /// The data folder of a member whose folder is its own.
-    pub fn data(&self, member: &str) -> PathBuf {
-        self.folder.path().join(member).join("data")
+    /// The data folder of a member.
+    pub fn data(&self, member: &str) -> Result<PathBuf> {
+        Ok(self.nodes.get(member).with_context(|| format!("there is no {member}"))?.data.clone())
     }
 
     /// Takes the data of a member away, which does not run.
     pub fn wipe(&self, member: &str) -> Result<()> {
         ensure!(self.job(member)?.process().is_err(), "{member} runs");
-        match fs::remove_dir_all(self.data(member)) {
+        match fs::remove_dir_all(self.data(member)?) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),
         }

@@ -30,9 +30,17 @@ const CALM_MAX: Duration = Duration::from_mins(1);
 /// All objects that a member tells of, by name: at which revision each was written, and its Cfg.
 type Seen = BTreeMap<String, (u64, Option<serde_json::Value>)>;
 
+/// What all agree on in the end.
+pub(super) struct Settled {
+    /// What was appended.
+    pub(super) sets: Sets,
+    /// The revision of the last write.
+    pub(super) last: u64,
+}
+
 /// Waits until all members serve and tell the same, by reads of either kind; what the linearizable
-/// ones were answered is noted on the desk like any other client's. Returns the sets.
-pub(super) async fn settle(cluster: &TestCluster, keys: usize, desk: &Desk) -> Result<Sets> {
+/// ones were answered is noted on the desk like any other client's.
+pub(super) async fn settle(cluster: &TestCluster, keys: usize, desk: &Desk) -> Result<Settled> {
     cluster.ready().await?;
     let last = cluster.edge()?.cluster().await?.revision;
     for member in cluster.members() {
@@ -55,17 +63,15 @@ pub(super) async fn settle(cluster: &TestCluster, keys: usize, desk: &Desk) -> R
             ensure!(strict == *agreed, "{member} tells other things of {:?}", at(&strict));
             ensure!(stale == *agreed, "{member} shows other things of {:?}", at(&stale));
         }
-        Ok(first.context("no member")?.1)
+        let (seen, sets) = first.context("no member")?;
+        let last = seen.values().map(|(revision, _)| *revision).max().unwrap_or_default();
+        Ok(Settled { sets, last })
     })
     .await
 }
 
 /// Waits until each watch has told what was written last.
-pub(super) async fn told(
-    cluster: &TestCluster,
-    watches: &[(String, Arc<AtomicU64>)],
-) -> Result<()> {
-    let last = cluster.edge()?.cluster().await?.revision;
+pub(super) async fn told(last: u64, watches: &[(String, Arc<AtomicU64>)]) -> Result<()> {
     for (member, reached) in watches {
         wait_until(&format!("the watch of {member} tells all of it"), CALM_MAX, async || {
             let reached = reached.load(Ordering::Relaxed);

@@ -1,14 +1,8 @@
-//! What is done to a cluster to hurt it, drawn by chance from a seed.
+//! Ways to hurt a cluster, drawn by chance from a seed.
 
-use std::{fmt, time::Duration};
-
-use anyhow::{Context as _, Result};
+use std::fmt;
 
 use super::chance::Chance;
-use crate::cluster::TestCluster;
-
-/// How long a member sleeps or is away, in milliseconds: below and beyond an election.
-const AWAY_MS: (u64, u64) = (50, 6_000);
 
 /// One way to hurt a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,9 +21,26 @@ pub enum Nemesis {
     Transfer,
     /// Some member is told to end, and started again.
     Restart,
+    /// Some member is killed, and a part of a record stands behind the end of its log.
+    TornLog,
+    /// A member that does not lead is removed, and joins again with an empty folder.
+    Churn,
+    /// The members fall in two parts that do not hear each other.
+    Halves,
+    /// The leading member and the others do not hear each other. Clients still reach all.
+    IsolateLeader,
+    /// Some member does not hear the others, or is not heard by them.
+    OneWay,
+    /// Some member is cut off and is back, in quick succession.
+    Flap,
+    /// Some of the packets that come to members are lost.
+    Loss,
+    /// The disk of a member is full for a while.
+    FullDisk,
 }
 
-const ALL: [Nemesis; 7] = [
+/// What can be done everywhere.
+const ANYWHERE: [Nemesis; 9] = [
     Nemesis::Kill,
     Nemesis::KillLeader,
     Nemesis::KillAll,
@@ -37,10 +48,19 @@ const ALL: [Nemesis; 7] = [
     Nemesis::SleepLeader,
     Nemesis::Transfer,
     Nemesis::Restart,
+    Nemesis::TornLog,
+    Nemesis::Churn,
 ];
 
-/// How long a member may take to end when it is told to.
-const END_MAX: Duration = Duration::from_secs(20);
+/// What only root can do.
+const AS_ROOT: [Nemesis; 6] = [
+    Nemesis::Halves,
+    Nemesis::IsolateLeader,
+    Nemesis::OneWay,
+    Nemesis::Flap,
+    Nemesis::Loss,
+    Nemesis::FullDisk,
+];
 
 impl fmt::Display for Nemesis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,56 +72,76 @@ impl fmt::Display for Nemesis {
             Self::SleepLeader => "SIGSTOP of the leader",
             Self::Transfer => "transfer of leadership",
             Self::Restart => "SIGTERM",
+            Self::TornLog => "kill -9 and a torn log",
+            Self::Churn => "removal and another life",
+            Self::Halves => "two halves",
+            Self::IsolateLeader => "isolation of the leader",
+            Self::OneWay => "one-way cut",
+            Self::Flap => "flapping network",
+            Self::Loss => "loss of packets",
+            Self::FullDisk => "full disk",
         })
     }
 }
 
 impl Nemesis {
-    /// Does it, and undoes it after a while; says what was done.
-    pub(super) async fn strike(
-        self,
-        cluster: &mut TestCluster,
-        chance: &mut Chance,
-    ) -> Result<String> {
-        let members = cluster.members();
-        let some = chance.of(&members).context("a cluster has members")?.clone();
-        // While there is no leader, somebody else has to do.
-        let leader = match self {
-            Self::KillLeader | Self::SleepLeader => cluster.leader().await.ok(),
-            Self::Kill | Self::KillAll | Self::Sleep | Self::Transfer | Self::Restart => None,
-        };
-        let target = leader.unwrap_or(some);
+    /// Whether its target is of no use to the quorum while it lasts.
+    pub(super) fn keeps_from_work(self) -> bool {
         match self {
-            Self::Kill | Self::KillLeader => {
-                cluster.kill9(&target)?;
-                chance.rest(AWAY_MS).await;
-                cluster.start_node(&target)?;
-            }
-            Self::KillAll => {
-                members.iter().try_for_each(|member| cluster.kill9(member))?;
-                members.iter().try_for_each(|member| cluster.start_node(member).map(drop))?;
-                return Ok(self.to_string());
-            }
-            Self::Sleep | Self::SleepLeader => {
-                cluster.pause(&target)?;
-                chance.rest(AWAY_MS).await;
-                cluster.resume(&target)?;
-            }
-            Self::Transfer => {
-                let to = cluster.edge()?;
-                // Refused where it cannot be, which is as good.
-                drop(to.client().cluster_leader(&target).await);
-            }
-            Self::Restart => {
-                cluster.terminate(&target, END_MAX).await?;
-                cluster.start_node(&target)?;
-            }
+            Self::Kill
+            | Self::KillLeader
+            | Self::Sleep
+            | Self::SleepLeader
+            | Self::Restart
+            | Self::TornLog
+            | Self::Churn
+            | Self::Halves
+            | Self::IsolateLeader
+            | Self::OneWay
+            | Self::Flap
+            | Self::FullDisk => true,
+            Self::KillAll | Self::Transfer | Self::Loss => false,
         }
-        Ok(format!("{self}: {target}"))
     }
 }
 
-/// Draws an attack.
-pub(super) fn draw(chance: &mut Chance) -> Nemesis {
-    chance.of(&ALL).copied().unwrap_or(Nemesis::Kill)
+/// What may be drawn.
+#[derive(Debug)]
+pub(super) struct Arsenal(Vec<Nemesis>);
+
+impl Arsenal {
+    /// Of `members`, as root or not.
+    pub(super) fn new(members: usize, root: bool) -> Self {
+        let more = if root { &AS_ROOT[..] } else { &[] };
+        let all = ANYWHERE.iter().chain(more).copied();
+        // Who is alone has nobody to be cut off from, or to come back to.
+        let alone = |nemesis: &Nemesis| match nemesis {
+            Nemesis::Kill
+            | Nemesis::KillLeader
+            | Nemesis::KillAll
+            | Nemesis::Sleep
+            | Nemesis::SleepLeader
+            | Nemesis::Transfer
+            | Nemesis::Restart
+            | Nemesis::TornLog
+            | Nemesis::Loss
+            | Nemesis::FullDisk => true,
+            Nemesis::Churn
+            | Nemesis::Halves
+            | Nemesis::IsolateLeader
+            | Nemesis::OneWay
+            | Nemesis::Flap => false,
+        };
+        Self(all.filter(|nemesis| members > 2 || alone(nemesis)).collect())
+    }
+
+    pub(super) fn draw(&self, chance: &mut Chance) -> Nemesis {
+        chance.of(&self.0).copied().unwrap_or(Nemesis::Kill)
+    }
+
+    /// What is not drawn where not all can be.
+    pub(super) fn left_out(root: bool) -> Option<String> {
+        let names: Vec<String> = AS_ROOT.iter().map(ToString::to_string).collect();
+        (!root).then(|| format!("not drawn, as it needs root: {}", names.join(", ")))
+    }
 }
