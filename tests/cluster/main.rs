@@ -17,6 +17,7 @@ mod membership;
 mod modules;
 mod operations;
 mod orders;
+mod partition;
 mod policies;
 // The measurement itself, for its small form.
 #[path = "../../benches/quorum/measure.rs"]

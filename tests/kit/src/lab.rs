@@ -90,8 +90,10 @@ impl Lab {
     }
 
     fn remove(&self) {
-        // What is not there cannot be removed, which is as good. A veth goes with its namespace.
+        // What is not there cannot be removed, which is as good. A veth goes with its namespace, if
+        // only some time after that was deleted, and its name is wanted again at once.
         for host in &self.hosts {
+            drop(ip(&format!("link delete {}", host.port)));
             drop(ip(&format!("netns delete {}", host.space)));
         }
         drop(ip(&format!("link delete {BRIDGE}")));
