@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::{
     cli::Cli,
+    clock::Kept,
     edge::Edge,
     job::Job,
     lab::{Host, Lab},
@@ -90,6 +91,7 @@ pub struct TestCluster {
     raft: String,
     // In the order in which they go: the processes, the network, the folder, the right to run.
     _sweep: Sweep,
+    clocks: Kept,
     lab: Option<Lab>,
     folder: TempDir,
     _lock: Lock,
@@ -150,6 +152,7 @@ impl TestCluster {
             passed: false,
             raft: shape.raft.clone(),
             _sweep: Sweep::of(folder.path()),
+            clocks: Kept::default(),
             lab,
             folder,
             _lock: lock,
@@ -275,7 +278,9 @@ impl TestCluster {
 
     /// Starts a node that does not run.
     pub fn start_node(&mut self, name: &str) -> Result<Process> {
-        self.job_mut(name)?.start()
+        let process = self.job_mut(name)?.start()?;
+        self.clocks.add(process.pid);
+        Ok(process)
     }
 
     /// Ends a node at once, as a crash does.

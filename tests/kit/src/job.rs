@@ -59,6 +59,12 @@ impl Job {
         self
     }
 
+    /// Gives it a variable from its next start on, in the place of an earlier one.
+    pub fn set_env(&mut self, name: &str, value: impl Into<OsString>) {
+        self.env.retain(|(known, _)| known != name);
+        self.env.push((name.to_owned(), value.into()));
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

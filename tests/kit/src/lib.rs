@@ -7,6 +7,7 @@
 
 pub mod appends;
 pub mod cli;
+pub mod clock;
 pub mod cluster;
 pub mod disk;
 pub mod edge;

@@ -171,8 +171,8 @@ impl Torture {
         attacks: &mut Vec<Nemesis>,
     ) -> Result<(Checked, usize, Served)> {
         let root = is_root();
-        if let Some(left_out) = Arsenal::left_out(root) {
-            tell(&left_out);
+        for left_out in Arsenal::left_out() {
+            tell(&format!("not drawn: {left_out}"));
         }
         let place = tempfile::tempdir()?;
         let disk = root.then(|| Tmpfs::mount(&place.path().join("disk"), DISK_MIB)).transpose()?;
@@ -226,7 +226,7 @@ impl Torture {
         attacks: &mut Vec<Nemesis>,
     ) -> Result<()> {
         let mut chance = Chance::new(self.seed);
-        let arsenal = Arsenal::new(self.members, field.disk.is_some());
+        let arsenal = Arsenal::new(self.members);
         let began = Instant::now();
         while began.elapsed() < self.lasts {
             chance.rest(PAUSE_MS).await;

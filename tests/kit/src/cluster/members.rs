@@ -5,7 +5,7 @@ use std::{fs, io::ErrorKind, path::PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Addresses, Come, Shape, TestCluster, member_config};
-use crate::cli::Cli;
+use crate::{cli::Cli, clock};
 
 impl TestCluster {
     /// Adds a member, which joins through another one once it is started.
@@ -53,6 +53,15 @@ impl TestCluster {
         let (node, _) = before.split_once("[http]").context("a member's configuration")?;
         let config = member_config(self.addresses(member)?, &come, &self.raft);
         fs::write(&file, format!("{node}{config}"))?;
+        Ok(())
+    }
+
+    /// Has the wall clock of a member be off by so many seconds when it is next started.
+    pub fn set_clock(&mut self, member: &str, seconds: i64) -> Result<()> {
+        let library = clock::library().context("there is no libfaketime here")?;
+        for (name, value) in clock::environment(library, seconds) {
+            self.job_mut(member)?.set_env(name, value);
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::chance::Chance;
+use crate::{clock, is_root};
 
 /// One way to hurt a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Nemesis {
     Restart,
     /// Some member is killed, and a part of a record stands behind the end of its log.
     TornLog,
+    /// Some member is killed, and its wall clock is another one when it is started again.
+    ClockStep,
     /// A member that does not lead is removed, and joins again with an empty folder.
     Churn,
     /// The members fall in two parts that do not hear each other.
@@ -73,6 +76,7 @@ impl fmt::Display for Nemesis {
             Self::Transfer => "transfer of leadership",
             Self::Restart => "SIGTERM",
             Self::TornLog => "kill -9 and a torn log",
+            Self::ClockStep => "kill -9 and another clock",
             Self::Churn => "removal and another life",
             Self::Halves => "two halves",
             Self::IsolateLeader => "isolation of the leader",
@@ -94,6 +98,7 @@ impl Nemesis {
             | Self::SleepLeader
             | Self::Restart
             | Self::TornLog
+            | Self::ClockStep
             | Self::Churn
             | Self::Halves
             | Self::IsolateLeader
@@ -110,10 +115,10 @@ impl Nemesis {
 pub(super) struct Arsenal(Vec<Nemesis>);
 
 impl Arsenal {
-    /// Of `members`, as root or not.
-    pub(super) fn new(members: usize, root: bool) -> Self {
-        let more = if root { &AS_ROOT[..] } else { &[] };
-        let all = ANYWHERE.iter().chain(more).copied();
+    /// Of so many members.
+    pub(super) fn new(members: usize) -> Self {
+        let all = ANYWHERE.into_iter().chain(AS_ROOT.into_iter().filter(|_| is_root()));
+        let all = all.chain(clock::library().map(|_| Nemesis::ClockStep));
         // Who is alone has nobody to be cut off from, or to come back to.
         let alone = |nemesis: &Nemesis| match nemesis {
             Nemesis::Kill
@@ -124,6 +129,7 @@ impl Arsenal {
             | Nemesis::Transfer
             | Nemesis::Restart
             | Nemesis::TornLog
+            | Nemesis::ClockStep
             | Nemesis::Loss
             | Nemesis::FullDisk => true,
             Nemesis::Churn
@@ -139,9 +145,12 @@ impl Arsenal {
         chance.of(&self.0).copied().unwrap_or(Nemesis::Kill)
     }
 
-    /// What is not drawn where not all can be.
-    pub(super) fn left_out(root: bool) -> Option<String> {
+    /// What is not drawn, with what it needs.
+    pub(super) fn left_out() -> Vec<String> {
         let names: Vec<String> = AS_ROOT.iter().map(ToString::to_string).collect();
-        (!root).then(|| format!("not drawn, as it needs root: {}", names.join(", ")))
+        let root = (!is_root()).then(|| format!("{} need root", names.join(", ")));
+        let clock = clock::library().is_none();
+        let clock = clock.then(|| format!("{} needs libfaketime", Nemesis::ClockStep));
+        root.into_iter().chain(clock).collect()
     }
 }

@@ -13,6 +13,8 @@ const FLAP_MS: (u64, u64) = (50, 700);
 const FLAPS_MAX: u64 = 8;
 /// The most that is lost, in percent.
 const LOSS_MAX: u64 = 30;
+/// The most that a clock is off, in seconds, in either direction.
+const CLOCK_OFF_MAX: u64 = 3_600;
 /// How long a member may take to end when it is told to.
 const END_MAX: Duration = Duration::from_secs(20);
 /// How long a member may take to be one again.
@@ -69,6 +71,7 @@ impl Field<'_> {
             | Nemesis::Transfer
             | Nemesis::Restart
             | Nemesis::TornLog
+            | Nemesis::ClockStep
             | Nemesis::Halves
             | Nemesis::OneWay
             | Nemesis::Flap
@@ -97,10 +100,13 @@ impl Field<'_> {
         let runs = self.cluster.job(&target)?.process().is_ok();
         let is_whole = runs && !self.hurt.contains(&target);
         let undo = match nemesis {
-            Nemesis::Kill | Nemesis::KillLeader | Nemesis::TornLog if runs => {
+            Nemesis::Kill | Nemesis::KillLeader | Nemesis::TornLog | Nemesis::ClockStep if runs => {
                 self.cluster.kill9(&target)?;
                 if nemesis == Nemesis::TornLog {
                     torn::tear(&self.cluster.data(&target)?, chance)?;
+                } else if nemesis == Nemesis::ClockStep {
+                    let seconds = i64::try_from(chance.below(2 * CLOCK_OFF_MAX))?;
+                    self.cluster.set_clock(&target, seconds - i64::try_from(CLOCK_OFF_MAX)?)?;
                 }
                 Undo::Start(target.clone())
             }
@@ -137,6 +143,7 @@ impl Field<'_> {
             Nemesis::Kill
             | Nemesis::KillLeader
             | Nemesis::TornLog
+            | Nemesis::ClockStep
             | Nemesis::KillAll
             | Nemesis::Sleep
             | Nemesis::SleepLeader
