@@ -37,7 +37,7 @@ pub fn check(appends: &[Append], found: &Sets) -> Result<usize> {
                     "{item} was added to {set} at revision {revision}, and is not there"
                 );
             }
-            Fate::Refused => {
+            Fate::Refused | Fate::Unsent => {
                 ensure!(!is_there(set, item), "{item} was not to be added to {set}, and is there");
             }
             Fate::Unknown => {}

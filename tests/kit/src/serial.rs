@@ -57,8 +57,10 @@ pub enum What {
 pub enum Fate {
     /// It was answered with this revision.
     Written(u64),
-    /// It was answered that it was not carried out.
+    /// It was answered that it was not carried out, because of what was written before.
     Refused,
+    /// It reached nobody, and was not carried out.
+    Unsent,
     /// Nobody knows.
     Unknown,
 }
@@ -123,7 +125,7 @@ pub fn check(ops: &[Op], told: &[Told]) -> Result<Checked> {
             format!("{key}: {value} of revision {revision} is shown, and nobody wrote it then")
         })?;
         ensure!(
-            !matches!(asked.what, What::Write { fate: Fate::Refused, .. }),
+            matches!(asked.what, What::Write { fate: Fate::Unknown, .. }),
             "{key}: {value} is shown for revision {revision}, and was refused: {asked:?}"
         );
         known.insert(revision, value);
@@ -134,6 +136,7 @@ pub fn check(ops: &[Op], told: &[Told]) -> Result<Checked> {
     check_reads(ops, &written, &mut checked)?;
     check_absences(ops, &mut checked)?;
     check_compared(&placed, &written)?;
+    check_refused(ops, &placed)?;
     check_real_time(placed)?;
     for told in told {
         check_told(told, &written).with_context(|| format!("the watch of {}", told.by))?;
@@ -149,10 +152,9 @@ fn answered<'a>(ops: &'a [Op], checked: &mut Checked) -> Result<(Written, Others
         let What::Write { value, fate, .. } = &op.what else { continue };
         let revision = match fate {
             Fate::Written(revision) => revision,
-            Fate::Refused | Fate::Unknown => {
-                let is_refused = *fate == Fate::Refused;
-                checked.refused += usize::from(is_refused);
-                checked.unknown += usize::from(!is_refused);
+            Fate::Refused | Fate::Unsent | Fate::Unknown => {
+                checked.refused += usize::from(*fate == Fate::Refused);
+                checked.unknown += usize::from(*fate == Fate::Unknown);
                 others.insert((op.key.clone(), value.clone()), op);
                 continue;
             }
@@ -174,7 +176,9 @@ fn placed(ops: &[Op]) -> Vec<Placed<'_>> {
         What::Write { fate: Fate::Written(revision), .. } | What::Read { revision, .. } => {
             Some(revision)
         }
-        What::Write { fate: Fate::Refused | Fate::Unknown, .. } | What::Absent => None,
+        What::Write { fate: Fate::Refused | Fate::Unsent | Fate::Unknown, .. } | What::Absent => {
+            None
+        }
     };
     ops.iter().filter_map(|op| Some((op, at(op)?))).collect()
 }
@@ -258,6 +262,34 @@ fn check_compared(placed: &[Placed<'_>], written: &Written) -> Result<()> {
             "{}: {value} was to replace revision {over}, and replaced {before}",
             op.key
         );
+    }
+    Ok(())
+}
+
+/// A compare-and-set is refused only where something else was there: what it compared with was
+/// replaced by a write that had been asked for before the refusal was answered.
+fn check_refused(ops: &[Op], placed: &[Placed<'_>]) -> Result<()> {
+    // By key: the revision of each write, and since when it may have been there.
+    let mut since: BTreeMap<&str, Vec<(u64, u64)>> = BTreeMap::new();
+    for (op, revision) in placed {
+        if matches!(op.what, What::Write { .. }) {
+            since.entry(&op.key).or_default().push((*revision, op.asked));
+        }
+    }
+    for op in ops {
+        // What nobody was told of, and nobody has seen, may have been there as well.
+        if let What::Write { fate: Fate::Unknown, .. } = op.what {
+            since.entry(&op.key).or_default().push((u64::MAX, op.asked));
+        }
+    }
+    for op in ops {
+        let What::Write { value, over: Some(over), fate: Fate::Refused } = &op.what else {
+            continue;
+        };
+        let answered = op.answered.context("a refusal is an answer")?;
+        let others = since.get(op.key.as_str()).into_iter().flatten();
+        let is_due = others.into_iter().any(|(revision, at)| revision > over && *at < answered);
+        ensure!(is_due, "{}: {value} was refused, and revision {over} was there: {op:?}", op.key);
     }
     Ok(())
 }
@@ -422,10 +454,20 @@ mod tests {
     }
 
     #[test]
-    fn refused_compare_that_was_written_is_told() {
+    fn refusal_of_what_was_there_is_told() {
         let ops = [write(1, 2, "a", None, 3), refused(3, 4, "b", 3)];
+        tells(&ops, &[], "b was refused, and revision 3 was there");
+        tells(&[refused(1, 2, "b", 0), write(3, 4, "a", None, 3)], &[], "revision 0 was there");
+        let other = write(3, 6, "c", None, 5);
+        check(&[ops[0].clone(), ops[1].clone(), other], &[]).unwrap();
+        check(&[ops[0].clone(), ops[1].clone(), lost(3, "c")], &[]).unwrap();
+    }
+
+    #[test]
+    fn refused_compare_that_was_written_is_told() {
+        let ops = [write(1, 2, "a", None, 3), write(3, 9, "c", None, 4), refused(3, 4, "b", 3)];
         check(&ops, &[]).unwrap();
-        tells(&ops, &[told(0, 9, &[(3, "a"), (5, "b")])], "and was refused");
+        tells(&ops, &[told(0, 9, &[(3, "a"), (4, "c"), (5, "b")])], "and was refused");
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Worker {
                 Ok(if was_lost { Fate::Unknown } else { Fate::Refused })
             }
             Outcome::Nothing { reached: true } => Ok(Fate::Unknown),
-            Outcome::Nothing { reached: false } => Ok(Fate::Refused),
+            Outcome::Nothing { reached: false } => Ok(Fate::Unsent),
         }
     }
 }
