@@ -342,6 +342,8 @@ fn poisoned() -> io::Error {
 pub(crate) struct Machine {
     shared: Arc<Shared>,
     snapshots: Arc<Snapshots>,
+    /// Whether there was no room for a snapshot when one was due.
+    is_tight: bool,
 }
 
 impl Machine {
@@ -354,7 +356,7 @@ impl Machine {
         if let Some((meta, store)) = newest {
             shared.replace(&meta, store)?;
         }
-        Ok(Self { shared, snapshots })
+        Ok(Self { shared, snapshots, is_tight: false })
     }
 }
 
@@ -382,8 +384,12 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
-        if !force && !self.snapshots.room() {
+        let is_tight = !force && !self.snapshots.room();
+        if is_tight && !self.is_tight {
             tracing::warn!("no room for a snapshot; the log grows until there is");
+        }
+        self.is_tight = is_tight;
+        if is_tight {
             return None;
         }
         Some(self.get_snapshot_builder().await)

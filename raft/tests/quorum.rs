@@ -31,8 +31,8 @@ use kraken_engine::{
     value::Value,
 };
 use kraken_raft::{
-    Bootstrap, Consistency, FolderError, Handle, MembershipError, Options, PROPOSALS_MAX,
-    ProposeError, Role, StartError, Which,
+    Bootstrap, Consistency, FatalError, FolderError, Handle, MembershipError, Options,
+    PROPOSALS_MAX, ProposeError, Role, StartError, Which,
 };
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
@@ -600,6 +600,31 @@ async fn a_member_says_where_its_clients_find_it_now() {
     })
     .await;
     assert_eq!(quorum.any().status().members.iter().filter(|member| member.voter).count(), 3);
+}
+
+/// Else it would go on to run, and do nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_cannot_keep_its_snapshot_ends() {
+    for _ in 0..10 {
+        let quorum = Quorum::of(1, true).await;
+        let member = quorum.any();
+        let state = quorum.data(0).join("state");
+        fs::rename(&state, quorum.data(0).join("away")).unwrap();
+        fs::write(&state, b"no folder").unwrap();
+        let writes = async {
+            for number in 0.. {
+                drop(member.propose(put("n1", &number.to_string())).await);
+            }
+        };
+        let ends = async {
+            tokio::select! {
+                fatal = member.fatal() => fatal,
+                () = writes => unreachable!("it writes for ever"),
+            }
+        };
+        let fatal = timeout(PATIENCE, ends).await.expect("it says that it must end");
+        assert!(matches!(fatal, FatalError::Consensus { .. }), "{fatal}");
+    }
 }
 
 /// Whoever lists and goes on to watch from there must not be told that this is gone.

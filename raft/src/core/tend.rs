@@ -48,12 +48,8 @@ impl Core {
             server.borrow_and_update();
             applied.borrow_and_update();
             let now = node.metrics();
-            if let Err(error) = &now.running_state {
-                if !self.ended.is_cancelled() {
-                    self.fatal.raise(FatalError::Consensus { why: error.to_string() });
-                }
-                self.leadership.send_replace(Leadership::default());
-                return;
+            if now.running_state.is_err() {
+                return self.core_is_gone(&now);
             }
             let mut leadership = Leadership::default();
             self.leadership.send_if_modified(|told| {
@@ -62,10 +58,22 @@ impl Core {
                 std::mem::replace(told, leadership) != leadership
             });
             tokio::select! {
-                changed = server.changed() => if changed.is_err() { return },
+                changed = server.changed() => if changed.is_err() {
+                    return self.core_is_gone(&node.metrics());
+                },
                 _ = applied.changed(), if leadership.is_me && !leadership.ready => {}
                 _ = look.tick() => {}
             }
+        }
+    }
+
+    /// openraft's core has ended. Unless it was told to, the process must end too.
+    fn core_is_gone(&self, last: &RaftMetrics<Types>) {
+        self.leadership.send_replace(Leadership::default());
+        if !self.ended.is_cancelled() {
+            let why = last.running_state.as_ref().err().map(ToString::to_string);
+            let why = why.unwrap_or_else(|| "it did not say why".to_owned());
+            self.fatal.raise(FatalError::Consensus { why });
         }
     }
 
