@@ -181,10 +181,11 @@ impl Torture {
         let clients = self.clients(&cluster, &desk)?;
         let watches = Watches::start(&cluster)?;
         let hurt = BTreeSet::new();
-        let field = Field { cluster: &mut cluster, disk: disk.as_ref(), hurt };
-        self.attack(field, tell, attacks).await?;
+        let mut field = Field { cluster: &mut cluster, disk: disk.as_ref(), hurt };
+        self.attack(&mut field, tell, attacks).await?;
         desk.stop.cancel();
         let served = stopped(clients).await?;
+        field.supervise()?;
         let Settled { sets, last } = calm::settle(&cluster, self.keys, &desk).await?;
         let told = watches.end(last).await?;
         let checked = serial::check(&lock(&desk.ops), &told)?;
@@ -221,7 +222,7 @@ impl Torture {
 
     async fn attack(
         &self,
-        mut field: Field<'_>,
+        field: &mut Field<'_>,
         tell: &mut impl FnMut(&str),
         attacks: &mut Vec<Nemesis>,
     ) -> Result<()> {
@@ -242,9 +243,10 @@ impl Torture {
                 chance.rest(AWAY_MS).await;
             }
             while let Some(strike) = strikes.pop() {
-                strike.end(&mut field).await?;
+                strike.end(field).await?;
             }
             field.hurt.clear();
+            field.supervise()?;
         }
         Ok(())
     }

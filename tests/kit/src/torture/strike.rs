@@ -15,6 +15,8 @@ const FLAPS_MAX: u64 = 8;
 const LOSS_MAX: u64 = 30;
 /// The most that a clock is off, in seconds, in either direction.
 const CLOCK_OFF_MAX: u64 = 3_600;
+/// What a member says that cannot write.
+const NO_ROOM: &str = "No space left on device";
 /// How long a member may take to end when it is told to.
 const END_MAX: Duration = Duration::from_secs(20);
 /// How long a member may take to be one again.
@@ -53,6 +55,19 @@ impl Field<'_> {
     fn is_open(&self, member: &str) -> bool {
         let most = (self.cluster.members().len().saturating_sub(1) / 2).max(1);
         self.hurt.contains(member) || self.hurt.len() < most
+    }
+
+    /// Starts what ended by itself, as a supervisor would. Only a full disk is a reason to end.
+    pub(super) fn supervise(&mut self) -> Result<()> {
+        for member in self.cluster.members() {
+            if self.cluster.has_ended(&member)? {
+                let job = self.cluster.job(&member)?;
+                let had_room = !job.errors_since_start().contains(NO_ROOM);
+                ensure!(!had_room, "{member} ended by itself; {}", job.tail());
+                self.cluster.start_node(&member)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whom to attack.
