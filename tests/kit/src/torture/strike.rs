@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use tokio::time::timeout;
 
 use super::{chance::Chance, nemesis::Nemesis, torn};
 use crate::{cluster::TestCluster, disk::Tmpfs, wait_until};
@@ -17,6 +18,8 @@ const LOSS_MAX: u64 = 30;
 const CLOCK_OFF_MAX: u64 = 3_600;
 /// What a member says that cannot write.
 const NO_ROOM: &str = "No space left on device";
+/// How long it may take to ask for a transfer of leadership.
+const TRANSFER_MAX: Duration = Duration::from_secs(2);
 /// How long a member may take to end when it is told to.
 const END_MAX: Duration = Duration::from_secs(20);
 /// How long a member may take to be one again.
@@ -137,8 +140,9 @@ impl Field<'_> {
             }
             Nemesis::Transfer => {
                 let to = self.cluster.edge()?;
-                // Refused where it cannot be, which is as good.
-                drop(to.client().cluster_leader(&target).await);
+                // Refused where it cannot be, which is as good; a member that sleeps is not waited
+                // for.
+                drop(timeout(TRANSFER_MAX, to.client().cluster_leader(&target)).await);
                 Undo::Nothing
             }
             Nemesis::Restart if is_whole => {
