@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Other people's crates whose ordinary news are no news, unless `log.level` names them.
-const QUIET: &str = "openraft=warn";
+const QUIET: &str = "openraft=error";
 /// The file that is locked as long as a process uses the data folder.
 const LOCK_FILE: &str = "lock";
 

@@ -212,7 +212,10 @@ impl Keeper {
         match job {
             Job::Write(record) => {
                 let written = self.files.append(&record);
-                self.judge(written);
+                // What was only taken into memory does not say that the disk takes it again.
+                if written.is_err() {
+                    self.judge(written);
+                }
             }
             Job::Restart(at) => {
                 let restarted = self.files.restart(at);

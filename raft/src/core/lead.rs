@@ -183,7 +183,7 @@ impl Node {
     }
 
     /// The members that answered this leader a moment ago, itself included.
-    fn answering(&self, metrics: &RaftMetrics<Types>) -> BTreeSet<u64> {
+    pub(super) fn answering(&self, metrics: &RaftMetrics<Types>) -> BTreeSet<u64> {
         let heard = metrics.heartbeat.iter().flatten();
         let recent = heard.filter(|(_, at)| {
             at.as_ref().is_some_and(|at| openraft::Instant::elapsed(&**at) < ANSWERED_MAX)
@@ -238,7 +238,7 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time for another member to take the lead from one that ends.
 const RESIGN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Who answered longer ago counts as away.
-const ANSWERED_MAX: Duration = Duration::from_secs(2);
+pub(super) const ANSWERED_MAX: Duration = Duration::from_secs(2);
 
 fn refused(why: impl Into<String>) -> Reply {
     Reply::Refused(why.into())

@@ -16,13 +16,21 @@ use kraken_engine::{
 use openraft::{
     ChangeMembers, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver, errors::Fatal,
 };
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::{Core, Node, propose::prepare};
+use super::{Core, Node, lead::ANSWERED_MAX, propose::prepare};
 use crate::{fatal::FatalError, options::Limits, status::Leadership, types::Types};
 
 /// Between looks at the lease and at the size of the log.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Who does not answer this leader.
+#[derive(Default)]
+struct Silence {
+    /// Before some time of that nobody can have been missed.
+    leads_since: Option<Instant>,
+    of: BTreeSet<u64>,
+}
 
 impl Core {
     /// Begins to tend a member, until it ends.
@@ -94,10 +102,11 @@ impl Core {
     async fn tend_log(&self, node: &Node) {
         let mut look = interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut purged_behind = None;
+        let (mut purged_behind, mut silence) = (None, Silence::default());
         loop {
             look.tick().await;
             let metrics = node.metrics();
+            node.tell_silence(&mut silence, &metrics);
             if self.is_snapshot_due(node)
                 && let Err(error) = node.raft.trigger().snapshot().await
             {
@@ -165,6 +174,29 @@ impl Node {
             && let Err(error) = self.raft.trigger().purge_log(upto).await
         {
             tracing::warn!(%error, "the log could not be purged");
+        }
+    }
+
+    /// Says, as the leader, who does not answer, and who does again.
+    fn tell_silence(&self, silence: &mut Silence, metrics: &RaftMetrics<Types>) {
+        if metrics.state != ServerState::Leader {
+            *silence = Silence::default();
+            return;
+        }
+        if silence.leads_since.get_or_insert_with(Instant::now).elapsed() < ANSWERED_MAX {
+            return;
+        }
+        let silent = &mut silence.of;
+        let answering = self.answering(metrics);
+        for (id, peer) in metrics.membership_config.nodes() {
+            let name = &peer.name;
+            if answering.contains(id) {
+                if silent.remove(id) {
+                    tracing::info!(member = id, "{name} answers again");
+                }
+            } else if silent.insert(*id) {
+                tracing::warn!(member = id, address = peer.address, "{name} does not answer");
+            }
         }
     }
 
