@@ -176,16 +176,19 @@ pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
     }
 }
 
+/// What is seen of the node that hosts an object; a node hosts itself.
+fn seen_of_host(subject: Subject<'_>, path: &'static str) -> Option<Value> {
+    if subject.object.key.kind.as_str() == NODE_KIND {
+        return subject.dsc.value(path).cloned();
+    }
+    subject.related.value(subject.object, &On::Parent, &Path::constant(path))
+}
+
 /// What a host says of its declarations, where they are not the quorum's.
 fn other_declarations(subject: Subject<'_>) -> Option<OtherDeclarations> {
     let node = subject.object.host()?;
-    let path = Path::constant(CATALOG_PATH);
-    let digest = if subject.object.key.kind.as_str() == NODE_KIND {
-        subject.dsc.value(CATALOG_PATH).cloned()
-    } else {
-        subject.related.value(subject.object, &On::Parent, &path)
-    };
-    let (digest, quorum) = (digest?.as_str()?.to_owned(), subject.catalog.word());
+    let digest = seen_of_host(subject, CATALOG_PATH)?.as_str()?.to_owned();
+    let quorum = subject.catalog.word();
     (digest != quorum).then(|| OtherDeclarations { node: node.clone(), digest, quorum })
 }
 

@@ -71,6 +71,16 @@ pub const LEVEL: u32 = 1;
 /// The feature level of the first release, and of whatever names none.
 pub const LEVEL_FIRST: u32 = 1;
 
+/// [`LEVEL_FIRST`]: what is read where no level is written.
+pub fn level_first() -> u32 {
+    LEVEL_FIRST
+}
+
+/// Whether a level is [`LEVEL_FIRST`], which is not written.
+pub fn is_level_first(level: &u32) -> bool {
+    *level == LEVEL_FIRST
+}
+
 /// What one entry did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {

@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use kraken_engine::{
     command::{Outcome, Proposal},
-    store::LEVEL_FIRST,
+    store::{LEVEL_FIRST, is_level_first, level_first},
 };
 use openraft::{impls::leader_id_std, vote::RaftLeaderId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -50,7 +50,7 @@ pub(crate) struct Peer {
     /// Its address for leaves and relays, opaque here.
     pub(crate) sync: String,
     /// The feature level that it knows.
-    #[serde(default = "level_first", skip_serializing_if = "is_first")]
+    #[serde(default = "level_first", skip_serializing_if = "is_level_first")]
     pub(crate) level: u32,
 }
 
@@ -60,15 +60,6 @@ impl Default for Peer {
         let (name, address, http, sync) = (nothing(), nothing(), nothing(), nothing());
         Self { name, address, http, sync, level: LEVEL_FIRST }
     }
-}
-
-fn level_first() -> u32 {
-    LEVEL_FIRST
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_first(level: &u32) -> bool {
-    *level == LEVEL_FIRST
 }
 
 /// A proposal as it stands in the log: encoded once where it is proposed, decoded once a replica.

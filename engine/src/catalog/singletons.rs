@@ -10,6 +10,7 @@ use crate::{
     object::HOST_PATH,
     schema::PathRule,
     singleton::{LEASE_MS_MAX, LEASE_MS_MIN, Singleton},
+    time::whole_ms,
 };
 
 impl Compiler {
@@ -68,8 +69,7 @@ fn check(spec: &KindSpec, kind: &KindCatalog, lease_ms: u64) -> Result<(), (Code
 /// deadline, and so does each step that stops it, of which no plan takes one twice.
 fn stop_ms(kind: &KindCatalog) -> u64 {
     let own = || kind.mutations.iter().filter(|mutation| mutation.context.lane() == Lane::Itself);
-    let longest = own().map(|mutation| mutation.timeout.as_millis()).max().unwrap_or_default();
-    let longest = u64::try_from(longest).unwrap_or(u64::MAX);
+    let longest = own().map(|mutation| whole_ms(mutation.timeout)).max().unwrap_or_default();
     let steps = u64::try_from(own().count() + 1).unwrap_or(u64::MAX);
     longest.saturating_add(CLOSE_MS).saturating_mul(steps)
 }

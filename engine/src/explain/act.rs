@@ -1,13 +1,11 @@
 //! Who must act for an object to move on, in words: the one question that everybody has who looks
 //! at an object that stands still.
 
-use super::PlanView;
+use super::{PlanView, seen_of_host};
 use crate::{
     command::is_by_engine,
     fleet::{LINK_PATH, Link},
     manifest::NODE_KIND,
-    path::Path,
-    predicate::On,
     singleton::Held,
     status::{PhaseName, Status},
     value::Value,
@@ -129,12 +127,7 @@ fn alone(subject: Subject<'_>) -> String {
 fn away(subject: Subject<'_>) -> Option<String> {
     let name = subject.object.host()?;
     let is_node = subject.object.key.kind.as_str() == NODE_KIND;
-    let link = if is_node {
-        subject.dsc.value(LINK_PATH).cloned()
-    } else {
-        let path = Path::new(LINK_PATH).ok()?;
-        subject.related.value(subject.object, &On::Parent, &path)
-    };
+    let link = seen_of_host(subject, LINK_PATH);
     match link.as_ref().and_then(Value::as_str) {
         Some(link) if link == Link::Down.as_str() => {
             let alone = alone(subject);

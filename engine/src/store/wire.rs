@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Freeze, LEVEL_FIRST, Store, requests::Requests};
+use super::{Freeze, Store, is_level_first, level_first, requests::Requests};
 use crate::{
     catalog::Catalog,
     command::{Intent, Outcome, RequestId},
@@ -27,7 +27,7 @@ pub(super) struct Stored {
     cluster: ClusterId,
     #[serde(default = "Epoch::first", skip_serializing_if = "Epoch::is_first")]
     epoch: Epoch,
-    #[serde(default = "level_first", skip_serializing_if = "is_first")]
+    #[serde(default = "level_first", skip_serializing_if = "is_level_first")]
     level: u32,
     revision: Revision,
     objects: Vec<Arc<Object>>,
@@ -99,15 +99,6 @@ impl TryFrom<Stored> for Store {
         store.restore_policies(stored.ledger);
         Ok(store)
     }
-}
-
-fn level_first() -> u32 {
-    LEVEL_FIRST
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_first(level: &u32) -> bool {
-    *level == LEVEL_FIRST
 }
 
 fn by<K: Ord, V>(values: Vec<V>, key: impl Fn(&V) -> K) -> BTreeMap<K, V> {

@@ -34,8 +34,7 @@ impl Core {
                     let index = note.index;
                     tracing::error!(
                         index,
-                        "no majority of the members holds the same; compare \
-                                            what they hold with a backup"
+                        "no majority of the members holds the same; compare with a backup"
                     );
                 }
                 _ => {}
@@ -78,8 +77,7 @@ impl Node {
             tracing::error!(
                 member,
                 index = note.index,
-                "a member holds something else than the \
-                                                          majority, and steps out"
+                "a member differs from the majority, and steps out"
             );
         }
         verdict
