@@ -106,6 +106,8 @@ pub(crate) struct Raft {
     pub(crate) snapshot_entries: u64,
     /// Writes that stay in the log behind a snapshot.
     pub(crate) keep_entries: u64,
+    /// Bytes of one file of the log.
+    pub(crate) segment_bytes: u64,
 }
 
 /// [`Raft`] as it is written.
@@ -119,6 +121,7 @@ struct WrittenRaft {
     insecure: bool,
     snapshot_entries: u64,
     keep_entries: u64,
+    segment_bytes: u64,
 }
 
 /// A [`Listener`] as it is written: its port, unless given, depends on what it is for.
@@ -197,26 +200,28 @@ impl Default for Config {
 impl Raft {
     /// One that is listened to there, with defaults for the rest.
     pub(crate) fn at(listener: Listener) -> Self {
-        let kraken_raft::Limits { snapshot_entries, keep_entries, .. } =
+        let kraken_raft::Limits { snapshot_entries, keep_entries, segment_bytes, .. } =
             kraken_raft::Limits::default();
-        Self { listener, snapshot_entries, keep_entries }
+        Self { listener, snapshot_entries, keep_entries, segment_bytes }
     }
 }
 
 impl Default for WrittenRaft {
     fn default() -> Self {
-        let Raft { listener: _, snapshot_entries, keep_entries } = Config::default().raft;
+        let Raft { listener: _, snapshot_entries, keep_entries, segment_bytes } =
+            Config::default().raft;
         let (listen, advertise, insecure) = (None, None, false);
-        Self { listen, advertise, insecure, snapshot_entries, keep_entries }
+        Self { listen, advertise, insecure, snapshot_entries, keep_entries, segment_bytes }
     }
 }
 
 impl From<WrittenRaft> for Raft {
     fn from(written: WrittenRaft) -> Self {
-        let WrittenRaft { listen, advertise, insecure, snapshot_entries, keep_entries } = written;
+        let WrittenRaft { listen, advertise, insecure, .. } = written;
+        let WrittenRaft { snapshot_entries, keep_entries, segment_bytes, .. } = written;
         let listen = listen.unwrap_or_else(|| Listener::on_loopback(RAFT_PORT).listen);
         let listener = Listener { listen, advertise, insecure };
-        Self { listener, snapshot_entries, keep_entries }
+        Self { listener, snapshot_entries, keep_entries, segment_bytes }
     }
 }
 

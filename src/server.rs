@@ -162,6 +162,7 @@ async fn start_raft(daemon: &Daemon, listeners: &Listeners) -> Result<Handle, Fa
     options.advertise.clone_from(&raft.listener.advertise);
     options.limits.snapshot_entries = raft.snapshot_entries;
     options.limits.keep_entries = raft.keep_entries;
+    options.limits.segment_bytes = raft.segment_bytes;
     options.http = format!("http://{}", http.advertised(address(&listeners.http)?));
     options.sync = sync.advertised(address(&listeners.sync)?);
     Ok(Handle::start(options).await.context("cannot start the quorum's part")?)

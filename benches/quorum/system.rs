@@ -41,7 +41,7 @@ pub(crate) enum Who {
 /// A running system.
 pub(crate) enum System {
     /// Ours.
-    Kraken(Members),
+    Kraken(Box<Members>),
     /// The peer.
     Etcd(Etcd),
 }
@@ -50,7 +50,7 @@ impl System {
     /// Starts three members with their data below `folder`.
     pub(crate) async fn start(who: Who, program: &str, folder: &Path) -> Result<Self> {
         let system = match who {
-            Who::Kraken => Self::Kraken(Members::start(program, folder).await?),
+            Who::Kraken => Self::Kraken(Box::new(Members::start(program, folder).await?)),
             Who::Etcd => Self::Etcd(Etcd::start(folder)?),
         };
         system.all_serve().await?;
@@ -142,7 +142,7 @@ impl System {
     /// Ends it in good order; it ends at once where this is not called.
     pub(crate) fn end(self) -> Result<()> {
         match self {
-            Self::Kraken(members) => members.end(),
+            Self::Kraken(members) => (*members).end(),
             Self::Etcd(_) => Ok(()),
         }
     }

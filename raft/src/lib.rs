@@ -37,7 +37,7 @@ pub use self::{
     machine::{AppliedEntry, EVENTS_MAX, StateError},
     options::{
         Bootstrap, CHECK_ENTRIES, KEEP_BYTES, KEEP_ENTRIES, Limits, Options, SEGMENT_BYTES,
-        SNAPSHOT_BYTES, SNAPSHOT_ENTRIES, Timers,
+        SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SNAPSHOT_BYTES, SNAPSHOT_ENTRIES, Timers,
     },
     recover::{Recovered, recover},
     status::{Leadership, Member, Role, Status, Which},

@@ -34,15 +34,12 @@ use self::{
 };
 use crate::{
     fatal::Fatal,
+    options::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN},
     types::{Entry, LogId, Types, Vote},
 };
 
 /// Bytes of entries that are read for one message to a follower.
 pub(crate) const READ_BYTES_MAX: u64 = 1 << 20;
-/// Largest segment: offsets in it are kept in 32 bits.
-pub(crate) const SEGMENT_BYTES_MAX: u64 = 1 << 31;
-/// Smallest segment.
-pub(crate) const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 
 /// The log; clones are the same log.
 #[derive(Clone)]

@@ -64,6 +64,10 @@ pub enum Bootstrap {
     Join(Vec<String>),
 }
 
+/// Bytes of the smallest log segment.
+pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
+/// Bytes of the largest one: offsets in it are kept in 32 bits.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 31;
 /// Bytes of a log segment by default.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// Entries after which a snapshot is taken, unless the store holds more objects than that.
@@ -81,7 +85,8 @@ pub const CHECK_ENTRIES: u64 = 1_000;
 /// Sizes of the log and when it is compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a log segment, from 4 KiB to 2 GiB. Default [`SEGMENT_BYTES`].
+    /// Bytes of a log segment, from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`]. Default
+    /// [`SEGMENT_BYTES`].
     pub segment_bytes: u64,
     /// Default [`SNAPSHOT_ENTRIES`].
     pub snapshot_entries: u64,

@@ -40,6 +40,11 @@ fn check_raft(raft: &Raft) -> Result<(), Fault> {
         let why = "a snapshot needs something that is new; write 1 or more".to_owned();
         return Err(Fault { key: "raft.snapshot_entries", why });
     }
+    let sizes = kraken_raft::SEGMENT_BYTES_MIN..=kraken_raft::SEGMENT_BYTES_MAX;
+    if !sizes.contains(&raft.segment_bytes) {
+        let why = format!("a file of the log has {} to {} bytes", sizes.start(), sizes.end());
+        return Err(Fault { key: "raft.segment_bytes", why });
+    }
     Ok(())
 }
 

@@ -223,6 +223,10 @@ mod tests {
                  or more",
             ),
             (
+                "[raft]\nsegment_bytes = 4095\n",
+                "k.toml:2: raft.segment_bytes: a file of the log has 4096 to 2147483648 bytes",
+            ),
+            (
                 "[raft]\nkeep_entries = -1\n",
                 "k.toml:2: raft.keep_entries: invalid value: integer `-1`, expected u64",
             ),

@@ -135,6 +135,8 @@ async fn every_answer_under_attack_is_explained_by_one_order() -> Result<()> {
             keys: 4,
             seed,
             lasts: TORTURE_LASTS,
+            hogs: 0,
+            only: Vec::new(),
         };
         let outcome = torture.run(|done| println!("{done}")).await?;
         println!("seed {seed}: {outcome:?}");

@@ -72,6 +72,8 @@ pub struct Shape {
     pub apart: bool,
     /// More of a node's configuration, by node: whole tables.
     pub config: BTreeMap<String, String>,
+    /// How politely the nodes ask for a processor, as `nice` counts.
+    pub nice: u8,
 }
 
 impl Shape {
@@ -186,6 +188,10 @@ impl TestCluster {
         let host = self.lab.as_ref().and_then(|lab| lab.host(name).ok());
         let mut words: Vec<OsString> =
             host.map(Host::prefix).unwrap_or_default().into_iter().map(Into::into).collect();
+        if shape.nice > 0 {
+            // It becomes the program, as what gives it a network does.
+            words.extend(["nice".into(), "-n".into(), shape.nice.to_string().into()]);
+        }
         words.push(self.program.clone().into());
         let job = Job::new(name, words.remove(0), &folder).args(words);
         let job = job.args([verb, "--exit-with-parent", "--config"]).args([file]);

@@ -1,18 +1,26 @@
-//! A small disk, so that it can be full: a file system in memory. Needs root.
+//! Disks of a test's own, so that they can be full, fail, and lose power: a file system in memory,
+//! and one in a file. Both need root.
+
+mod image;
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    errno::Errno,
+    fcntl::{FallocateFlags, fallocate},
+};
+
+pub use self::image::Image;
 
 /// What fills a disk up.
 const FILLER: &str = "filler";
-/// Bytes that are written at a time to fill a disk up, first and last: to the last page.
-const FILLING_BYTES: [usize; 2] = [1 << 20, 1 << 12];
+/// Bytes that are taken at a time to fill a disk up, at first and at last.
+const FILLING_BYTES: (i64, i64) = (1 << 26, 1 << 12);
 
 /// A file system in memory, until dropped.
 #[derive(Debug)]
@@ -22,7 +30,7 @@ impl Tmpfs {
     /// Mounts one of so many MiB at a folder, which is made.
     pub fn mount(folder: &Path, mib: u32) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={mib}m"), "kraken"], folder)?;
+        run("mount", ["-t", "tmpfs", "-o", &format!("size={mib}m"), "kraken"], folder)?;
         Ok(Self(folder.to_owned()))
     }
 
@@ -33,41 +41,39 @@ impl Tmpfs {
 
     /// Gives it another size.
     pub fn resize(&self, mib: u32) -> Result<()> {
-        run("mount", &["-o", &format!("remount,size={mib}m")], &self.0)
-    }
-
-    /// Leaves no room on it.
-    pub fn fill(&self) -> Result<()> {
-        let mut filler = File::create(self.0.join(FILLER))?;
-        for bytes in FILLING_BYTES {
-            let block = vec![1; bytes];
-            let full = loop {
-                if let Err(full) = filler.write_all(&block) {
-                    break full;
-                }
-            };
-            ensure!(full.kind() == ErrorKind::StorageFull, "the disk is not full: {full}");
-        }
-        Ok(())
-    }
-
-    /// Takes back what filled it up.
-    pub fn free(&self) -> Result<()> {
-        Ok(fs::remove_file(self.0.join(FILLER))?)
+        run("mount", ["-o", &format!("remount,size={mib}m")], &self.0)
     }
 }
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
         // Lazily: a process may just be ending in it.
-        drop(run("umount", &["-l"], &self.0));
+        drop(run("umount", ["-l"], &self.0));
     }
 }
 
-fn run(program: &str, args: &[&str], folder: &Path) -> Result<()> {
-    let output =
-        Command::new(program).args(args).arg(folder).output().context(program.to_owned())?;
+/// Leaves no room on the disk of a folder.
+pub fn fill(folder: &Path) -> Result<()> {
+    let filler = File::create(folder.join(FILLER))?;
+    let (mut length, mut bytes) = (0, FILLING_BYTES.0);
+    while bytes >= FILLING_BYTES.1 {
+        match fallocate(&filler, FallocateFlags::empty(), length, bytes) {
+            Ok(()) => length += bytes,
+            Err(Errno::ENOSPC) => bytes /= 2,
+            Err(error) => return Err(error).context("cannot fill the disk"),
+        }
+    }
+    Ok(())
+}
+
+/// Takes back what filled it up.
+pub fn free(folder: &Path) -> Result<()> {
+    Ok(fs::remove_file(folder.join(FILLER))?)
+}
+
+fn run<const N: usize>(program: &str, args: [&str; N], last: &Path) -> Result<()> {
+    let output = Command::new(program).args(args).arg(last).output().context(program.to_owned())?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} {args:?}: {}", errors.trim());
+    ensure!(output.status.success(), "{program} {args:?} {}: {}", last.display(), errors.trim());
     Ok(())
 }

@@ -1,17 +1,22 @@
-//! Machines that share nothing but a network: network namespaces on one bridge, made with the `ip`
-//! of the system and removed with it; what is to be lost between them, `iptables` drops where it
-//! would come in. Needs root.
+//! Machines that share nothing but a network: network namespaces, made with the `ip` of the system
+//! and removed with it, whose cables end in a switch of ours. Needs root and `/dev/net/tun`.
+
+mod switch;
 
 use std::{net::Ipv4Addr, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The bridge; also how all else is named. One lab at a time, by the lock of clusters.
-const BRIDGE: &str = "krakenlab";
+pub use self::switch::Quality;
+use self::switch::Switch;
 
-/// A bridge with namespaces on it, until dropped.
+/// How all that a lab makes is named. One lab at a time, by the lock of clusters.
+const LAB: &str = "krakenlab";
+
+/// A switch with hosts on it, until dropped.
 #[derive(Debug)]
 pub struct Lab {
+    switch: Switch,
     hosts: Vec<Host>,
 }
 
@@ -20,27 +25,28 @@ pub struct Lab {
 pub struct Host {
     /// Its name.
     pub name: String,
-    /// Its address on the bridge.
+    /// Its address.
     pub address: Ipv4Addr,
+    number: usize,
     space: String,
-    port: String,
 }
 
 impl Lab {
-    /// Makes a host for each name and address, and gives this side of the bridge `gateway`. All are
-    /// of one network of 24 bits. What an earlier lab left is removed first.
+    /// Makes a host for each name and address, and plugs this one in as `gateway`. All are of one
+    /// network of 24 bits. What an earlier lab left is removed first.
     pub fn new(gateway: Ipv4Addr, hosts: &[(&str, Ipv4Addr)]) -> Result<Self> {
         let hosts = hosts.iter().zip(1..).map(|((name, address), number)| Host {
             name: (*name).to_owned(),
             address: *address,
-            space: format!("{BRIDGE}-{name}"),
-            port: format!("{BRIDGE}{number}"),
+            number,
+            space: format!("{LAB}-{name}"),
         });
-        let lab = Self { hosts: hosts.collect() };
-        lab.remove();
-        ip(&format!("link add {BRIDGE} type bridge"))?;
-        ip(&format!("address add {gateway}/24 dev {BRIDGE}"))?;
-        ip(&format!("link set {BRIDGE} up"))?;
+        let hosts: Vec<Host> = hosts.collect();
+        remove(&hosts);
+        let switch = Switch::start((0..=hosts.len()).map(cable).collect())?;
+        let lab = Self { switch, hosts };
+        ip(&format!("address add {gateway}/24 dev {}", cable(0)))?;
+        ip(&format!("link set {} up", cable(0)))?;
         for host in &lab.hosts {
             host.plug_in()?;
         }
@@ -53,19 +59,22 @@ impl Lab {
         found.with_context(|| format!("there is no host {name}"))
     }
 
-    /// Pulls the cable of a host out of the bridge.
+    /// Pulls the cable of a host out of the switch.
     pub fn unplug(&self, name: &str) -> Result<()> {
-        ip(&format!("link set {} down", self.host(name)?.port))
+        self.switch.rules().unplugged.insert(self.host(name)?.number);
+        Ok(())
     }
 
     /// Puts it back.
     pub fn plug_back(&self, name: &str) -> Result<()> {
-        ip(&format!("link set {} up", self.host(name)?.port))
+        self.switch.rules().unplugged.remove(&self.host(name)?.number);
+        Ok(())
     }
 
     /// Lets nothing more of what one host sends reach another; the other way stays as it is.
     pub fn cut(&self, from: &str, to: &str) -> Result<()> {
-        self.host(to)?.drops(&format!("-s {}", self.host(from)?.address))
+        self.switch.rules().cut.insert((self.host(from)?.number, self.host(to)?.number));
+        Ok(())
     }
 
     /// The same both ways, between all hosts of one side and all of the other.
@@ -77,32 +86,23 @@ impl Lab {
         Ok(())
     }
 
-    /// Loses so many percent of the packets that come to a host, whoever sent them.
-    pub fn lose(&self, host: &str, percent: u32) -> Result<()> {
-        let chance = f64::from(percent) / 100.0;
-        let which = format!("-i eth0 -m statistic --mode random --probability {chance}");
-        self.host(host)?.drops(&which)
+    /// What becomes of all that is sent to a host from now on.
+    pub fn degrade(&self, host: &str, quality: Quality) -> Result<()> {
+        self.switch.rules().quality.insert(self.host(host)?.number, quality);
+        Ok(())
     }
 
-    /// Takes back all cuts and losses.
-    pub fn heal(&self) -> Result<()> {
-        self.hosts.iter().try_for_each(|host| host.iptables("-F INPUT"))
-    }
-
-    fn remove(&self) {
-        // What is not there cannot be removed, which is as good. A veth goes with its namespace, if
-        // only some time after that was deleted, and its name is wanted again at once.
-        for host in &self.hosts {
-            drop(ip(&format!("link delete {}", host.port)));
-            drop(ip(&format!("netns delete {}", host.space)));
-        }
-        drop(ip(&format!("link delete {BRIDGE}")));
+    /// Takes back all cuts, and passes everything on as it comes.
+    pub fn heal(&self) {
+        let mut rules = self.switch.rules();
+        rules.cut.clear();
+        rules.quality.clear();
     }
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        self.remove();
+        remove(&self.hosts);
     }
 }
 
@@ -113,35 +113,31 @@ impl Host {
         vec!["nsenter".to_owned(), format!("--net=/run/netns/{}", self.space)]
     }
 
-    /// Drops what comes in and is so.
-    fn drops(&self, which: &str) -> Result<()> {
-        self.iptables(&format!("-A INPUT {which} -j DROP"))
-    }
-
-    fn iptables(&self, args: &str) -> Result<()> {
-        let net = format!("--net=/run/netns/{}", self.space);
-        run("nsenter", &format!("{net} iptables -w {args}"))
-    }
-
     fn plug_in(&self) -> Result<()> {
-        let Self { space, port, address, .. } = self;
+        let Self { space, number, address, .. } = self;
         ip(&format!("netns add {space}"))?;
-        ip(&format!("link add {port} type veth peer name eth0 netns {space}"))?;
-        ip(&format!("link set {port} master {BRIDGE} up"))?;
+        ip(&format!("link set {} netns {space} name eth0", cable(*number)))?;
         ip(&format!("-n {space} address add {address}/24 dev eth0"))?;
         ip(&format!("-n {space} link set eth0 up"))?;
         ip(&format!("-n {space} link set lo up"))
     }
 }
 
-fn ip(args: &str) -> Result<()> {
-    run("ip", args)
+/// What the cable of a host is called where it comes in; 0 is this one.
+fn cable(number: usize) -> String {
+    format!("{LAB}{number}")
 }
 
-fn run(program: &str, args: &str) -> Result<()> {
-    let output = Command::new(program).args(args.split(' ')).output();
-    let output = output.with_context(|| format!("cannot run {program}"))?;
+fn remove(hosts: &[Host]) {
+    for host in hosts {
+        // What is not there cannot be removed, which is as good.
+        drop(ip(&format!("netns delete {}", host.space)));
+    }
+}
+
+fn ip(args: &str) -> Result<()> {
+    let output = Command::new("ip").args(args.split(' ')).output().context("cannot run ip")?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} {args}: {}", errors.trim());
+    ensure!(output.status.success(), "ip {args}: {}", errors.trim());
     Ok(())
 }

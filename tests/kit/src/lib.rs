@@ -6,11 +6,13 @@
 //! [`lock::Lock`] lets one cluster run at a time.
 
 pub mod appends;
+mod chance;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod disk;
 pub mod edge;
+mod failing;
 pub mod history;
 pub mod job;
 pub mod lab;
@@ -19,6 +21,7 @@ mod needs;
 pub mod ports;
 pub mod process;
 pub mod serial;
+mod starve;
 pub mod torture;
 mod wait;
 pub mod worlds;

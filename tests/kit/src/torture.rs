@@ -4,7 +4,6 @@
 
 mod asker;
 mod calm;
-mod chance;
 mod clients;
 mod nemesis;
 mod strike;
@@ -12,7 +11,8 @@ mod torn;
 mod watcher;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::{Duration, Instant},
 };
@@ -27,17 +27,18 @@ pub use self::{
 };
 use self::{
     calm::Settled,
-    chance::Chance,
     clients::Worker,
     nemesis::Arsenal,
     strike::{Field, Strike},
 };
 use crate::{
     appends::{self, Append},
+    chance::Chance,
     cluster::{Shape, TestCluster},
-    disk::Tmpfs,
+    disk::Image,
     is_root,
     serial::{self, Checked, Op, Told},
+    starve::{self, Hogs},
 };
 
 /// Shortest and longest time between two attacks, in milliseconds.
@@ -52,8 +53,10 @@ const LOG_LINES_A_SECOND: u64 = 1_000;
 const SNAPSHOT_ENTRIES: u64 = 200;
 /// Writes that stay in their logs behind it.
 const KEEP_ENTRIES: u64 = 50;
-/// Room on the disk that is filled up at times, in MiB: for two segments of the log, and more.
-const DISK_MIB: u32 = 256;
+/// Bytes of one file of their logs.
+const SEGMENT_BYTES: u64 = 256 << 10;
+/// Room on the disk of each member, in MiB.
+const DISK_MIB: u64 = 256;
 
 /// What is tortured, and how.
 #[derive(Debug, Clone)]
@@ -70,6 +73,10 @@ pub struct Torture {
     pub seed: u64,
     /// For how long.
     pub lasts: Duration,
+    /// How many threads take the processors away from the members.
+    pub hogs: usize,
+    /// What is drawn; all that there is where this is empty.
+    pub only: Vec<Nemesis>,
 }
 
 /// What became of it.
@@ -155,11 +162,14 @@ impl Torture {
         let mut attacks = Vec::new();
         let outcome = self.hurt_and_check(&mut tell, &mut attacks).await;
         let (checked, appended, served) = outcome.with_context(|| {
-            let Self { seed, members, clients, keys, .. } = self;
+            let Self { seed, members, clients, keys, hogs, .. } = self;
+            let only: Vec<String> =
+                self.only.iter().map(|only| format!("--only '{only}'")).collect();
             format!(
                 "after {} attacks; again: kraken-torture --seed {seed} --members {members} \
-                 --clients {clients} --keys {keys}",
-                attacks.len()
+                 --clients {clients} --keys {keys} --starve {hogs} {}",
+                attacks.len(),
+                only.join(" "),
             )
         })?;
         Ok(Outcome { checked, appended, served, attacks })
@@ -175,16 +185,18 @@ impl Torture {
             tell(&format!("not drawn: {left_out}"));
         }
         let place = tempfile::tempdir()?;
-        let disk = root.then(|| Tmpfs::mount(&place.path().join("disk"), DISK_MIB)).transpose()?;
-        let mut cluster = TestCluster::start(&self.program, &self.shape(disk.as_ref())).await?;
+        let disks = if root { self.disks(place.path())? } else { BTreeMap::new() };
+        let mut cluster = TestCluster::start(&self.program, &self.shape(&disks)).await?;
+        let hogs = Hogs::start(self.hogs)?;
         let desk = Arc::new(Desk::new());
         let clients = self.clients(&cluster, &desk)?;
         let watches = Watches::start(&cluster)?;
         let hurt = BTreeSet::new();
-        let mut field = Field { cluster: &mut cluster, disk: disk.as_ref(), hurt };
+        let mut field = Field { cluster: &mut cluster, disks: &disks, hurt };
         self.attack(&mut field, tell, attacks).await?;
         desk.stop.cancel();
         let served = stopped(clients).await?;
+        drop(hogs);
         field.supervise()?;
         let Settled { sets, last } = calm::settle(&cluster, self.keys, &desk).await?;
         let told = watches.end(last).await?;
@@ -197,15 +209,27 @@ impl Torture {
         Ok((checked, appended, served))
     }
 
+    /// A disk for each member.
+    fn disks(&self, place: &Path) -> Result<BTreeMap<String, Image>> {
+        let members = (1..=self.members).map(|number| format!("m{number}"));
+        members
+            .map(|member| {
+                let disk = Image::mount(&place.join(&member), DISK_MIB)?;
+                Ok((member, disk))
+            })
+            .collect()
+    }
+
     /// Members that take snapshots and purge their logs all the time.
-    fn shape(&self, disk: Option<&Tmpfs>) -> Shape {
-        let raft = format!("snapshot_entries = {SNAPSHOT_ENTRIES}\nkeep_entries = {KEEP_ENTRIES}");
-        let mut shape = Shape { raft, apart: disk.is_some(), ..Shape::of(self.members, 0) };
-        if let Some(disk) = disk {
-            let last = format!("m{}", self.members);
-            shape.data.insert(last, disk.folder().join("data"));
-        }
-        shape
+    fn shape(&self, disks: &BTreeMap<String, Image>) -> Shape {
+        let raft = format!(
+            "snapshot_entries = {SNAPSHOT_ENTRIES}\nkeep_entries = {KEEP_ENTRIES}\n\
+             segment_bytes = {SEGMENT_BYTES}"
+        );
+        let data = disks.iter().map(|(member, disk)| (member.clone(), disk.folder().join("data")));
+        let apart = !disks.is_empty();
+        let nice = if self.hogs > 0 { starve::NICE } else { 0 };
+        Shape { raft, apart, nice, data: data.collect(), ..Shape::of(self.members, 0) }
     }
 
     fn clients(&self, cluster: &TestCluster, desk: &Arc<Desk>) -> Result<JoinSet<Result<Served>>> {
@@ -227,14 +251,14 @@ impl Torture {
         attacks: &mut Vec<Nemesis>,
     ) -> Result<()> {
         let mut chance = Chance::new(self.seed);
-        let arsenal = Arsenal::new(self.members);
+        let arsenal = Arsenal::new(self.members, &self.only);
         let began = Instant::now();
         while began.elapsed() < self.lasts {
             chance.rest(PAUSE_MS).await;
             let mut strikes: Vec<Strike> = Vec::new();
             // Another one comes on top now and then.
             for _ in 0..=u64::from(chance.below(OVERLAP_IN) == 0) {
-                let nemesis = arsenal.draw(&mut chance);
+                let nemesis = arsenal.draw(&mut chance).context("nothing can be done here")?;
                 let Some(strike) = field.strike(nemesis, &mut chance).await? else { continue };
                 tell(&format!("{:>6} s: {}", began.elapsed().as_secs(), strike.told));
                 field.hurt.extend(strike.hurt.iter().cloned());

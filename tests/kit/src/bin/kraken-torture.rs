@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use kraken_testkit::torture::{Answers, Outcome, Torture};
+use kraken_testkit::torture::{Answers, Nemesis, Outcome, Torture};
 
 /// How long one cluster is tortured before its answers are checked and the next one is.
 const ROUND: Duration = Duration::from_mins(2);
@@ -37,6 +37,12 @@ struct Args {
     /// The first seed; without it another one each time
     #[arg(long)]
     seed: Option<u64>,
+    /// Threads that take the processors away from the members
+    #[arg(long, default_value_t = 0)]
+    starve: usize,
+    /// Only this nemesis, by the name that is printed when it strikes; may be given again
+    #[arg(long)]
+    only: Vec<Nemesis>,
 }
 
 #[tokio::main]
@@ -61,6 +67,8 @@ async fn main() -> Result<ExitCode> {
             keys: args.keys,
             seed,
             lasts: left.min(ROUND),
+            hogs: args.starve,
+            only: args.only.clone(),
         };
         match torture.run(|done| tell(done)).await {
             Ok(outcome) => {

@@ -9,10 +9,10 @@ use serde_json::{Value as Json, json};
 use super::{
     Desk,
     asker::{Asker, Outcome, Served},
-    chance::Chance,
 };
 use crate::{
     appends::Append,
+    chance::Chance,
     edge::{Answer, call},
     serial::{Fate, Op, What},
 };

@@ -1,9 +1,8 @@
 //! Ways to hurt a cluster, drawn by chance from a seed.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
-use super::chance::Chance;
-use crate::{clock, is_root};
+use crate::{chance::Chance, clock, failing, is_root};
 
 /// One way to hurt a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +37,26 @@ pub enum Nemesis {
     Flap,
     /// Some of the packets that come to members are lost.
     Loss,
-    /// The disk of a member is full for a while.
+    /// All packets that come to members are late.
+    Delay,
+    /// Packets that come to members overtake one another.
+    Reorder,
+    /// Some of the packets that come to members come twice.
+    Double,
+    /// The disk of some member is full for a while.
     FullDisk,
+    /// The disk of the leading member is.
+    FullDiskOfLeader,
+    /// The power of some member is cut: what its disk had not written is gone.
+    PowerCut,
+    /// That of all members is, at the same time.
+    PowerCutOfAll,
+    /// The disk of some member fails to write what it was given, once.
+    FailedSync,
 }
 
-/// What can be done everywhere.
-const ANYWHERE: [Nemesis; 9] = [
+/// All of them.
+const ALL: [Nemesis; 23] = [
     Nemesis::Kill,
     Nemesis::KillLeader,
     Nemesis::KillAll,
@@ -52,61 +65,139 @@ const ANYWHERE: [Nemesis; 9] = [
     Nemesis::Transfer,
     Nemesis::Restart,
     Nemesis::TornLog,
+    Nemesis::ClockStep,
     Nemesis::Churn,
-];
-
-/// What only root can do.
-const AS_ROOT: [Nemesis; 6] = [
     Nemesis::Halves,
     Nemesis::IsolateLeader,
     Nemesis::OneWay,
     Nemesis::Flap,
     Nemesis::Loss,
+    Nemesis::Delay,
+    Nemesis::Reorder,
+    Nemesis::Double,
     Nemesis::FullDisk,
+    Nemesis::FullDiskOfLeader,
+    Nemesis::PowerCut,
+    Nemesis::PowerCutOfAll,
+    Nemesis::FailedSync,
 ];
 
-impl fmt::Display for Nemesis {
+/// Who is attacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    Any,
+    /// The leading member; any where none leads.
+    Leader,
+    Follower,
+    All,
+}
+
+/// In what state its target has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needed {
+    Anything,
+    /// It is a process.
+    Running,
+    /// It is a process that nothing else hurts.
+    Whole,
+}
+
+/// What a machine has to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    Hands,
+    Root,
+    Clock,
+    Strace,
+}
+
+impl Tool {
+    fn is_there(self) -> bool {
+        match self {
+            Self::Hands => true,
+            Self::Root => is_root(),
+            Self::Clock => clock::library().is_some(),
+            Self::Strace => is_root() && failing::is_there(),
+        }
+    }
+}
+
+impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Kill => "kill -9",
-            Self::KillLeader => "kill -9 of the leader",
-            Self::KillAll => "kill -9 of all",
-            Self::Sleep => "SIGSTOP",
-            Self::SleepLeader => "SIGSTOP of the leader",
-            Self::Transfer => "transfer of leadership",
-            Self::Restart => "SIGTERM",
-            Self::TornLog => "kill -9 and a torn log",
-            Self::ClockStep => "kill -9 and another clock",
-            Self::Churn => "removal and another life",
-            Self::Halves => "two halves",
-            Self::IsolateLeader => "isolation of the leader",
-            Self::OneWay => "one-way cut",
-            Self::Flap => "flapping network",
-            Self::Loss => "loss of packets",
-            Self::FullDisk => "full disk",
+            Self::Hands => "nothing",
+            Self::Root => "root",
+            Self::Clock => "libfaketime",
+            Self::Strace => "root and strace",
         })
     }
 }
 
-impl Nemesis {
+/// What there is to know of a nemesis.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Traits {
+    name: &'static str,
+    pub(super) whom: Whom,
+    pub(super) needed: Needed,
+    tool: Tool,
     /// Whether its target is of no use to the quorum while it lasts.
-    pub(super) fn keeps_from_work(self) -> bool {
-        match self {
-            Self::Kill
-            | Self::KillLeader
-            | Self::Sleep
-            | Self::SleepLeader
-            | Self::Restart
-            | Self::TornLog
-            | Self::ClockStep
-            | Self::Churn
-            | Self::Halves
-            | Self::IsolateLeader
-            | Self::OneWay
-            | Self::Flap
-            | Self::FullDisk => true,
-            Self::KillAll | Self::Transfer | Self::Loss => false,
-        }
+    pub(super) disables: bool,
+    /// Whether it needs other members to be told from, or to come back to.
+    is_among_peers: bool,
+}
+
+impl Nemesis {
+    /// What there is to know of it.
+    #[rustfmt::skip] // A table, a line for each.
+    pub(super) fn traits(self) -> Traits {
+        use {Needed::{Anything, Running, Whole}, Tool::{Clock, Hands, Root, Strace}};
+        use Whom::{All, Any, Follower, Leader};
+        let (name, whom, needed, tool, disables, is_among_peers) = match self {
+            Self::Kill => ("kill -9", Any, Running, Hands, true, false),
+            Self::KillLeader => ("kill -9 of the leader", Leader, Running, Hands, true, false),
+            Self::KillAll => ("kill -9 of all", All, Whole, Hands, false, false),
+            Self::Sleep => ("SIGSTOP", Any, Whole, Hands, true, false),
+            Self::SleepLeader => ("SIGSTOP of the leader", Leader, Whole, Hands, true, false),
+            Self::Transfer => ("transfer of leadership", Any, Anything, Hands, false, false),
+            Self::Restart => ("SIGTERM", Any, Whole, Hands, true, false),
+            Self::TornLog => ("kill -9 and a torn log", Any, Running, Hands, true, false),
+            Self::ClockStep => ("kill -9 and another clock", Any, Running, Clock, true, false),
+            Self::Churn => ("removal and another life", Follower, Whole, Hands, true, true),
+            Self::Halves => ("two halves", Any, Anything, Root, true, true),
+            Self::IsolateLeader => ("isolation of the leader", Leader, Anything, Root, true, true),
+            Self::OneWay => ("one-way cut", Any, Anything, Root, true, true),
+            Self::Flap => ("flapping network", Any, Anything, Root, true, true),
+            Self::Loss => ("loss of packets", All, Anything, Root, false, false),
+            Self::Delay => ("late packets", All, Anything, Root, false, false),
+            Self::Reorder => ("packets out of order", All, Anything, Root, false, false),
+            Self::Double => ("packets that come twice", All, Anything, Root, false, false),
+            Self::FullDisk => ("full disk", Any, Whole, Root, true, false),
+            Self::FullDiskOfLeader => ("full disk of the leader", Leader, Whole, Root, true, false),
+            Self::PowerCut => ("power cut", Any, Running, Root, true, false),
+            Self::PowerCutOfAll => ("power cut of all", All, Whole, Root, false, false),
+            Self::FailedSync => ("failed fdatasync", Any, Whole, Strace, true, false),
+        };
+        Traits { name, whom, needed, tool, disables, is_among_peers }
+    }
+}
+
+/// A name that is none of a nemesis.
+#[derive(Debug, thiserror::Error)]
+#[error("no such nemesis; they are: {}", ALL.map(|one| one.to_string()).join(", "))]
+pub struct UnknownNemesis;
+
+impl FromStr for Nemesis {
+    type Err = UnknownNemesis;
+
+    fn from_str(name: &str) -> Result<Self, UnknownNemesis> {
+        let found = ALL.into_iter().find(|nemesis| nemesis.traits().name == name);
+        found.ok_or(UnknownNemesis)
+    }
+}
+
+impl fmt::Display for Nemesis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.traits().name)
     }
 }
 
@@ -115,42 +206,23 @@ impl Nemesis {
 pub(super) struct Arsenal(Vec<Nemesis>);
 
 impl Arsenal {
-    /// Of so many members.
-    pub(super) fn new(members: usize) -> Self {
-        let all = ANYWHERE.into_iter().chain(AS_ROOT.into_iter().filter(|_| is_root()));
-        let all = all.chain(clock::library().map(|_| Nemesis::ClockStep));
-        // Who is alone has nobody to be cut off from, or to come back to.
-        let alone = |nemesis: &Nemesis| match nemesis {
-            Nemesis::Kill
-            | Nemesis::KillLeader
-            | Nemesis::KillAll
-            | Nemesis::Sleep
-            | Nemesis::SleepLeader
-            | Nemesis::Transfer
-            | Nemesis::Restart
-            | Nemesis::TornLog
-            | Nemesis::ClockStep
-            | Nemesis::Loss
-            | Nemesis::FullDisk => true,
-            Nemesis::Churn
-            | Nemesis::Halves
-            | Nemesis::IsolateLeader
-            | Nemesis::OneWay
-            | Nemesis::Flap => false,
+    /// Of so many members, of these only; of all where these are none.
+    pub(super) fn new(members: usize, only: &[Nemesis]) -> Self {
+        let is_asked = |nemesis: &Nemesis| only.is_empty() || only.contains(nemesis);
+        let can_be = |nemesis: &Nemesis| {
+            let Traits { tool, is_among_peers, .. } = nemesis.traits();
+            tool.is_there() && (members > 2 || !is_among_peers)
         };
-        Self(all.filter(|nemesis| members > 2 || alone(nemesis)).collect())
+        Self(ALL.into_iter().filter(|nemesis| is_asked(nemesis) && can_be(nemesis)).collect())
     }
 
-    pub(super) fn draw(&self, chance: &mut Chance) -> Nemesis {
-        chance.of(&self.0).copied().unwrap_or(Nemesis::Kill)
+    pub(super) fn draw(&self, chance: &mut Chance) -> Option<Nemesis> {
+        chance.of(&self.0).copied()
     }
 
-    /// What is not drawn, with what it needs.
+    /// What cannot be drawn on this machine, with what it needs.
     pub(super) fn left_out() -> Vec<String> {
-        let names: Vec<String> = AS_ROOT.iter().map(ToString::to_string).collect();
-        let root = (!is_root()).then(|| format!("{} need root", names.join(", ")));
-        let clock = clock::library().is_none();
-        let clock = clock.then(|| format!("{} needs libfaketime", Nemesis::ClockStep));
-        root.into_iter().chain(clock).collect()
+        let missing = ALL.into_iter().filter(|nemesis| !nemesis.traits().tool.is_there());
+        missing.map(|nemesis| format!("{nemesis} needs {}", nemesis.traits().tool)).collect()
     }
 }

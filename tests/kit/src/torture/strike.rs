@@ -1,26 +1,29 @@
 //! One attack, from its beginning to its end.
 
-use std::{collections::BTreeSet, time::Duration};
+mod disk;
+mod network;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::timeout;
 
-use super::{chance::Chance, nemesis::Nemesis, torn};
-use crate::{cluster::TestCluster, disk::Tmpfs, wait_until};
+use super::{
+    nemesis::{Needed, Nemesis, Whom},
+    torn,
+};
+use crate::{chance::Chance, cluster::TestCluster, disk::Image, wait_until};
 
-/// Shortest and longest time between two changes of a network that flaps, in milliseconds.
-const FLAP_MS: (u64, u64) = (50, 700);
-/// Most times that it does.
-const FLAPS_MAX: u64 = 8;
-/// The most that is lost, in percent.
-const LOSS_MAX: u64 = 30;
 /// The most that a clock is off, in seconds, in either direction.
 const CLOCK_OFF_MAX: u64 = 3_600;
-/// What a member says that cannot write.
-const NO_ROOM: &str = "No space left on device";
+/// What a member says whose disk is full, or whose disk failed.
+const REASONS_TO_END: [&str; 2] = ["No space left on device", "Input/output error"];
 /// How long it may take to ask for a transfer of leadership.
 const TRANSFER_MAX: Duration = Duration::from_secs(2);
-/// How long a member may take to end when it is told to.
+/// How long a member may take to end when it is told to, or has to.
 const END_MAX: Duration = Duration::from_secs(20);
 /// How long a member may take to be one again.
 const JOIN_MAX: Duration = Duration::from_mins(1);
@@ -29,6 +32,7 @@ const JOIN_MAX: Duration = Duration::from_mins(1);
 enum Undo {
     Nothing,
     Start(String),
+    StartAll,
     Resume(String),
     Heal,
     Room(String),
@@ -47,8 +51,8 @@ pub(super) struct Strike {
 /// Where the attack is made.
 pub(super) struct Field<'a> {
     pub(super) cluster: &'a mut TestCluster,
-    /// The disk of the last member, where it has one of its own.
-    pub(super) disk: Option<&'a Tmpfs>,
+    /// The disks of the members, where they have some of their own.
+    pub(super) disks: &'a BTreeMap<String, Image>,
     /// Members that are of no use already: a majority has to stay.
     pub(super) hurt: BTreeSet<String>,
 }
@@ -60,13 +64,14 @@ impl Field<'_> {
         self.hurt.contains(member) || self.hurt.len() < most
     }
 
-    /// Starts what ended by itself, as a supervisor would. Only a full disk is a reason to end.
+    /// Starts what ended by itself, as a supervisor would. Only a disk is a reason to end.
     pub(super) fn supervise(&mut self) -> Result<()> {
         for member in self.cluster.members() {
             if self.cluster.has_ended(&member)? {
                 let job = self.cluster.job(&member)?;
-                let had_room = !job.errors_since_start().contains(NO_ROOM);
-                ensure!(!had_room, "{member} ended by itself; {}", job.tail());
+                let said = job.errors_since_start();
+                let had_reason = REASONS_TO_END.iter().any(|reason| said.contains(reason));
+                ensure!(had_reason, "{member} ended by itself; {}", job.tail());
                 self.cluster.start_node(&member)?;
             }
         }
@@ -74,38 +79,23 @@ impl Field<'_> {
     }
 
     /// Whom to attack.
-    async fn target(&self, nemesis: Nemesis, chance: &mut Chance) -> Option<String> {
+    async fn target(&self, whom: Whom, chance: &mut Chance) -> Option<String> {
         let mut open = self.cluster.members();
         open.retain(|member| self.is_open(member));
-        let leads = match nemesis {
-            Nemesis::KillLeader
-            | Nemesis::SleepLeader
-            | Nemesis::IsolateLeader
-            | Nemesis::Churn => self.cluster.leader().await.ok(),
-            Nemesis::FullDisk => return self.cluster.members().pop().filter(|m| self.is_open(m)),
-            Nemesis::Kill
-            | Nemesis::KillAll
-            | Nemesis::Sleep
-            | Nemesis::Transfer
-            | Nemesis::Restart
-            | Nemesis::TornLog
-            | Nemesis::ClockStep
-            | Nemesis::Halves
-            | Nemesis::OneWay
-            | Nemesis::Flap
-            | Nemesis::Loss => None,
-        };
-        if nemesis == Nemesis::Churn {
-            // The disk of its own stays where it is.
-            let with_disk = self.disk.and(self.cluster.members().pop());
-            open.retain(|member| {
-                Some(member) != leads.as_ref() && Some(member) != with_disk.as_ref()
-            });
-            leads.as_ref()?;
+        match whom {
+            Whom::Leader => {
+                // While there is no leader, somebody else has to do.
+                let leader = self.cluster.leader().await.ok();
+                let leader = leader.filter(|leader| open.contains(leader));
+                leader.or_else(|| chance.of(&open).cloned())
+            }
+            Whom::Follower => {
+                let leader = self.cluster.leader().await.ok()?;
+                open.retain(|member| *member != leader);
+                chance.of(&open).cloned()
+            }
+            Whom::Any | Whom::All => chance.of(&open).cloned(),
         }
-        // While there is no leader, somebody else has to do.
-        let leader = leads.filter(|leader| open.contains(leader));
-        leader.or_else(|| chance.of(&open).cloned())
     }
 
     /// Begins an attack; `None` where it cannot be made as things are.
@@ -114,102 +104,79 @@ impl Field<'_> {
         nemesis: Nemesis,
         chance: &mut Chance,
     ) -> Result<Option<Strike>> {
-        let Some(target) = self.target(nemesis, chance).await else { return Ok(None) };
+        let traits = nemesis.traits();
+        let Some(target) = self.target(traits.whom, chance).await else { return Ok(None) };
         let runs = self.cluster.job(&target)?.process().is_ok();
-        let is_whole = runs && !self.hurt.contains(&target);
-        let undo = match nemesis {
-            Nemesis::Kill | Nemesis::KillLeader | Nemesis::TornLog | Nemesis::ClockStep if runs => {
-                self.cluster.kill9(&target)?;
-                if nemesis == Nemesis::TornLog {
-                    torn::tear(&self.cluster.data(&target)?, chance)?;
-                } else if nemesis == Nemesis::ClockStep {
-                    let seconds = i64::try_from(chance.below(2 * CLOCK_OFF_MAX))?;
-                    self.cluster.set_clock(&target, seconds - i64::try_from(CLOCK_OFF_MAX)?)?;
-                }
-                Undo::Start(target.clone())
+        let is_fit = match traits.needed {
+            Needed::Anything => true,
+            Needed::Running => runs,
+            Needed::Whole if traits.whom == Whom::All => self.hurt.is_empty(),
+            Needed::Whole => runs && !self.hurt.contains(&target),
+        };
+        if !is_fit {
+            return Ok(None);
+        }
+        let undo = self.begin(nemesis, &target, chance).await?;
+        let told = match traits.whom {
+            Whom::All => nemesis.to_string(),
+            Whom::Any | Whom::Leader | Whom::Follower => format!("{nemesis}: {target}"),
+        };
+        let hurt = traits.disables.then_some(target).into_iter().collect();
+        Ok(Some(Strike { told, hurt, undo }))
+    }
+
+    async fn begin(&mut self, nemesis: Nemesis, target: &str, chance: &mut Chance) -> Result<Undo> {
+        match nemesis {
+            Nemesis::Kill | Nemesis::KillLeader => self.kill(target),
+            Nemesis::TornLog => {
+                let undo = self.kill(target)?;
+                torn::tear(&self.cluster.data(target)?, chance)?;
+                Ok(undo)
             }
-            Nemesis::KillAll if self.hurt.is_empty() => {
+            Nemesis::ClockStep => {
+                let undo = self.kill(target)?;
+                let seconds = i64::try_from(chance.below(2 * CLOCK_OFF_MAX))?;
+                self.cluster.set_clock(target, seconds - i64::try_from(CLOCK_OFF_MAX)?)?;
+                Ok(undo)
+            }
+            Nemesis::KillAll => {
                 let members = self.cluster.members();
                 members.iter().try_for_each(|member| self.cluster.kill9(member))?;
                 members.iter().try_for_each(|m| self.cluster.start_node(m).map(drop))?;
-                Undo::Nothing
+                Ok(Undo::Nothing)
             }
-            Nemesis::Sleep | Nemesis::SleepLeader if is_whole => {
-                self.cluster.pause(&target)?;
-                Undo::Resume(target.clone())
+            Nemesis::Sleep | Nemesis::SleepLeader => {
+                self.cluster.pause(target)?;
+                Ok(Undo::Resume(target.to_owned()))
             }
             Nemesis::Transfer => {
                 let to = self.cluster.edge()?;
                 // Refused where it cannot be, which is as good; a member that sleeps is not waited
                 // for.
-                drop(timeout(TRANSFER_MAX, to.client().cluster_leader(&target)).await);
-                Undo::Nothing
+                drop(timeout(TRANSFER_MAX, to.client().cluster_leader(target)).await);
+                Ok(Undo::Nothing)
             }
-            Nemesis::Restart if is_whole => {
-                self.cluster.terminate(&target, END_MAX).await?;
-                Undo::Start(target.clone())
+            Nemesis::Restart => {
+                self.cluster.terminate(target, END_MAX).await?;
+                Ok(Undo::Start(target.to_owned()))
             }
-            Nemesis::Churn if is_whole => self.churn(&target).await?,
-            Nemesis::Halves
-            | Nemesis::IsolateLeader
-            | Nemesis::OneWay
-            | Nemesis::Flap
-            | Nemesis::Loss => self.disturb(nemesis, &target, chance).await?,
-            Nemesis::FullDisk if is_whole => {
-                self.disk.context("no member has a disk of its own")?.fill()?;
-                Undo::Room(target.clone())
+            Nemesis::Churn => self.churn(target).await,
+            Nemesis::Halves | Nemesis::IsolateLeader | Nemesis::OneWay | Nemesis::Flap => {
+                self.part(nemesis, target, chance).await
             }
-            Nemesis::Kill
-            | Nemesis::KillLeader
-            | Nemesis::TornLog
-            | Nemesis::ClockStep
-            | Nemesis::KillAll
-            | Nemesis::Sleep
-            | Nemesis::SleepLeader
-            | Nemesis::Restart
-            | Nemesis::Churn
-            | Nemesis::FullDisk => return Ok(None),
-        };
-        let is_of_all = matches!(nemesis, Nemesis::KillAll | Nemesis::Loss);
-        let told = if is_of_all { nemesis.to_string() } else { format!("{nemesis}: {target}") };
-        let hurt = nemesis.keeps_from_work().then_some(target).into_iter().collect();
-        Ok(Some(Strike { told, hurt, undo }))
+            Nemesis::Loss | Nemesis::Delay | Nemesis::Reorder | Nemesis::Double => {
+                self.degrade(nemesis, chance)
+            }
+            Nemesis::FullDisk | Nemesis::FullDiskOfLeader => self.fill(target),
+            Nemesis::PowerCut => self.cut_power(&[target.to_owned()]),
+            Nemesis::PowerCutOfAll => self.cut_power(&self.cluster.members()),
+            Nemesis::FailedSync => self.fail_sync(target).await,
+        }
     }
 
-    /// Hurts the network.
-    async fn disturb(
-        &mut self,
-        nemesis: Nemesis,
-        target: &str,
-        chance: &mut Chance,
-    ) -> Result<Undo> {
-        let lab = self.cluster.lab()?;
-        let (mut one, mut other) = (vec![target.to_owned()], self.cluster.members());
-        if nemesis == Nemesis::Halves {
-            one.extend(self.hurt.iter().filter(|member| *member != target).cloned());
-        }
-        other.retain(|member| !one.contains(member));
-        if nemesis == Nemesis::OneWay {
-            let is_deaf = chance.below(2) == 0;
-            for peer in &other {
-                let ways = [(peer.as_str(), target), (target, peer.as_str())];
-                let (from, to) = ways[usize::from(!is_deaf)];
-                lab.cut(from, to)?;
-            }
-        } else if nemesis == Nemesis::Flap {
-            for _ in 0..=chance.below(FLAPS_MAX) {
-                lab.part(&one, &other)?;
-                chance.rest(FLAP_MS).await;
-                lab.heal()?;
-                chance.rest(FLAP_MS).await;
-            }
-        } else if nemesis == Nemesis::Loss {
-            let percent = 1 + u32::try_from(chance.below(LOSS_MAX))?;
-            self.cluster.members().iter().try_for_each(|member| lab.lose(member, percent))?;
-        } else {
-            lab.part(&one, &other)?;
-        }
-        Ok(Undo::Heal)
+    fn kill(&mut self, target: &str) -> Result<Undo> {
+        self.cluster.kill9(target)?;
+        Ok(Undo::Start(target.to_owned()))
     }
 
     /// Removes a member and takes its data away.
@@ -240,14 +207,18 @@ impl Strike {
         let cluster = &mut *field.cluster;
         match self.undo {
             Undo::Start(member) => start(cluster, &member),
+            Undo::StartAll => cluster.members().iter().try_for_each(|m| start(cluster, m)),
             Undo::Resume(member) if cluster.job(&member)?.process().is_ok() => {
                 cluster.resume(&member)
             }
             // Who was killed in its sleep needs nobody to wake it.
             Undo::Nothing | Undo::Resume(_) => Ok(()),
-            Undo::Heal => cluster.lab()?.heal(),
+            Undo::Heal => {
+                cluster.lab()?.heal();
+                Ok(())
+            }
             Undo::Room(member) => {
-                field.disk.context("no member has a disk of its own")?.free()?;
+                crate::disk::free(disk_of(field.disks, &member)?.folder())?;
                 start(cluster, &member)
             }
             Undo::Join(member) => {
@@ -256,6 +227,10 @@ impl Strike {
             }
         }
     }
+}
+
+fn disk_of<'a>(disks: &'a BTreeMap<String, Image>, member: &str) -> Result<&'a Image> {
+    disks.get(member).with_context(|| format!("{member} has no disk of its own"))
 }
 
 /// Starts a member unless it runs.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::chance::Chance;
+use crate::chance::Chance;
 
 /// Bytes of a segment before its first record.
 const SEGMENT_HEAD: usize = 64;
