@@ -7,6 +7,7 @@
 //!
 //! Where records are kept, and for how long, is not known here: callers hand them over in order.
 
+mod replay;
 mod rollback;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    replay::{AtThatTime, Replay, Replayed},
     rollback::{Unrestorable, rollback},
     versions::{Blame, Deed, Version, Versions, blame},
 };

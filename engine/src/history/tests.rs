@@ -18,6 +18,7 @@ struct Book {
     store: Store,
     records: Vec<Record>,
     copies: BTreeMap<Revision, Store>,
+    told: Vec<Replayed>,
     index: u64,
 }
 
@@ -48,7 +49,8 @@ fn manifest() -> Manifest {
 impl Book {
     fn new() -> Self {
         let store = Store::new();
-        let mut book = Self { store, records: Vec::new(), copies: BTreeMap::new(), index: 0 };
+        let (records, told, copies) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut book = Self { store, records, copies, told, index: 0 };
         book.write(Command::Found { cluster: ClusterId::new(1) });
         book.write(Command::Declare { manifests: vec![manifest()] });
         book
@@ -64,6 +66,7 @@ impl Book {
         let changes: Vec<Changed> = applied.changes.iter().map(Changed::of).collect();
         if !changes.is_empty() {
             self.records.push(Record { revision, at, author, note, changes });
+            self.told.push(Replayed { revision, changes: applied.changes });
         }
         self.copies.insert(revision, self.store.clone());
         applied.outcome
@@ -77,6 +80,26 @@ impl Book {
         let mut past = Past::at(at);
         self.records.iter().for_each(|record| past.see(record));
         past
+    }
+
+    /// What is told anew of the writes after a revision up to another one, asked for now.
+    fn replay(
+        &self,
+        after: Revision,
+        until: Revision,
+        changes_max: usize,
+    ) -> Option<Vec<Replayed>> {
+        let mut replay = Replay::after(after, changes_max);
+        let first = self.records.iter().filter(|record| record.revision <= until);
+        first.cloned().take_while(|record| replay.see(record.clone()).is_continue()).count();
+        if !replay.is_whole() {
+            return None;
+        }
+        let now = replay.there().into_iter();
+        let now = now.filter_map(|uid| Some((uid, self.store.object(uid)?.clone()))).collect();
+        let mut last = AtThatTime::of(replay.until(), self.store.revision(), now);
+        self.records.iter().take_while(|record| last.see(record).is_continue()).count();
+        Some(replay.tell(last.finish()).expect("all objects are found"))
     }
 
     fn versions(&self, object: &str) -> Vec<Version> {
@@ -181,6 +204,28 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
+    #[test]
+    fn what_is_told_anew_is_what_was_told(
+        commands in prop::collection::vec(command(), 1..20),
+        from: prop::sample::Index,
+        to: prop::sample::Index,
+    ) {
+        let mut book = Book::new();
+        for command in commands {
+            book.write(command);
+        }
+        let revisions: Vec<Revision> = book.copies.keys().copied().collect();
+        let (a, b) = (from.index(revisions.len()), to.index(revisions.len()));
+        let (from, to) = (revisions[a.min(b)], revisions[a.max(b)]);
+        let told = |replayed: &&Replayed| from < replayed.revision && replayed.revision <= to;
+        let told: Vec<Replayed> = book.told.iter().filter(told).cloned().collect();
+        let changes = told.iter().map(|replayed| replayed.changes.len()).sum();
+        prop_assert_eq!(book.replay(from, to, changes), Some(told));
+        if let Some(less) = usize::checked_sub(changes, 1) {
+            prop_assert_eq!(book.replay(from, to, less), None, "it is too long");
+        }
+    }
+
     #[test]
     fn every_revision_is_found_as_it_was(commands in prop::collection::vec(command(), 1..20)) {
         let mut book = Book::new();

@@ -1,16 +1,19 @@
 //! Watching: every change of Cfg in order, and what was seen, as it changes.
 //!
-//! Cfg is ordered and can be resumed from a revision while it is kept; past that the answer is 410,
-//! and the client lists again. Dsc is level-triggered: a line tells what an object looks like now,
+//! Cfg is ordered and can be resumed from a revision, from the last commits while they are kept and
+//! then from the history; past that the answer is 410, and the client lists again. Dsc is level-triggered: a line tells what an object looks like now,
 //! however often it changed. The first line is a bookmark: who lists after it has missed nothing.
+
+mod past;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use kraken_actors::{dirty::Dirty, quorum::Commit};
+use kraken_actors::dirty::Dirty;
 use kraken_engine::{
     catalog::Catalog,
     dsc::Dsc,
     fleet::Fleet,
+    history::Replayed,
     id::{Epoch, Name, Revision, Uid},
     object::{Object, ObjectRef},
     selector::Selector,
@@ -127,12 +130,16 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     if let Some(from) = from.filter(|_| !is_ours) {
         return Err(Problem::Gone { from: from.get(), oldest: now.get() });
     }
-    let (position, revision) = match from {
+    let mut missed = Vec::new();
+    let (position, revision) = match from.map(|from| (from, hub.after(from))) {
         None => hub.start_at(now),
-        Some(from) => {
+        Some((from, Ok(position))) => (position, from),
+        Some((from, Err(TooOld { .. }))) => {
+            let until;
+            (missed, until) = past::since(from, &call).await?;
             let gone =
                 |too_old: TooOld| Problem::Gone { from: from.get(), oldest: too_old.oldest.get() };
-            (hub.after(from).map_err(gone)?, from)
+            (hub.after(until).map_err(gone)?, from)
         }
     };
     let (lines, response) = open(&call.shared, &call.headers)?;
@@ -140,7 +147,7 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     let shutdown = shared.shutdown.clone();
     let watcher = Watcher { shared, wanted, lines, dirty, position, revision };
     tokio::spawn(async move {
-        shutdown.run_until_cancelled(watcher.run()).await;
+        shutdown.run_until_cancelled(watcher.run(missed)).await;
     });
     Ok(response)
 }
@@ -156,9 +163,9 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn run(mut self) {
+    async fn run(mut self, missed: Vec<Replayed>) {
         let mut moved = self.shared.hub.moved();
-        if self.bookmark().await.is_err() {
+        if self.bookmark().await.is_err() || self.catch_up_with(missed).await.is_err() {
             return;
         }
         loop {
@@ -237,7 +244,7 @@ impl Watcher {
                 Next::Commits(commits, _) if commits.is_empty() => return Ok(()),
                 Next::Commits(commits, next) => {
                     for commit in &commits {
-                        self.write_commit(commit).await?;
+                        self.write_changes(commit.revision, &commit.changes).await?;
                     }
                     self.position = next;
                 }
@@ -245,16 +252,24 @@ impl Watcher {
         }
     }
 
-    async fn write_commit(&mut self, commit: &Commit) -> Result<(), Gone> {
+    /// Writes what was missed while nobody watched.
+    async fn catch_up_with(&mut self, missed: Vec<Replayed>) -> Result<(), Gone> {
+        for Replayed { revision, changes } in missed {
+            self.write_changes(revision, &changes).await?;
+        }
+        self.lines.flush().await
+    }
+
+    async fn write_changes(&mut self, revision: Revision, changes: &[Change]) -> Result<(), Gone> {
         // What is kept may run behind what was read: the client has listed this already.
-        if commit.revision <= self.revision {
+        if revision <= self.revision {
             return Ok(());
         }
-        let before = std::mem::replace(&mut self.revision, commit.revision);
+        let before = std::mem::replace(&mut self.revision, revision);
         if !self.wanted.cfg {
             return Ok(());
         }
-        let changes = commit.changes.iter().filter(|c| self.wanted.takes(c.object()));
+        let changes = changes.iter().filter(|c| self.wanted.takes(c.object()));
         let changes: Vec<&Change> = changes.collect();
         if changes.is_empty() {
             return Ok(());
@@ -272,7 +287,7 @@ impl Watcher {
                 Change::Put { .. } => Type::Put,
                 Change::Removed(_) => Type::Delete,
             };
-            let resume = if index == last { commit.revision } else { before };
+            let resume = if index == last { revision } else { before };
             self.write_at(resume, r#type, Some("cfg"), Some(&view)).await?;
         }
         Ok(())

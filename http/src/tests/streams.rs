@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use hyper::Method;
 use kraken_engine::event::{EventKind, Happening};
+use kraken_engine::id::Revision;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -66,16 +67,26 @@ async fn changes_of_cfg_come_in_order_each_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_goes_on_from_a_revision_or_is_told_that_it_cannot() {
     let limits = Limits { watch_history_max: 3, ..Limits::default() };
-    let (_fixture, client) = member_with(limits).await;
+    let (fixture, client) = member_with(limits).await;
     client.apply("kind: node\nname: n1\n", &WriteQuery::default()).await.unwrap();
     let mut revisions = Vec::new();
-    for slots in 1..=4 {
+    for slots in 1..=6 {
         revisions.push(set_slots(&client, "n1", slots).await);
     }
     let mut watch = client.watch(WatchQuery { from: Some(revisions[1]), ..cfg() });
     assert_eq!(next_change(&mut watch).await.revision, revisions[2]);
     assert_eq!(next_change(&mut watch).await.revision, revisions[3]);
-    let too_old = WatchQuery { from: Some(revisions[0] - 1), ..cfg() };
+    // Of what the server has let go of, the history tells.
+    let mut watch = client.watch(WatchQuery { from: Some(revisions[0]), ..cfg() });
+    for (slots, revision) in (2..=6).zip(&revisions[1..]) {
+        let line = next_change(&mut watch).await;
+        assert_eq!(line.revision, *revision);
+        assert_eq!(line.object.unwrap().cfg.unwrap()["slots"], slots);
+    }
+    let revision = set_slots(&client, "n1", 7).await;
+    assert_eq!(next_change(&mut watch).await.revision, revision, "and it goes on");
+    fixture.quorum.forget(Revision::new(revisions[1]));
+    let too_old = WatchQuery { from: Some(revisions[0]), ..cfg() };
     let mut watch = client.watch(too_old);
     assert_eq!(watch.next().await.unwrap_err().code(), Some("gone"));
     assert_eq!(next(&mut watch).await.r#type, WatchKind::Connected, "then from now on");
