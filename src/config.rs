@@ -144,6 +144,8 @@ pub(crate) struct Cluster {
     /// Raft addresses of members to join, unless this data folder belongs to a cluster.
     #[serde(deserialize_with = "addresses")]
     pub(crate) join: Vec<String>,
+    /// Join as one that does not vote until it is promoted.
+    pub(crate) learner: bool,
 }
 
 /// How a leaf comes to its parent.

@@ -261,12 +261,20 @@ impl Quorum for RaftQuorum {
         Box::pin(async move { self.raft.init().await.map_err(membership_error) })
     }
 
-    fn join(&self, via: Vec<String>) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
-        Box::pin(async move { self.raft.join(via).await.map_err(membership_error) })
+    fn join(
+        &self,
+        via: Vec<String>,
+        learner: bool,
+    ) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
+        Box::pin(async move { self.raft.join(via, learner).await.map_err(membership_error) })
     }
 
     fn remove(&self, member: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {
         Box::pin(async move { self.raft.remove(member).await.map_err(membership_error) })
+    }
+
+    fn promote(&self, member: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {
+        Box::pin(async move { self.raft.promote(member).await.map_err(membership_error) })
     }
 
     fn transfer(&self, to: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {

@@ -67,7 +67,13 @@ pub trait Quorum: Send + Sync + 'static {
     fn init(&self) -> BoxFuture<'_, Result<MemberId, QuorumError>>;
 
     /// Joins the cluster of which one of these raft addresses is a member.
-    fn join(&self, via: Vec<String>) -> BoxFuture<'_, Result<MemberId, QuorumError>>;
+    ///
+    /// A learner does not vote until it is promoted.
+    fn join(&self, via: Vec<String>, learner: bool)
+    -> BoxFuture<'_, Result<MemberId, QuorumError>>;
+
+    /// Lets a learner vote. Done already where it does.
+    fn promote(&self, member: MemberId) -> BoxFuture<'_, Result<(), QuorumError>>;
 
     /// Removes a member.
     fn remove(&self, member: MemberId) -> BoxFuture<'_, Result<(), QuorumError>>;

@@ -8,6 +8,7 @@ mod error;
 mod follow;
 mod past;
 mod plans;
+mod quorum;
 mod snapshot;
 mod typed;
 mod url;
@@ -38,8 +39,9 @@ pub use self::{
     error::{Error, Failure},
     follow::{Events, Watch, WatchKind, WatchLine},
     plans::{PlanPart, Plans},
+    quorum::{ClusterView, MemberView},
     snapshot::{Backup, Restored},
-    typed::{ClusterView, EventsQuery, ListQuery, Ready, TargetsQuery, WatchQuery, WriteQuery},
+    typed::{EventsQuery, ListQuery, Ready, TargetsQuery, WatchQuery, WriteQuery},
     url::encode,
 };
 use crate::{

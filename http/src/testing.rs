@@ -315,7 +315,7 @@ impl Quorum for MemoryQuorum {
         .boxed()
     }
 
-    fn join(&self, via: Vec<String>) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
+    fn join(&self, via: Vec<String>, _: bool) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
         async move { Err(QuorumError::Unavailable(format!("no member at {}", via.join(", ")))) }
             .boxed()
     }
@@ -323,6 +323,10 @@ impl Quorum for MemoryQuorum {
     fn remove(&self, _: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {
         async move { Err(QuorumError::Refused("the last member cannot be removed".to_owned())) }
             .boxed()
+    }
+
+    fn promote(&self, _: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {
+        async move { Ok(()) }.boxed()
     }
 
     fn transfer(&self, to: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {

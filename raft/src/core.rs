@@ -206,13 +206,15 @@ impl Core {
         {
             (Some(Phase::Member), _) => return self.resume().await,
             (Some(Phase::Founding), _) => self.found().await,
-            (Some(Phase::Joining(_)), Bootstrap::Join(via)) => self.be_admitted(via.clone()).await,
-            (Some(Phase::Joining(via)), Bootstrap::Wait | Bootstrap::Init) => {
-                self.be_admitted(via).await
+            (Some(Phase::Joining(via)), bootstrap) => {
+                self.be_admitted(bootstrap.via().unwrap_or(via), false).await
+            }
+            (Some(Phase::JoiningAsLearner(via)), bootstrap) => {
+                self.be_admitted(bootstrap.via().unwrap_or(via), true).await
             }
             (None, Bootstrap::Wait) => return Ok(()),
             (None, Bootstrap::Init) => self.init().await.map(|_| ()),
-            (None, Bootstrap::Join(via)) => self.join(via.clone()).await.map(|_| ()),
+            (None, Bootstrap::Join(via)) => self.join(via.clone(), false).await.map(|_| ()),
         };
         become_member.map_err(|error| StartError::Membership(Box::new(error)))
     }

@@ -76,6 +76,8 @@ pub(crate) enum Phase {
     Founding,
     /// It was given an id and asks these addresses to be let in.
     Joining(Vec<String>),
+    /// The same, as one that does not vote.
+    JoiningAsLearner(Vec<String>),
     /// It belongs.
     Member,
 }

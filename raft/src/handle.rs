@@ -105,8 +105,17 @@ impl Handle {
 
     /// Joins the cluster of whichever member answers at one of these addresses, and waits until
     /// this one votes.
-    pub async fn join(&self, via: Vec<String>) -> Result<MemberId, MembershipError> {
-        self.run(|core| async move { core.join(via).await }, MembershipError::stopped).await
+    ///
+    /// A learner holds and tells everything and does not vote, until it is promoted.
+    pub async fn join(&self, via: Vec<String>, learner: bool) -> Result<MemberId, MembershipError> {
+        self.run(|core| async move { core.join(via, learner).await }, MembershipError::stopped)
+            .await
+    }
+
+    /// Lets a learner vote, once it has nearly all of the log. Done already where it does.
+    pub async fn promote(&self, member: impl Into<Which>) -> Result<(), MembershipError> {
+        let which = member.into();
+        self.run(|core| async move { core.promote(which).await }, MembershipError::stopped).await
     }
 
     /// Founds a quorum with this as its one member and what a backup holds, in another epoch. The

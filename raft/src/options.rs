@@ -64,6 +64,16 @@ pub enum Bootstrap {
     Join(Vec<String>),
 }
 
+impl Bootstrap {
+    /// The addresses to join through.
+    pub(crate) fn via(&self) -> Option<Vec<String>> {
+        match self {
+            Self::Join(via) => Some(via.clone()),
+            Self::Wait | Self::Init => None,
+        }
+    }
+}
+
 /// Bytes of the smallest log segment.
 pub const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// Bytes of the largest one: offsets in it are kept in 32 bits.

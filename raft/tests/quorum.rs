@@ -7,6 +7,8 @@
 mod changes;
 #[path = "quorum/epochs.rs"]
 mod epochs;
+#[path = "quorum/learners.rs"]
+mod learners;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -208,7 +210,7 @@ async fn nothing_is_served_before_there_is_a_cluster() {
     assert_eq!(alone.status().role, Role::Uninitialised);
     assert!(alone.propose(declare()).await.unwrap_err().is_transient());
     assert!(alone.read(Consistency::Linearizable).await.unwrap_err().is_transient());
-    let nobody = alone.join(vec![alone.local_addr().to_string()]).await.unwrap_err();
+    let nobody = alone.join(vec![alone.local_addr().to_string()], false).await.unwrap_err();
     assert!(nobody.is_transient(), "{nobody}");
     let taken = Handle::start(options).await.err().unwrap();
     assert!(matches!(taken, StartError::Folder(FolderError::InUse { .. })), "{taken}");

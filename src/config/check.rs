@@ -14,6 +14,10 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
         let why = "a member founds a cluster or joins one; give one of init and join".to_owned();
         return Err(Fault { key: "cluster.join", why });
     }
+    if config.cluster.learner && config.cluster.join.is_empty() {
+        let why = "a learner joins a cluster; give cluster.join".to_owned();
+        return Err(Fault { key: "cluster.learner", why });
+    }
     check_level(&config.log.level)
 }
 

@@ -241,6 +241,10 @@ mod tests {
                  the address that others use",
             ),
             (
+                "[cluster]\nlearner = true\n",
+                "k.toml:2: cluster.learner: a learner joins a cluster; give cluster.join",
+            ),
+            (
                 "[cluster]\ninit = true\njoin = [\"m1:3143\"]\n",
                 "k.toml:3: cluster.join: a member founds a cluster or joins one; give one of init \
                  and join",

@@ -243,7 +243,7 @@ impl MemberAddresses {
             http: Listener::at(self.http),
             raft: config::Raft::at(Listener::at(self.raft)),
             sync: Listener::at(self.sync),
-            cluster: Cluster { init: founder.is_none(), join },
+            cluster: Cluster { init: founder.is_none(), join, learner: false },
             ..Config::default()
         }
     }

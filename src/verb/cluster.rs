@@ -35,6 +35,14 @@ enum Verb {
         /// Raft addresses, host:port, of members of it
         #[arg(required = true, value_name = "HOST:PORT")]
         via: Vec<String>,
+        /// Holds everything and does not vote, until it is promoted
+        #[arg(long)]
+        learner: bool,
+    },
+    /// Lets a learner vote
+    Promote {
+        /// Its name or its id
+        member: String,
     },
     /// Takes a member out of the quorum, dead or alive
     Remove {
@@ -65,9 +73,14 @@ impl Args {
                 let member = client.cluster_init().await?;
                 console.print(format!("a cluster is founded, member {member}"))
             }
-            Verb::Join { via } => {
-                let member = client.cluster_join(&via).await?;
-                console.print(format!("joined as member {member}"))
+            Verb::Join { via, learner } => {
+                let member = client.cluster_join(&via, learner).await?;
+                let role = if learner { "learner" } else { "member" };
+                console.print(format!("joined as {role} {member}"))
+            }
+            Verb::Promote { member } => {
+                client.cluster_promote(&member).await.map_err(named)?;
+                console.print(format!("member {member} votes"))
             }
             Verb::Remove { member } => {
                 client.cluster_remove(&member).await.map_err(named)?;

@@ -117,6 +117,23 @@ async fn a_cluster_by_hand() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_does_not_vote_at_first() -> Result<()> {
+    let stage = Stage::set()?;
+    let (first, second, mut book) = stage.two().await?;
+    first.cli.run(&["cluster", "init"]).await?;
+    first.sees(1).await?;
+    let join = format!("cluster join --learner {}", first.raft);
+    book.ends(&second.cli, "cluster_promote", &join, 0).await?;
+    first.sees(1).await?;
+    book.ends(&first.cli, "cluster_promote", "cluster status", 0).await?;
+    book.ends(&first.cli, "cluster_promote", "cluster leader b", 4).await?;
+    book.ends(&first.cli, "cluster_promote", "cluster promote b", 0).await?;
+    first.sees(2).await?;
+    book.ends(&first.cli, "cluster_promote", "cluster promote c", 1).await?;
+    book.close()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_from_a_backup_and_from_its_last_member() -> Result<()> {
     let stage = Stage::set()?;
     let (first, second, mut book) = stage.two().await?;

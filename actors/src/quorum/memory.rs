@@ -200,12 +200,16 @@ impl Quorum for MemoryQuorum {
         Box::pin(async { Err(QuorumError::Refused("founded already".to_owned())) })
     }
 
-    fn join(&self, _: Vec<String>) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
+    fn join(&self, _: Vec<String>, _: bool) -> BoxFuture<'_, Result<MemberId, QuorumError>> {
         Box::pin(async { Err(QuorumError::Refused("a member already".to_owned())) })
     }
 
     fn remove(&self, _: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {
         Box::pin(async { Err(QuorumError::Refused("the last member stays".to_owned())) })
+    }
+
+    fn promote(&self, _: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn transfer(&self, _: MemberId) -> BoxFuture<'_, Result<(), QuorumError>> {

@@ -38,11 +38,16 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
         .and(warp::delete())
         .and(call_with_body(shared))
         .then(|member, call, _| answered("cluster.remove", remove(member, call)));
+    let promote = warp::path!("v1" / "cluster" / "promote")
+        .and(warp::post())
+        .and(call_with_body(shared))
+        .then(|call, body| answered("cluster.promote", promote(call, body)));
     let leader = warp::path!("v1" / "cluster" / "leader")
         .and(warp::post())
         .and(call_with_body(shared))
         .then(|call, body| answered("cluster.leader", leader(call, body)));
-    let writes = init.or(join).unify().or(remove).unify().or(leader).unify();
+    let changes = remove.or(promote).unify().or(leader).unify();
+    let writes = init.or(join).unify().or(changes).unify();
     show.or(writes).unify().boxed()
 }
 
@@ -50,6 +55,14 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct JoinBody {
     via: Vec<String>,
+    #[serde(default)]
+    learner: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PromoteBody {
+    member: IdOrName,
 }
 
 #[derive(Debug, Deserialize)]
@@ -106,12 +119,12 @@ async fn init(mut call: Call) -> Result<Response, Problem> {
 
 async fn join(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).done()?;
-    let JoinBody { via } = serde_json::from_slice(&body).map_err(Problem::body)?;
+    let JoinBody { via, learner } = serde_json::from_slice(&body).map_err(Problem::body)?;
     if via.is_empty() || via.len() > VIA_MAX {
         let why = format!("`via` holds from 1 to {VIA_MAX} addresses of members");
         return Err(Problem::body(why));
     }
-    let member = within(&call, call.shared.api.quorum.join(via)).await?;
+    let member = within(&call, call.shared.api.quorum.join(via, learner)).await?;
     reply::json(&json!({ "member": member }))
 }
 
@@ -132,6 +145,15 @@ async fn remove(name: String, mut call: Call) -> Result<Response, Problem> {
     let quorum = &call.shared.api.quorum;
     let id = member(&quorum.status(), &IdOrName::Name(name))?;
     within(&call, quorum.remove(id)).await?;
+    reply::json(&json!({ "member": id }))
+}
+
+async fn promote(mut call: Call, body: Bytes) -> Result<Response, Problem> {
+    std::mem::take(&mut call.query).done()?;
+    let PromoteBody { member: asked } = serde_json::from_slice(&body).map_err(Problem::body)?;
+    let quorum = &call.shared.api.quorum;
+    let id = member(&quorum.status(), &asked)?;
+    within(&call, quorum.promote(id)).await?;
     reply::json(&json!({ "member": id }))
 }
 

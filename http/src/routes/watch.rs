@@ -1,8 +1,9 @@
 //! Watching: every change of Cfg in order, and what was seen, as it changes.
 //!
-//! Cfg is ordered and can be resumed from a revision, from the last commits while they are kept and
-//! then from the history; past that the answer is 410, and the client lists again. Dsc is level-triggered: a line tells what an object looks like now,
-//! however often it changed. The first line is a bookmark: who lists after it has missed nothing.
+//! Cfg is ordered and can be resumed from a revision: from the last commits while they are kept,
+//! then from the history. Past that the answer is 410, and the client lists again. Dsc is
+//! level-triggered: a line tells what an object looks like now, however often it changed. The first
+//! line is a bookmark: who lists after it has missed nothing.
 
 mod past;
 

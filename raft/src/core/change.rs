@@ -93,15 +93,21 @@ enum Asked {
 }
 
 impl Core {
-    /// Joins through the members at these addresses.
+    /// Joins through the members at these addresses, perhaps as one that does not vote.
     pub(crate) async fn join(
         self: &Arc<Self>,
         via: Vec<String>,
+        learner: bool,
     ) -> Result<MemberId, MembershipError> {
         let _becoming = self.becoming.lock().await;
-        if let Some(Identity { member, phase: Phase::Joining(_), .. }) = self.identity()? {
+        if let Some(Identity {
+            member,
+            phase: Phase::Joining(_) | Phase::JoiningAsLearner(_),
+            ..
+        }) = self.identity()?
+        {
             // It was given an id, and not admitted in time.
-            self.be_admitted(via).await?;
+            self.be_admitted(via, learner).await?;
             return Ok(member);
         }
         self.expect_nobody()?;
@@ -111,18 +117,23 @@ impl Core {
             Reply::Joined { cluster, member } => (ClusterId::new(cluster), MemberId::new(member)),
             other => return Err(MembershipError::Unavailable { why: describe(&other) }),
         };
-        let identity = Identity::new(cluster, member, Phase::Joining(via.clone()));
+        let phase = if learner { Phase::JoiningAsLearner } else { Phase::Joining };
+        let identity = Identity::new(cluster, member, phase(via.clone()));
         self.set_identity(&identity)?;
         self.open_node(&identity).await.map_err(MembershipError::start)?;
-        self.be_admitted(via).await?;
+        self.be_admitted(via, learner).await?;
         Ok(member)
     }
 
     /// Does what is left to do of joining.
-    pub(super) async fn be_admitted(&self, via: Vec<String>) -> Result<(), MembershipError> {
+    pub(super) async fn be_admitted(
+        &self,
+        via: Vec<String>,
+        learner: bool,
+    ) -> Result<(), MembershipError> {
         let node = self.node().ok_or_else(MembershipError::stopped)?;
         let (cluster, member) = (node.cluster, node.member);
-        let request = Request::Admit { member, peer: self.peer.clone() };
+        let request = Request::Admit { member, peer: self.peer.clone(), learner };
         match self.ask_strangers(&via, (cluster, member), &request).await? {
             Reply::Done => {}
             other => return Err(MembershipError::Unavailable { why: describe(&other) }),
@@ -136,7 +147,9 @@ impl Core {
         let Some(node) = self.node() else { return };
         let member = node.member;
         loop {
-            match self.change(|| Request::Admit { member, peer: self.peer.clone() }).await {
+            // Who has not been made to vote does not ask for it in passing.
+            let told = || Request::Admit { member, peer: self.peer.clone(), learner: true };
+            match self.change(told).await {
                 Ok(()) => return,
                 Err(error) if error.is_transient() => {}
                 Err(error) => {
@@ -181,6 +194,12 @@ impl Core {
     pub(crate) async fn remove(self: &Arc<Self>, which: Which) -> Result<(), MembershipError> {
         let member = self.find(&which)?;
         self.change(|| Request::Remove(member)).await
+    }
+
+    /// Lets a learner vote.
+    pub(crate) async fn promote(self: &Arc<Self>, which: Which) -> Result<(), MembershipError> {
+        let member = self.find(&which)?;
+        self.change(|| Request::Promote(member)).await
     }
 
     /// Hands the lead over and waits until it is taken.

@@ -29,7 +29,10 @@ impl Node {
         let change = async {
             match request {
                 Request::Join(peer) => self.lead_join(peer).await,
-                Request::Admit { member, peer } => self.lead_admit(member, peer).await,
+                Request::Admit { member, peer, learner } => {
+                    self.lead_admit(member, peer, learner).await
+                }
+                Request::Promote(member) => self.lead_promote(member).await,
                 Request::Remove(member) => self.lead_remove(member).await,
                 Request::Lead(to) => self.lead_transfer(to).await,
                 Request::Append(_)
@@ -85,19 +88,41 @@ impl Node {
         )))
     }
 
-    async fn lead_admit(&self, member: u64, peer: Peer) -> Result<Reply, Reply> {
+    async fn lead_admit(&self, member: u64, peer: Peer, learner: bool) -> Result<Reply, Reply> {
         let metrics = self.lead_metrics()?;
         let stored = &metrics.membership_config;
-        if stored.voter_ids().any(|voter| voter == member) {
+        let (is_known, is_voter) =
+            (stored.get_node(&member).is_some(), stored.voter_ids().any(|voter| voter == member));
+        if is_voter || (is_known && learner) {
             return self.lead_describe(&metrics, member, peer).await;
         }
         check_peer(&metrics, Some(member), &peer)?;
         self.check_level(&peer)?;
         given_out(&metrics, member)?;
-        if stored.get_node(&member).is_none() {
+        if !is_known {
             let added = self.raft.add_learner(member, peer, true).await;
             added.map_err(|error| missed(&error))?;
         }
+        if learner {
+            return Ok(Reply::Done);
+        }
+        self.let_vote(member).await
+    }
+
+    async fn lead_promote(&self, member: u64) -> Result<Reply, Reply> {
+        let metrics = self.lead_metrics()?;
+        let stored = &metrics.membership_config;
+        if stored.voter_ids().any(|voter| voter == member) {
+            return Ok(Reply::Done);
+        }
+        if stored.get_node(&member).is_none() {
+            return Err(refused(format!("there is no member {member}; it has to join first")));
+        }
+        self.let_vote(member).await
+    }
+
+    /// Lets a member vote, once it has what it would be asked about.
+    async fn let_vote(&self, member: u64) -> Result<Reply, Reply> {
         self.reached(member).await?;
         let last = *self.lead_metrics()?.membership_config.log_id();
         let promote = ChangeMembers::AddVoterIds(BTreeSet::from([member]));

@@ -83,7 +83,8 @@ impl Service for Core {
             request @ (Request::Join(_)
             | Request::Admit { .. }
             | Request::Remove(_)
-            | Request::Lead(_)) => {
+            | Request::Lead(_)
+            | Request::Promote(_)) => {
                 let deadline = Instant::now() + self.options.timers.membership;
                 // A member asks its leader and no further; a stranger asks anybody.
                 if from.to != 0 {
@@ -141,7 +142,8 @@ impl Node {
             | Request::Join(_)
             | Request::Admit { .. }
             | Request::Remove(_)
-            | Request::Lead(_) => Reply::Refused("this does not concern consensus".to_owned()),
+            | Request::Lead(_)
+            | Request::Promote(_) => Reply::Refused("this does not concern consensus".to_owned()),
         }
     }
 

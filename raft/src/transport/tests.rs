@@ -90,7 +90,11 @@ async fn a_connection_carries_only_what_it_is_for() {
     let table = [
         ("a stranger proposes", stranger.clone(), Request::Propose(data())),
         ("a stranger removes", stranger.clone(), Request::Remove(1)),
-        ("a stranger lets in", stranger.clone(), Request::Admit { member: 5, peer: peer.clone() }),
+        (
+            "a stranger lets in",
+            stranger.clone(),
+            Request::Admit { member: 5, peer: peer.clone(), learner: false },
+        ),
         ("a vote among proposals", hello(&handle, 9, Channel::Forward), vote()),
         ("a part without its begin", hello(&handle, 9, Channel::Vote), Request::SnapshotEnd),
     ];
@@ -101,7 +105,7 @@ async fn a_connection_carries_only_what_it_is_for() {
     let reply = call(&handle, stranger, &Request::Join(peer.clone())).await.unwrap();
     assert!(matches!(reply, Reply::Joined { .. }), "{reply:?}");
     // An id that was never given out is not let in.
-    let later = Request::Admit { member: 1 << 40, peer };
+    let later = Request::Admit { member: 1 << 40, peer, learner: false };
     let reply = call(&handle, hello(&handle, 1 << 40, Channel::Membership), &later).await.unwrap();
     assert!(matches!(reply, Reply::Refused(_)), "{reply:?}");
 }

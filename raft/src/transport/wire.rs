@@ -90,9 +90,13 @@ pub(crate) enum Request {
     Admit {
         member: u64,
         peer: Peer,
+        /// It does not vote until it is promoted.
+        #[serde(default)]
+        learner: bool,
     },
     Remove(u64),
     Lead(u64),
+    Promote(u64),
 }
 
 impl Request {
@@ -107,9 +111,11 @@ impl Request {
             Self::Propose(_) | Self::ReadIndex { .. } | Self::Note(_) => {
                 channel == Channel::Forward
             }
-            Self::Join(_) | Self::Admit { .. } | Self::Remove(_) | Self::Lead(_) => {
-                channel == Channel::Membership
-            }
+            Self::Join(_)
+            | Self::Admit { .. }
+            | Self::Remove(_)
+            | Self::Lead(_)
+            | Self::Promote(_) => channel == Channel::Membership,
         }
     }
 

@@ -39,7 +39,7 @@ async fn a_join_that_was_not_admitted_in_time_is_repeated() {
     options.advertise = Some(told.to_string());
     options.timers.membership = BRIEF;
     let joining = Handle::start(options).await.unwrap();
-    let late = joining.join(via.clone()).await.unwrap_err();
+    let late = joining.join(via.clone(), false).await.unwrap_err();
     assert!(late.is_transient(), "{late}");
     let id = joining.status().member.expect("it was given an id");
     assert!(!joining.is_member());
@@ -48,13 +48,13 @@ async fn a_join_that_was_not_admitted_in_time_is_repeated() {
     let passing = tokio::spawn(pass_on(told, joining.local_addr()));
     let mut admitted = None;
     wait_until("it is admitted", async || {
-        admitted = joining.join(via.clone()).await.ok();
+        admitted = joining.join(via.clone(), false).await.ok();
         admitted.is_some()
     })
     .await;
     assert_eq!(admitted, Some(id), "it keeps its id");
     assert!(joining.is_member());
-    let again = joining.join(via).await.unwrap_err();
+    let again = joining.join(via, false).await.unwrap_err();
     assert!(matches!(again, MembershipError::Member { member } if member == id), "{again}");
     joining.propose(put("n", "x")).await.unwrap();
     assert_eq!(quorum.any().status().members.iter().filter(|member| member.voter).count(), 2);

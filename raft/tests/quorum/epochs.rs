@@ -71,7 +71,7 @@ async fn a_quorum_restored_from_a_backup_is_another_epoch_of_the_same_cluster() 
     let mut astray = Options::new(old.data(7), LOOPBACK, name("m7"));
     astray.timers.membership = Duration::from_secs(2);
     let astray = Handle::start(astray).await.unwrap();
-    astray.join(vec![new.addresses[&0].to_string()]).await.unwrap();
+    astray.join(vec![new.addresses[&0].to_string()], false).await.unwrap();
     assert_eq!(astray.status().epoch, after.epoch);
     assert!(old.any().status().members.len() == 3, "the old one knows nothing of it");
 }

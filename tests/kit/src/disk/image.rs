@@ -24,7 +24,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes one of so many MiB, and mounts it at a folder, which is made. The file stands beside it.
+    /// Makes one of so many MiB in a file, and mounts it at a folder beside that, which is made.
     pub fn mount(folder: &Path, mib: u64) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let image = Self { file: folder.with_extension("img"), folder: folder.to_owned() };

@@ -70,8 +70,8 @@ pub(super) struct Switch {
 }
 
 impl Switch {
-    /// Makes an interface for each name, in the order of their numbers, and passes frames on between
-    /// them. They are gone with the switch.
+    /// Makes an interface for each name, in the order of their numbers, and passes frames on from
+    /// one to another. They are gone with the switch.
     pub(super) fn start(interfaces: Vec<String>) -> Result<Self> {
         let (rules, stop) = (Arc::<Mutex<Rules>>::default(), CancellationToken::new());
         let (made, is_made) = sync_channel(1);
