@@ -7,9 +7,14 @@
 //!
 //! The actor holds the `Child`; its driver task owns the connection. Restarted by: nobody; a
 //! panic in it is a defect that ends the node.
+//!
+//! [`Uplink`] and [`line::Line`] do without the actor, for who drives many children at once.
 
 mod driver;
+pub mod line;
 pub mod messages;
+
+use std::sync::Arc;
 
 use actix::{Actor, Addr, Context, Handler, MessageResult};
 use kraken_engine::{
@@ -19,7 +24,10 @@ use kraken_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::messages::{Input, Observe, UplinkSnapshot};
+use self::{
+    line::Traffic,
+    messages::{Input, Observe, UplinkSnapshot},
+};
 use crate::{clock::Clock, orders::Orders, reconciler::ReconcilerHandle, state::StateHandle};
 
 /// Messages that wait for an uplink; its only sender waits for each answer.
@@ -51,16 +59,23 @@ pub struct UplinkOptions {
 /// The way to an uplink. Cheap to clone.
 #[derive(Clone)]
 pub struct UplinkHandle {
-    address: Addr<Uplink>,
+    address: Addr<UplinkActor>,
 }
 
-struct Uplink {
+/// A child, its clock, and what is known of its connections.
+#[derive(Debug)]
+pub struct Uplink {
     child: Child,
     clock: Clock,
-    snapshot: UplinkSnapshot,
+    parent: Option<String>,
+    connections: u64,
+    traffic: Arc<Traffic>,
 }
 
-impl Actor for Uplink {
+/// The actor round [`Uplink`].
+struct UplinkActor(Uplink);
+
+impl Actor for UplinkActor {
     type Context = Context<Self>;
 }
 
@@ -68,19 +83,17 @@ impl UplinkHandle {
     /// Starts an uplink on the present arbiter.
     pub async fn start(options: UplinkOptions) -> Self {
         let child = Child::new(options.identity.clone(), ClusterId::default(), Vec::new());
-        let actor = Uplink {
-            child: match options.manifests.clone() {
-                Some(manifests) => child.declaring(manifests),
-                None => child,
-            },
-            clock: options.clock,
-            snapshot: UplinkSnapshot::default(),
+        let child = match options.manifests.clone() {
+            Some(manifests) => child.declaring(manifests),
+            None => child,
         };
-        let address = Uplink::create(|context| {
+        let uplink = Uplink::new(child, options.clock);
+        let traffic = uplink.traffic().clone();
+        let address = UplinkActor::create(|context| {
             context.set_mailbox_capacity(UPLINK_MAILBOX_MAX);
-            actor
+            UplinkActor(uplink)
         });
-        driver::spawn(address.clone(), options).await;
+        driver::spawn(address.clone(), options, traffic).await;
         Self { address }
     }
 
@@ -91,16 +104,27 @@ impl UplinkHandle {
 }
 
 impl Uplink {
-    fn take(&mut self, input: Input) -> Vec<Effect> {
+    /// A child that is not attached.
+    pub fn new(child: Child, clock: Clock) -> Self {
+        Self { child, clock, parent: None, connections: 0, traffic: Arc::default() }
+    }
+
+    /// What its line counts.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// Something came from the connection, the node or the clock; answered with what to do.
+    pub fn take(&mut self, input: Input) -> Vec<Effect> {
         let now = self.clock.wall();
         match input {
             Input::Connected(parent) => {
-                self.snapshot.parent = Some(parent);
-                self.snapshot.connections += 1;
+                self.parent = Some(parent);
+                self.connections += 1;
                 self.child.connected(now)
             }
             Input::Disconnected => {
-                self.snapshot.parent = None;
+                self.parent = None;
                 self.child.disconnected();
                 Vec::new()
             }
@@ -112,35 +136,35 @@ impl Uplink {
             Input::Tick => self.child.tick(now),
         }
     }
+
+    /// The uplink as it is.
+    pub fn snapshot(&self) -> UplinkSnapshot {
+        let (observations, events) = self.child.backlog();
+        UplinkSnapshot {
+            parent: self.parent.clone(),
+            attached: self.child.is_attached(),
+            revision: self.child.revision(),
+            connections: self.connections,
+            bytes_sent: self.traffic.sent(),
+            bytes_received: self.traffic.received(),
+            waiting_observations: observations,
+            waiting_events: events,
+        }
+    }
 }
 
-impl Handler<Input> for Uplink {
+impl Handler<Input> for UplinkActor {
     type Result = MessageResult<Input>;
 
     fn handle(&mut self, input: Input, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.take(input))
+        MessageResult(self.0.take(input))
     }
 }
 
-impl Handler<messages::Sent> for Uplink {
-    type Result = ();
-
-    fn handle(&mut self, sent: messages::Sent, _: &mut Self::Context) {
-        self.snapshot.bytes_sent += sent.0;
-    }
-}
-
-impl Handler<Observe> for Uplink {
+impl Handler<Observe> for UplinkActor {
     type Result = MessageResult<Observe>;
 
     fn handle(&mut self, _: Observe, _: &mut Self::Context) -> Self::Result {
-        let (observations, events) = self.child.backlog();
-        MessageResult(UplinkSnapshot {
-            attached: self.child.is_attached(),
-            revision: self.child.revision(),
-            waiting_observations: observations,
-            waiting_events: events,
-            ..self.snapshot.clone()
-        })
+        MessageResult(self.0.snapshot())
     }
 }

@@ -87,12 +87,16 @@ async fn write_all(
 }
 
 impl FrameReader {
-    /// The next frame; `None` at the end of the connection. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Result<Option<Frame>, ReadError> {
+    /// The next frame and its size in bytes, the length before it included; `None` at the end of
+    /// the connection. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Frame, u64)>, ReadError> {
         match self.0.next().await {
             None => Ok(None),
             Some(Err(error)) => Err(ReadError::Connection(error)),
-            Some(Ok(bytes)) => sync::decode(&bytes).map(Some).map_err(ReadError::Frame),
+            Some(Ok(bytes)) => {
+                let frame = sync::decode(&bytes).map_err(ReadError::Frame)?;
+                Ok(Some((frame, bytes.len() as u64 + 4)))
+            }
         }
     }
 }
@@ -167,7 +171,8 @@ mod tests {
         };
         let reading = async {
             while read < sent + 1_000 {
-                assert_eq!(reader.next().await.unwrap(), Some(frame(read)));
+                let came = reader.next().await.unwrap();
+                assert_eq!(came.map(|(frame, _)| frame), Some(frame(read)));
                 read += 1;
             }
         };

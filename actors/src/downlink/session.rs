@@ -117,7 +117,7 @@ impl Driver {
             let effects = tokio::select! {
                 () = self.close.cancelled() => return "a newer session has begun".to_owned(),
                 frame = reader.next() => match frame {
-                    Ok(Some(frame)) => self.receive(frame).await,
+                    Ok(Some((frame, _))) => self.receive(frame).await,
                     Ok(None) => return "the child closed the connection".to_owned(),
                     Err(error) => return error.to_string(),
                 },

@@ -1,210 +1,167 @@
-//! The driver of an uplink: dials, moves frames between the connection and the child, and tells the
-//! node what came.
+//! What a node does with its line: tells its parent what is seen and what happens here, and tells
+//! the node what came.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::Addr;
 use kraken_engine::{
     id::Uid,
     path::Path,
-    sync::{
-        ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, HEARTBEAT_MS, STALLED_AFTER_MS,
-        child::Effect, frame::Frame,
-    },
+    sync::{ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, child::Effect},
 };
 use tokio::{
-    net::TcpStream,
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 
 use super::{
-    Uplink, UplinkOptions,
-    messages::{Input, Sent},
+    UplinkActor, UplinkOptions,
+    line::{Line, Owner, Traffic, Way},
+    messages::Input,
 };
 use crate::{
     dirty::Dirty,
     orders::{self, Up},
     state::{Stopped, leases::Cfg},
-    wire::{self, FrameReader, FrameWriter},
 };
 
-/// How long a connection may take to stand.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a frame may wait for room before another session is tried.
-const SEND_TIMEOUT: Duration = Duration::from_millis(STALLED_AFTER_MS);
-/// The first pause before dialling again.
-const REDIAL_MIN: Duration = Duration::from_millis(100);
-/// The longest pause before dialling again.
-const REDIAL_MAX: Duration = Duration::from_secs(5);
-
 /// Starts the driver on the present arbiter, once it is sure to miss no change.
-pub(super) async fn spawn(address: Addr<Uplink>, options: UplinkOptions) {
+pub(super) async fn spawn(
+    address: Addr<UplinkActor>,
+    options: UplinkOptions,
+    traffic: Arc<Traffic>,
+) {
     let dirty = options.state.watch_paths().await;
     let arrivals = options.state.arrivals();
     let up = options.orders.ways().parent(options.toward.clone());
-    let driver = Driver { address, dirty, arrivals, up, taken: 0, dialled: 0, options };
-    actix_rt::spawn(driver.run());
+    let (node, parents) = (options.identity.node.clone(), options.parents.clone());
+    let stop = options.stop.clone();
+    let flush_at = Instant::now();
+    let driver = Driver { address, dirty, arrivals, up, taken: 0, flush_at, options };
+    let line = Line::new(driver, Way { node, parents, from: None }, traffic);
+    actix_rt::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = line.keep_attached() => {}
+        }
+    });
 }
 
 struct Driver {
-    address: Addr<Uplink>,
+    address: Addr<UplinkActor>,
     dirty: Dirty<(Uid, Path)>,
     arrivals: watch::Receiver<u64>,
     up: mpsc::Receiver<Up>,
     /// The number of the last event taken.
     taken: u64,
-    /// Dials so far; chooses the next address.
-    dialled: usize,
+    /// When what is seen is gathered again.
+    flush_at: Instant,
     options: UplinkOptions,
 }
 
-/// Why a connection is over.
-enum Over {
-    /// The node stops.
-    Stopped,
-    /// Dial again.
-    Redial(String),
+/// What a node has to say.
+enum Word {
+    /// What was seen.
+    Seen,
+    /// What happened.
+    Happened,
+    /// What became of orders.
+    Up(Up),
 }
 
-impl From<Stopped> for Over {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
+impl Owner for Driver {
+    type Word = Word;
+
+    async fn input(&mut self, input: Input) -> Result<Vec<Effect>, Stopped> {
+        self.hand(input).await
+    }
+
+    async fn word(&mut self) -> Result<Word, Stopped> {
+        tokio::select! {
+            () = gather(&self.dirty, self.flush_at) => Ok(Word::Seen),
+            changed = self.arrivals.changed() => {
+                changed.map(|()| Word::Happened).map_err(|_| Stopped)
+            }
+            Some(up) = self.up.recv() => Ok(Word::Up(up)),
+        }
+    }
+
+    async fn say(&mut self, word: Word) -> Result<Vec<Effect>, Stopped> {
+        match word {
+            Word::Seen => self.seen().await,
+            Word::Happened => self.happened().await,
+            Word::Up(up) => self.hand_up(up).await,
+        }
+    }
+
+    async fn take(&mut self, effects: Vec<Effect>) -> Result<Vec<Effect>, Stopped> {
+        let (mut cfg, mut more) = (Cfg::default(), Vec::new());
+        for effect in effects {
+            match effect {
+                Effect::Assured(at, revision) => cfg.assured = Some((at, revision)),
+                Effect::SetCfg(objects) => cfg.set = objects,
+                Effect::DropCfg(uids) => cfg.gone = uids,
+                Effect::SendAll => {
+                    self.take_cfg(std::mem::take(&mut cfg)).await;
+                    let toward = self.options.toward.clone();
+                    let spoken = self.options.state.spoken_to(toward).await?;
+                    more.extend(self.hand(Input::Seen(spoken)).await?);
+                }
+                other => {
+                    self.take_cfg(std::mem::take(&mut cfg)).await;
+                    self.take_one(other).await;
+                }
+            }
+        }
+        self.take_cfg(cfg).await;
+        Ok(more)
+    }
+
+    async fn cut_off(&mut self) {
+        if self.is_of_leaf() {
+            self.options.state.set_cut_off(true).await;
+        }
     }
 }
 
 impl Driver {
-    async fn run(mut self) {
-        let stop = self.options.stop.clone();
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = self.keep_attached() => {}
-        }
-    }
-
-    async fn keep_attached(&mut self) {
-        let mut pause = REDIAL_MIN;
-        loop {
-            let started = Instant::now();
-            match self.attach().await {
-                Over::Stopped => return,
-                Over::Redial(why) => {
-                    tracing::debug!(%why, "not attached");
-                }
-            }
-            if self.input(Input::Disconnected).await.is_err() {
-                return;
-            }
-            if self.is_of_leaf() {
-                self.options.state.set_cut_off(true).await;
-            }
-            // A session that held for a while was a good one: the next is tried at once.
-            pause = if started.elapsed() > REDIAL_MAX { REDIAL_MIN } else { pause };
-            tokio::time::sleep(self.jittered(pause)).await;
-            pause = (pause * 2).min(REDIAL_MAX);
-        }
-    }
-
-    /// Between a half and the whole of a pause, by name and dial, so that children spread.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let name = self.options.identity.node.as_str();
-        let seed =
-            name.bytes().fold(self.dialled, |seed, b| seed.wrapping_mul(31) + usize::from(b));
-        let share = u32::try_from(seed % 512).unwrap_or_default();
-        pause / 2 + pause / 1_024 * share
-    }
-
-    /// The next address. The first is chosen by name, so that leaves spread over their parents.
-    fn next_parent(&mut self) -> Option<String> {
-        let name = self.options.identity.node.as_str();
-        let start = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31) + usize::from(b));
-        let parents = &self.options.parents;
-        let index = start.wrapping_add(self.dialled).checked_rem(parents.len())?;
-        self.dialled += 1;
-        parents.get(index).cloned()
-    }
-
-    async fn attach(&mut self) -> Over {
-        let Some(parent) = self.next_parent() else {
-            return Over::Redial("no parent is configured".to_owned());
-        };
-        let stream = match timeout(CONNECT_TIMEOUT, TcpStream::connect(&parent)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Over::Redial(format!("{parent}: {error}")),
-            Err(_) => return Over::Redial(format!("{parent} does not answer")),
-        };
-        let (mut reader, writer) = wire::split(stream);
-        match self.session(parent, &mut reader, &writer).await {
-            Ok(()) => Over::Redial("the parent closed the connection".to_owned()),
-            Err(over) => over,
-        }
-    }
-
-    async fn session(
-        &mut self,
-        parent: String,
-        reader: &mut FrameReader,
-        writer: &FrameWriter,
-    ) -> Result<(), Over> {
-        let hello = self.input(Input::Connected(parent.clone())).await?;
-        self.carry_out(hello, writer).await?;
-        tracing::debug!(%parent, "connected");
-        let mut tick = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS / 4));
-        let mut flush_at = Instant::now();
-        loop {
-            let effects = tokio::select! {
-                frame = reader.next() => match frame {
-                    Ok(Some(frame)) => self.input(Input::Frame(Box::new(frame))).await?,
-                    Ok(None) => return Ok(()),
-                    Err(error) => return Err(Over::Redial(error.to_string())),
-                },
-                () = gather(&self.dirty, flush_at) => {
-                    flush_at = Instant::now() + Duration::from_millis(BATCH_MS);
-                    let paths = self.dirty.take();
-                    self.seen(paths).await?
-                }
-                changed = self.arrivals.changed() => {
-                    changed.map_err(|_| Over::Stopped)?;
-                    self.happened().await?
-                }
-                Some(up) = self.up.recv() => self.hand_up(up).await?,
-                _ = tick.tick() => self.input(Input::Tick).await?,
-            };
-            self.carry_out(effects, writer).await?;
-        }
+    async fn hand(&self, input: Input) -> Result<Vec<Effect>, Stopped> {
+        self.address.send(input).await.map_err(|_| Stopped)
     }
 
     /// Takes what goes up, answers as many at once as wait.
-    async fn hand_up(&mut self, up: Up) -> Result<Vec<Effect>, Over> {
+    async fn hand_up(&mut self, up: Up) -> Result<Vec<Effect>, Stopped> {
         let mut answers = match up {
-            Up::Holds(holds) => return self.input(Input::Holds(holds)).await,
+            Up::Holds(holds) => return self.hand(Input::Holds(holds)).await,
             Up::Answers(answers) => answers,
         };
         while answers.len() < ANSWERS_FRAME_MAX {
             match self.up.try_recv() {
                 Ok(Up::Answers(more)) => answers.extend(more),
                 Ok(Up::Holds(holds)) => {
-                    let mut effects = self.input(Input::Answers(answers)).await?;
-                    effects.extend(self.input(Input::Holds(holds)).await?);
+                    let mut effects = self.hand(Input::Answers(answers)).await?;
+                    effects.extend(self.hand(Input::Holds(holds)).await?);
                     return Ok(effects);
                 }
                 Err(_) => break,
             }
         }
-        self.input(Input::Answers(answers)).await
+        self.hand(Input::Answers(answers)).await
     }
 
-    async fn seen(&mut self, paths: BTreeSet<(Uid, Path)>) -> Result<Vec<Effect>, Over> {
+    async fn seen(&mut self) -> Result<Vec<Effect>, Stopped> {
+        self.flush_at = Instant::now() + Duration::from_millis(BATCH_MS);
+        let paths = self.dirty.take();
         let toward = self.options.toward.clone();
         let spoken = self.options.state.read(move |f| f.spoken_at(&paths, toward.as_ref()));
         let changes = spoken.await?;
-        let mut effects = self.input(Input::Seen(changes)).await?;
-        effects.extend(self.input(Input::Tick).await?);
+        let mut effects = self.hand(Input::Seen(changes)).await?;
+        effects.extend(self.hand(Input::Tick).await?);
         Ok(effects)
     }
 
     /// Sends on the events that were written here. What came from others is theirs to tell.
-    async fn happened(&mut self) -> Result<Vec<Effect>, Over> {
+    async fn happened(&mut self) -> Result<Vec<Effect>, Stopped> {
         let new = self.options.state.events_since(self.taken, EVENTS_FRAME_MAX).await?;
         let Some((last, _)) = new.last() else { return Ok(Vec::new()) };
         self.taken = *last;
@@ -217,70 +174,53 @@ impl Driver {
         let spoken = spoken.filter(|e| e.id.node == me || attached.contains(&e.id.node));
         let events = spoken.map(|event| (*event).clone()).collect();
         self.arrivals.mark_changed();
-        self.input(Input::Happened(events)).await
+        self.hand(Input::Happened(events)).await
     }
 
-    async fn carry_out(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {
-        let (mut cfg, mut over) = (Cfg::default(), None);
-        for effect in effects {
-            let is_cfg =
-                matches!(effect, Effect::Assured(..) | Effect::SetCfg(_) | Effect::DropCfg(_));
-            if !is_cfg {
-                self.take_cfg(std::mem::take(&mut cfg)).await;
-            }
-            match effect {
-                Effect::Send(frame) => self.send(&frame, writer).await?,
-                Effect::Close(why) => over = Some(Over::Redial(why)),
-                Effect::Attached(welcome) => {
-                    self.options.state.stamps().advance_to(welcome.hybrid_ms);
-                    tracing::info!(cluster = %welcome.cluster, "attached");
-                    if self.is_of_leaf() {
-                        self.options.state.set_cut_off(false).await;
-                    }
-                }
-                Effect::Advance(ms) => self.options.state.stamps().advance_to(ms),
-                Effect::Assured(at, revision) => cfg.assured = Some((at, revision)),
-                Effect::Reborn => self.options.state.restamp().await,
-                Effect::SendAll => {
-                    let toward = self.options.toward.clone();
-                    let spoken = self.options.state.spoken_to(toward).await?;
-                    let more = self.input(Input::Seen(spoken)).await?;
-                    for effect in more {
-                        if let Effect::Send(frame) = effect {
-                            self.send(&frame, writer).await?;
-                        }
-                    }
-                }
-                Effect::Carry(order, start_by) => {
-                    self.options.orders.tell(orders::Input::Carry(order, start_by)).await;
-                }
-                Effect::Recall(recall) => {
-                    self.options.orders.tell(orders::Input::Recall(recall, None)).await;
-                }
-                Effect::LookAt(look) => {
-                    self.options.orders.tell(orders::Input::Look(look, None)).await;
-                }
-                Effect::SetCfg(objects) => cfg.set = objects,
-                Effect::SetViews(delta) => self.options.state.set_views(delta).await,
-                Effect::Declare(catalog) => {
-                    tracing::info!(digest = %catalog.word(), "takes over what is declared");
-                    self.options.state.set_catalog(catalog).await;
-                    self.options.state.say_catalog().await;
-                }
-                Effect::Undeclared(why) => {
-                    tracing::warn!(%why, "goes on with the declarations that it has");
-                }
-                Effect::DropCfg(uids) => cfg.gone = uids,
-                Effect::Gone => {
-                    tracing::warn!("this node's object was removed: it decides no more");
-                    if let Some(reconciler) = &self.options.reconciler {
-                        reconciler.release().await;
-                    }
+    /// Does one thing that is not of Cfg.
+    async fn take_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Attached(welcome) => {
+                self.options.state.stamps().advance_to(welcome.hybrid_ms);
+                tracing::info!(cluster = %welcome.cluster, "attached");
+                if self.is_of_leaf() {
+                    self.options.state.set_cut_off(false).await;
                 }
             }
+            Effect::Advance(ms) => self.options.state.stamps().advance_to(ms),
+            Effect::Reborn => self.options.state.restamp().await,
+            Effect::Carry(order, start_by) => {
+                self.options.orders.tell(orders::Input::Carry(order, start_by)).await;
+            }
+            Effect::Recall(recall) => {
+                self.options.orders.tell(orders::Input::Recall(recall, None)).await;
+            }
+            Effect::LookAt(look) => {
+                self.options.orders.tell(orders::Input::Look(look, None)).await;
+            }
+            Effect::SetViews(delta) => self.options.state.set_views(delta).await,
+            Effect::Declare(catalog) => {
+                tracing::info!(digest = %catalog.word(), "takes over what is declared");
+                self.options.state.set_catalog(catalog).await;
+                self.options.state.say_catalog().await;
+            }
+            Effect::Undeclared(why) => {
+                tracing::warn!(%why, "goes on with the declarations that it has");
+            }
+            Effect::Gone => {
+                tracing::warn!("this node's object was removed: it decides no more");
+                if let Some(reconciler) = &self.options.reconciler {
+                    reconciler.release().await;
+                }
+            }
+            // The line sends and closes, and the rest was taken before.
+            Effect::Send(_)
+            | Effect::Close(_)
+            | Effect::SendAll
+            | Effect::Assured(..)
+            | Effect::SetCfg(_)
+            | Effect::DropCfg(_) => {}
         }
-        self.take_cfg(cfg).await;
-        over.map_or(Ok(()), Err)
     }
 
     /// Has the state take what came of Cfg, all at once.
@@ -297,17 +237,6 @@ impl Driver {
     /// Whether this is the one uplink of a leaf.
     fn is_of_leaf(&self) -> bool {
         self.options.toward.is_none()
-    }
-
-    async fn send(&self, frame: &Frame, writer: &FrameWriter) -> Result<(), Over> {
-        let size = timeout(SEND_TIMEOUT, writer.send_in_turn(frame)).await;
-        let size = size.map_err(|_| Over::Redial("the parent does not read".to_owned()))?;
-        let size = size.map_err(|error| Over::Redial(error.to_string()))?;
-        self.address.send(Sent(size)).await.map_err(|_| Over::Stopped)
-    }
-
-    async fn input(&self, input: Input) -> Result<Vec<Effect>, Over> {
-        self.address.send(input).await.map_err(|_| Over::Stopped)
     }
 }
 

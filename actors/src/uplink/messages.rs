@@ -14,7 +14,7 @@ use serde::Serialize;
 /// Something came from the connection, the node or the clock; answered with what to do.
 #[derive(Message)]
 #[rtype(result = "Vec<Effect>")]
-pub(super) enum Input {
+pub enum Input {
     /// A connection to this parent stands.
     Connected(String),
     /// The connection is gone.
@@ -32,11 +32,6 @@ pub(super) enum Input {
     /// Time has passed.
     Tick,
 }
-
-/// So many bytes were sent.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct Sent(pub(super) u64);
 
 /// Show yourself. From `/v1/debug` and tests.
 #[derive(Message)]
@@ -57,6 +52,8 @@ pub struct UplinkSnapshot {
     pub connections: u64,
     /// Bytes sent since the start.
     pub bytes_sent: u64,
+    /// Bytes received since the start.
+    pub bytes_received: u64,
     /// Observations that wait to be sent.
     pub waiting_observations: usize,
     /// Events that wait to be sent.

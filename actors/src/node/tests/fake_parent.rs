@@ -69,7 +69,7 @@ fn said(count: u64, said: Said) -> Answer {
 async fn greet(listener: &TcpListener, spoken_ms: u64) -> (FrameReader, FrameWriter) {
     let (stream, _) = timeout(BOUND, listener.accept()).await.unwrap().unwrap();
     let (mut reader, writer) = wire::split(stream);
-    let Ok(Some(Frame::Hello(hello))) = reader.next().await else { panic!("no Hello") };
+    let Ok(Some((Frame::Hello(hello), _))) = reader.next().await else { panic!("no Hello") };
     assert!(hello.takes_orders);
     let welcome = Welcome {
         cluster: CLUSTER,
@@ -140,7 +140,7 @@ impl Parent {
     async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let wait = async {
             while !holds(self) {
-                let frame = self.reader.next().await.unwrap().expect("the leaf closed");
+                let (frame, _) = self.reader.next().await.unwrap().expect("the leaf closed");
                 self.take(frame);
             }
         };

@@ -1,0 +1,256 @@
+//! The line of a child to its parents: dials, moves frames between the connection and the child, and
+//! dials anew with jittered backoff whenever the connection ends.
+//!
+//! Who has the line holds the [`Child`](kraken_engine::sync::child::Child), has something to say,
+//! and does what the child says is to be done beside sending. A node is one; whatever drives many
+//! children at once is another. The line must not know which.
+
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use kraken_engine::{
+    id::Name,
+    sync::{HEARTBEAT_MS, STALLED_AFTER_MS, child::Effect, frame::Frame},
+};
+use tokio::{
+    net::{TcpSocket, TcpStream, lookup_host},
+    time::{Instant, sleep, timeout},
+};
+
+use super::messages::Input;
+use crate::{
+    state::Stopped,
+    wire::{self, FrameReader, FrameWriter},
+};
+
+/// How long a connection may take to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a frame may wait for room before another session is tried.
+const SEND_TIMEOUT: Duration = Duration::from_millis(STALLED_AFTER_MS);
+/// The first pause before dialling again.
+const REDIAL_MIN: Duration = Duration::from_millis(100);
+/// The longest pause before dialling again.
+const REDIAL_MAX: Duration = Duration::from_secs(5);
+
+/// Who has a line.
+pub trait Owner {
+    /// Something that the owner has to say.
+    type Word;
+
+    /// Hands something to the child; answered with what to do.
+    fn input(&mut self, input: Input) -> impl Future<Output = Result<Vec<Effect>, Stopped>>;
+
+    /// Waits until there is something to say. Cancel safe.
+    fn word(&mut self) -> impl Future<Output = Result<Self::Word, Stopped>>;
+
+    /// Says it to the child; answered with what to do.
+    fn say(&mut self, word: Self::Word) -> impl Future<Output = Result<Vec<Effect>, Stopped>>;
+
+    /// Does what is to be done, none of which is to send or to close; what follows from that is to
+    /// be done at once.
+    fn take(&mut self, effects: Vec<Effect>) -> impl Future<Output = Result<Vec<Effect>, Stopped>>;
+
+    /// The connection has ended, and the child was told.
+    fn cut_off(&mut self) -> impl Future<Output = ()>;
+}
+
+/// Bytes that a line has moved since the start, the length before each frame included.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Traffic {
+    /// Bytes sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Bytes received.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a line leads.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// The node whose line it is: first choices and pauses are spread by name.
+    pub node: Name,
+    /// The addresses to try, `host:port`.
+    pub parents: Vec<String>,
+    /// The address to dial from; the kernel's choice where absent.
+    pub from: Option<IpAddr>,
+}
+
+/// A line and its owner.
+pub struct Line<O> {
+    owner: O,
+    way: Way,
+    traffic: Arc<Traffic>,
+    /// Dials so far; chooses the next address.
+    dialled: usize,
+}
+
+/// Why a connection is over.
+enum Over {
+    /// The node stops.
+    Stopped,
+    /// Dial again.
+    Redial(String),
+}
+
+impl From<Stopped> for Over {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl<O: Owner> Line<O> {
+    /// A line that is not used yet.
+    pub fn new(owner: O, way: Way, traffic: Arc<Traffic>) -> Self {
+        Self { owner, way, traffic, dialled: 0 }
+    }
+
+    /// Keeps the child attached until its owner stops. Must be called within a set of local tasks,
+    /// such as an arbiter. Whoever drops it ends the connection.
+    pub async fn keep_attached(mut self) {
+        let mut pause = REDIAL_MIN;
+        loop {
+            let started = Instant::now();
+            match self.attach().await {
+                Over::Stopped => return,
+                Over::Redial(why) => {
+                    tracing::debug!(%why, "not attached");
+                }
+            }
+            if self.owner.input(Input::Disconnected).await.is_err() {
+                return;
+            }
+            self.owner.cut_off().await;
+            // A session that held for a while was a good one: the next is tried at once.
+            pause = if started.elapsed() > REDIAL_MAX { REDIAL_MIN } else { pause };
+            sleep(self.jittered(pause)).await;
+            pause = (pause * 2).min(REDIAL_MAX);
+        }
+    }
+
+    /// Between a half and the whole of a pause, by name and dial, so that children spread.
+    fn jittered(&self, pause: Duration) -> Duration {
+        let name = self.way.node.as_str();
+        let seed =
+            name.bytes().fold(self.dialled, |seed, b| seed.wrapping_mul(31) + usize::from(b));
+        let share = u32::try_from(seed % 512).unwrap_or_default();
+        pause / 2 + pause / 1_024 * share
+    }
+
+    /// The next address. The first is chosen by name, so that leaves spread over their parents.
+    fn next_parent(&mut self) -> Option<String> {
+        let name = self.way.node.as_str();
+        let start = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31) + usize::from(b));
+        let parents = &self.way.parents;
+        let index = start.wrapping_add(self.dialled).checked_rem(parents.len())?;
+        self.dialled += 1;
+        parents.get(index).cloned()
+    }
+
+    async fn attach(&mut self) -> Over {
+        let Some(parent) = self.next_parent() else {
+            return Over::Redial("no parent is configured".to_owned());
+        };
+        let stream = match timeout(CONNECT_TIMEOUT, dial(&parent, self.way.from)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Over::Redial(format!("{parent}: {error}")),
+            Err(_) => return Over::Redial(format!("{parent} does not answer")),
+        };
+        let (mut reader, writer) = wire::split(stream);
+        match self.session(parent, &mut reader, &writer).await {
+            Ok(()) => Over::Redial("the parent closed the connection".to_owned()),
+            Err(over) => over,
+        }
+    }
+
+    async fn session(
+        &mut self,
+        parent: String,
+        reader: &mut FrameReader,
+        writer: &FrameWriter,
+    ) -> Result<(), Over> {
+        let hello = self.owner.input(Input::Connected(parent.clone())).await?;
+        self.carry_out(hello, writer).await?;
+        tracing::debug!(%parent, "connected");
+        let mut tick = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS / 4));
+        loop {
+            let effects = tokio::select! {
+                frame = reader.next() => match frame {
+                    Ok(Some((frame, size))) => {
+                        self.traffic.received.fetch_add(size, Ordering::Relaxed);
+                        self.owner.input(Input::Frame(Box::new(frame))).await?
+                    }
+                    Ok(None) => return Ok(()),
+                    Err(error) => return Err(Over::Redial(error.to_string())),
+                },
+                word = self.owner.word() => self.owner.say(word?).await?,
+                _ = tick.tick() => self.owner.input(Input::Tick).await?,
+            };
+            self.carry_out(effects, writer).await?;
+        }
+    }
+
+    /// Carries effects out in their order: what is sent follows what was done before it.
+    async fn carry_out(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {
+        let (mut others, mut over) = (Vec::new(), None);
+        for effect in effects {
+            match effect {
+                Effect::Send(frame) => {
+                    self.leave(std::mem::take(&mut others), writer).await?;
+                    self.send(&frame, writer).await?;
+                }
+                Effect::Close(why) => over = Some(Over::Redial(why)),
+                other => others.push(other),
+            }
+        }
+        self.leave(others, writer).await?;
+        over.map_or(Ok(()), Err)
+    }
+
+    /// Leaves to the owner what is its own to do, and sends what follows from that.
+    async fn leave(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {
+        if effects.is_empty() {
+            return Ok(());
+        }
+        for effect in self.owner.take(effects).await? {
+            if let Effect::Send(frame) = effect {
+                self.send(&frame, writer).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&self, frame: &Frame, writer: &FrameWriter) -> Result<(), Over> {
+        let size = timeout(SEND_TIMEOUT, writer.send_in_turn(frame)).await;
+        let size = size.map_err(|_| Over::Redial("the parent does not read".to_owned()))?;
+        let size = size.map_err(|error| Over::Redial(error.to_string()))?;
+        self.traffic.sent.fetch_add(size, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Connects to an address, from one of this machine's own where that is said.
+async fn dial(parent: &str, from: Option<IpAddr>) -> std::io::Result<TcpStream> {
+    let Some(from) = from else { return TcpStream::connect(parent).await };
+    let fits = |address: &SocketAddr| address.is_ipv4() == from.is_ipv4();
+    let address = lookup_host(parent).await?.find(fits);
+    let address = address.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+    let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind(SocketAddr::new(from, 0))?;
+    socket.connect(address).await
+}
