@@ -233,6 +233,7 @@ async fn peer(toward: &Name, address: String, options: &FeedOptions) -> Peer {
         orders: options.orders.clone(),
         toward: Some(toward.clone()),
         manifests: None,
+        keep: None,
         clock: options.clock,
         stop: stop.clone(),
     });

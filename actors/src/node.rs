@@ -31,13 +31,16 @@ use crate::{
     quorum::Quorum,
     reconciler::{ANSWERS_MAX, ReconcilerHandle, ReconcilerOptions},
     state::StateHandle,
-    uplink::{UplinkHandle, UplinkOptions},
+    uplink::{Keep, UplinkHandle, UplinkOptions},
 };
 
 /// Ended attempts that wait to be taken; at the bound they count as running.
 pub const ENDS_MAX: usize = 1_024;
 /// How long modules may take for their last work when the node stops.
 pub const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// Where a leaf keeps the Cfg that it holds, below its data folder.
+const CFG_FOLDER: &str = "sync";
 
 /// Shows all actors of a node as they are.
 pub type Observer = Arc<dyn Fn() -> BoxFuture<'static, serde_json::Value> + Send + Sync>;
@@ -297,6 +300,7 @@ async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, Star
                 orders,
                 toward: None,
                 manifests: Some(manifests),
+                keep: Some(Keep::new(options.data.join(CFG_FOLDER))),
                 clock: options.clock,
                 stop: stop.clone(),
             });

@@ -11,6 +11,7 @@
 //! [`Uplink`] and [`line::Line`] do without the actor, for who drives many children at once.
 
 mod driver;
+mod keep;
 pub mod line;
 pub mod messages;
 
@@ -24,9 +25,10 @@ use kraken_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::keep::Keep;
 use self::{
     line::Traffic,
-    messages::{Input, Observe, UplinkSnapshot},
+    messages::{Input, Observe, ToKeep, UplinkSnapshot},
 };
 use crate::{clock::Clock, orders::Orders, reconciler::ReconcilerHandle, state::StateHandle};
 
@@ -50,6 +52,8 @@ pub struct UplinkOptions {
     pub toward: Option<Name>,
     /// The manifests that are declared here; `None` on a member, which has them of the quorum.
     pub manifests: Option<Vec<Manifest>>,
+    /// Where Cfg is kept over restarts; `None` on a member, which has it of the quorum.
+    pub keep: Option<Keep>,
     /// The node's clock.
     pub clock: Clock,
     /// Ends the driver.
@@ -87,13 +91,18 @@ impl UplinkHandle {
             Some(manifests) => child.declaring(manifests),
             None => child,
         };
+        let kept = options.keep.as_ref().and_then(Keep::load);
+        let child = match kept.clone() {
+            Some(kept) => child.resuming(kept),
+            None => child,
+        };
         let uplink = Uplink::new(child, options.clock);
         let traffic = uplink.traffic().clone();
         let address = UplinkActor::create(|context| {
             context.set_mailbox_capacity(UPLINK_MAILBOX_MAX);
             UplinkActor(uplink)
         });
-        driver::spawn(address.clone(), options, traffic).await;
+        driver::spawn(address.clone(), options, kept, traffic).await;
         Self { address }
     }
 
@@ -158,6 +167,14 @@ impl Handler<Input> for UplinkActor {
 
     fn handle(&mut self, input: Input, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.0.take(input))
+    }
+}
+
+impl Handler<ToKeep> for UplinkActor {
+    type Result = MessageResult<ToKeep>;
+
+    fn handle(&mut self, _: ToKeep, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.0.child.kept())
     }
 }
 

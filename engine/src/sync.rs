@@ -11,6 +11,7 @@ pub mod declared;
 pub mod delta;
 mod digest;
 pub mod frame;
+pub mod kept;
 pub mod orders;
 mod outbox;
 pub mod parent;

@@ -5,9 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use actix::Addr;
 use kraken_engine::{
+    catalog::Catalog,
     id::Uid,
     path::Path,
-    sync::{ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, child::Effect},
+    sync::{ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, child::Effect, kept::Kept},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -17,7 +18,7 @@ use tokio::{
 use super::{
     UplinkActor, UplinkOptions,
     line::{Line, Owner, Traffic, Way},
-    messages::Input,
+    messages::{Input, ToKeep},
 };
 use crate::{
     dirty::Dirty,
@@ -29,6 +30,7 @@ use crate::{
 pub(super) async fn spawn(
     address: Addr<UplinkActor>,
     options: UplinkOptions,
+    kept: Option<Kept>,
     traffic: Arc<Traffic>,
 ) {
     let dirty = options.state.watch_paths().await;
@@ -37,7 +39,8 @@ pub(super) async fn spawn(
     let (node, parents) = (options.identity.node.clone(), options.parents.clone());
     let stop = options.stop.clone();
     let flush_at = Instant::now();
-    let driver = Driver { address, dirty, arrivals, up, taken: 0, flush_at, options };
+    let driver =
+        Driver { address, dirty, arrivals, up, taken: 0, flush_at, kept, tried: 0, options };
     let line = Line::new(driver, Way { node, parents, from: None }, traffic);
     actix_rt::spawn(async move {
         tokio::select! {
@@ -56,6 +59,10 @@ struct Driver {
     taken: u64,
     /// When what is seen is gathered again.
     flush_at: Instant,
+    /// What was kept of an earlier life, as long as no parent has told anything.
+    kept: Option<Kept>,
+    /// How often it was in vain to look for a parent.
+    tried: usize,
     options: UplinkOptions,
 }
 
@@ -96,6 +103,7 @@ impl Owner for Driver {
 
     async fn take(&mut self, effects: Vec<Effect>) -> Result<Vec<Effect>, Stopped> {
         let (mut cfg, mut more) = (Cfg::default(), Vec::new());
+        self.keep(&effects).await?;
         for effect in effects {
             match effect {
                 Effect::Assured(at, revision) => cfg.assured = Some((at, revision)),
@@ -121,12 +129,56 @@ impl Owner for Driver {
         if self.is_of_leaf() {
             self.options.state.set_cut_off(true).await;
         }
+        self.tried += 1;
+        if self.tried >= self.options.parents.len()
+            && let Some(kept) = self.kept.take()
+        {
+            self.resume(kept).await;
+        }
     }
 }
 
 impl Driver {
     async fn hand(&self, input: Input) -> Result<Vec<Effect>, Stopped> {
         self.address.send(input).await.map_err(|_| Stopped)
+    }
+
+    /// Keeps what the child holds now, before it is taken and acknowledged.
+    async fn keep(&mut self, effects: &[Effect]) -> Result<(), Stopped> {
+        let Some(keep) = self.options.keep.clone() else { return Ok(()) };
+        let is_gone = effects.iter().any(|effect| matches!(effect, Effect::Gone));
+        let changes = effects.iter().any(|effect| {
+            matches!(effect, Effect::SetCfg(_) | Effect::DropCfg(_) | Effect::Declare(_))
+        });
+        if !changes && !is_gone {
+            return Ok(());
+        }
+        // What a parent has told takes the place of what was kept.
+        self.kept = None;
+        let kept = self.address.send(ToKeep).await.map_err(|_| Stopped)?;
+        let write = move || match kept.filter(|_| !is_gone) {
+            Some(kept) => keep.keep(&kept),
+            None => keep.remove(),
+        };
+        // It fails only where it panicked; what is on the disk is as it was or gone then.
+        drop(tokio::task::spawn_blocking(write).await);
+        Ok(())
+    }
+
+    /// Goes on with what was kept: no parent answers.
+    async fn resume(&self, kept: Kept) {
+        let Kept { revision, objects, manifests, .. } = kept;
+        let catalog = match Catalog::build(&manifests) {
+            Ok(catalog) => Arc::new(catalog),
+            Err(problems) => {
+                let problem = problems.first().map(ToString::to_string).unwrap_or_default();
+                tracing::warn!(problem, "what was declared is not understood any more");
+                return;
+            }
+        };
+        tracing::info!(%revision, "no parent answers: goes on with the Cfg that it held last");
+        self.options.state.set_catalog(catalog).await;
+        self.take_cfg(Cfg { set: objects, ..Cfg::default() }).await;
     }
 
     /// Takes what goes up, answers as many at once as wait.

@@ -7,7 +7,7 @@ use kraken_engine::{
     event::Event,
     id::{Revision, Uid},
     order::{Answer, Holds},
-    sync::{child::Effect, frame::Frame},
+    sync::{child::Effect, frame::Frame, kept::Kept},
 };
 use serde::Serialize;
 
@@ -32,6 +32,11 @@ pub enum Input {
     /// Time has passed.
     Tick,
 }
+
+/// What is to be kept of the Cfg that is held.
+#[derive(Message)]
+#[rtype(result = "Option<Kept>")]
+pub(super) struct ToKeep;
 
 /// Show yourself. From `/v1/debug` and tests.
 #[derive(Message)]

@@ -31,6 +31,7 @@ use super::{
     DEAD_AFTER_MS, HEARTBEAT_MS, PROTOCOL_VERSION, STALLED_AFTER_MS,
     declared::digests,
     frame::{Frame, Hello, Refused, RefusedReason, Role, Welcome},
+    kept::Kept,
     orders::Taken,
     outbox::Outbox,
     views::ViewDelta,
@@ -152,6 +153,28 @@ impl Child {
             views: 0,
             identity,
         }
+    }
+
+    /// The same child, which holds what was kept of an earlier life: it takes no Cfg from before,
+    /// and decides by these declarations. By which uid it knows itself it is told anew, so that one
+    /// whose object was removed meanwhile is registered again.
+    #[must_use]
+    pub fn resuming(self, kept: Kept) -> Self {
+        let Kept { cluster, epoch, revision, objects, manifests } = kept;
+        let objects = objects.into_iter().map(|object| (object.uid, object)).collect();
+        Self { cluster, cfg_epoch: epoch, revision, objects, ..self }.declaring(manifests)
+    }
+
+    /// What is to be kept of it; `None` before it holds any Cfg.
+    pub fn kept(&self) -> Option<Kept> {
+        let belongs = self.cluster != ClusterId::default();
+        belongs.then(|| Kept {
+            cluster: self.cluster,
+            epoch: self.cfg_epoch,
+            revision: self.revision,
+            objects: self.objects.values().cloned().collect(),
+            manifests: self.manifests.iter().flatten().map(|(_, held)| held.clone()).collect(),
+        })
     }
 
     /// The same child, which holds these manifests and takes others.

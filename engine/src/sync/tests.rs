@@ -2,6 +2,7 @@
 
 mod child;
 mod delta;
+mod kept;
 mod kit;
 mod link;
 mod orders;

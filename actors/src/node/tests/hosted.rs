@@ -233,6 +233,47 @@ async fn what_a_leaf_hosts_is_decided_there_also_while_it_is_cut_off() {
 }
 
 #[actix_rt::test]
+async fn a_leaf_that_starts_while_nobody_answers_goes_on_with_what_it_held() {
+    let fixture = Fixture::start().await;
+    let cable = Cable::to(fixture.parent()).await;
+    let leaf = fixture.leaf(cable.address.clone()).await;
+    fixture.until("n1", "the leaf attaches", |n1| n1.link.as_deref() == Some("UP")).await;
+    // A cost is declared at run time, and kept as well.
+    let costs = Manifest::new("costs").cost("bulbs/Light", Duration::from_secs(9));
+    fixture.propose(Command::Add { manifests: vec![costs] }).await;
+    let uid = put(&fixture, "b1", &[("/lit", "ON"), (HOST_PATH, "n1")]).await;
+    shows(fixture.member.state(), uid, "/lit", "ON").await;
+
+    cable.stands.send_replace(false);
+    fixture.until("n1", "the leaf is lost", |n1| n1.link.as_deref() == Some("DOWN")).await;
+    leaf.stop().await;
+    let file = fixture.folder.path().join("n1/modules/bulbs/b1.lit");
+    fs::write(&file, "OFF").unwrap();
+    let leaf = fixture.leaf(cable.address.clone()).await;
+    shows(leaf.state(), uid, "/lit", "ON").await;
+    assert_eq!(fs::read_to_string(&file).unwrap(), "ON");
+    let cost_ms = |fleet: &Fleet| {
+        let id = "bulbs/Light".to_owned().try_into().unwrap();
+        fleet.catalog().kind(&name("bulb"))?.mutation(&id).map(|mutation| mutation.cost_ms)
+    };
+    assert_eq!(leaf.state().read(cost_ms).await.unwrap(), Some(9_000));
+
+    // What was asked for meanwhile wins once somebody answers, and what happened is told.
+    put(&fixture, "b1", &[("/lit", "ON"), (HOST_PATH, "m1")]).await;
+    let late = put(&fixture, "b2", &[("/lit", "ON"), (HOST_PATH, "n1")]).await;
+    cable.stands.send_replace(true);
+    shows(fixture.member.state(), late, "/lit", "ON").await;
+    let gone = move |fleet: &Fleet| fleet.object(uid).is_none().then_some(());
+    eventually(leaf.state(), "the leaf holds it no more", async || leaf.state().read(gone).await)
+        .await;
+    let events = fixture.member.state().newest_events(1_000).await.unwrap();
+    let lit = events.iter().filter(|(_, event)| event.text.contains("bulbs/Light"));
+    assert!(lit.count() >= 2, "what was done while nobody listened is not told");
+    leaf.stop().await;
+    fixture.member.stop().await;
+}
+
+#[actix_rt::test]
 async fn what_moves_to_another_host_is_decided_by_that_one_alone() {
     let fixture = Fixture::start().await;
     let leaf = fixture.leaf(fixture.parent()).await;
