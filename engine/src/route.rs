@@ -34,6 +34,7 @@ use crate::{
     manifest::NODE_KIND,
     mutation::Context,
     object::Object,
+    sync::below::HOPS_MAX,
 };
 
 /// What is known of the nodes that could carry something out, seen from the leader.
@@ -44,11 +45,11 @@ pub trait Standing {
     fn is_member(&self, node: &Name) -> bool;
     /// The members that can be reached now, the leader included.
     fn members(&self) -> Vec<Name>;
-    /// The member to which a node is attached; `None`: to nobody that is known.
+    /// The member or relay to which a node is attached; `None`: to nobody that is known.
     fn parent_of(&self, node: &Name) -> Option<Name>;
     /// Whether a module runs on a node.
     fn runs(&self, node: &Name, module: &Name) -> bool;
-    /// The member to which the node is attached that this object is.
+    /// The member or relay to which the node is attached that this object is.
     fn parent_of_object(&self, object: &Object) -> Option<Name> {
         self.parent_of(&object.key.name)
     }
@@ -134,9 +135,17 @@ pub fn first_to(node: &Name, standing: &impl Standing) -> Result<Option<Name>, N
     if standing.is_member(node) {
         return Ok(Some(node.clone()));
     }
-    let parent = standing.parent_of(node).filter(|parent| standing.is_member(parent));
-    let parent = parent.ok_or_else(|| NoRoute::NotAttached { node: node.clone() })?;
-    Ok(Some(if parent == *standing.leader() { node.clone() } else { parent }))
+    // Up through the relays between it and a member.
+    let mut child = node.clone();
+    for _ in 0..=HOPS_MAX {
+        let parent = standing.parent_of(&child);
+        let parent = parent.ok_or_else(|| NoRoute::NotAttached { node: node.clone() })?;
+        if standing.is_member(&parent) {
+            return Ok(Some(if parent == *standing.leader() { child } else { parent }));
+        }
+        child = parent;
+    }
+    Err(NoRoute::NotAttached { node: node.clone() })
 }
 
 fn on_parent(module: &Name, object: &Object, standing: &impl Standing) -> Result<Route, NoRoute> {

@@ -3,11 +3,14 @@
 //! A parent says UP when a session begins and DOWN when it is over. Others may only think that it
 //! is over, because they have lost the parent; where it goes on, the parent says UP again.
 
+use std::collections::BTreeMap;
+
 use super::{Fleet, Touched};
 use crate::{
     dsc::{Observed, Stamp},
     id::{Name, SessionEpoch, Uid},
     path::Path,
+    sync::below::HOPS_MAX,
     time::Millis,
     value::Value,
 };
@@ -77,18 +80,47 @@ impl Fleet {
         self.node(node).map_or_else(SessionEpoch::default, |object| self.link_epoch(object.uid))
     }
 
-    /// The nodes whose link was last said to be up by a member that may not know it any more; of
-    /// this node itself, those that are not attached here: it said so in an earlier life.
-    pub fn left_by(&self, member: &Name) -> Vec<(Uid, Name, SessionEpoch)> {
-        let left = self.objects.values().filter_map(|object| {
-            let said = self.dsc.get(&object.uid)?.get(LINK_PATH)?;
+    /// The nodes whose link was last said to be up by a member or a relay that may not know it any
+    /// more, and those of which these said so in turn; of this node itself, those that are not
+    /// attached here: it said so in an earlier life.
+    pub fn left_by(&self, parent: &Name) -> Vec<(Uid, Name, SessionEpoch)> {
+        let mut by_parent: BTreeMap<&Name, Vec<(Uid, &Name, SessionEpoch)>> = BTreeMap::new();
+        for object in self.objects.values() {
+            let Some(said) = self.dsc.get(&object.uid).and_then(|dsc| dsc.get(LINK_PATH)) else {
+                continue;
+            };
             let is_up = said.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
-            let name = &object.key.name;
-            let stands = *member == self.me && self.attached.contains(name);
-            let left = is_up && said.stamp.writer == *member && !stands;
-            left.then(|| (object.uid, name.clone(), SessionEpoch::new(said.stamp.ms)))
-        });
-        left.collect()
+            let (name, writer) = (&object.key.name, &said.stamp.writer);
+            let stands = *writer == self.me && self.attached.contains(name);
+            if is_up && !stands {
+                let left = (object.uid, name, SessionEpoch::new(said.stamp.ms));
+                by_parent.entry(writer).or_default().push(left);
+            }
+        }
+        let mut left = by_parent.remove(parent).unwrap_or_default();
+        let mut at = 0;
+        while let Some((_, node, _)) = left.get(at).copied() {
+            left.extend(by_parent.remove(node).unwrap_or_default());
+            at += 1;
+        }
+        left.into_iter().map(|(uid, node, epoch)| (uid, node.clone(), epoch)).collect()
+    }
+
+    /// How many sessions are between a node and a child of this one, or another member, through
+    /// which it is reached; as many as can be, where it is not known how.
+    pub fn hops_below(&self, child: &Name, node: &Name) -> u32 {
+        let mut at = node.clone();
+        for hops in 0..=HOPS_MAX {
+            if at == *child {
+                return hops;
+            }
+            let link = self.node(&at).and_then(|object| self.dsc.get(&object.uid)?.get(LINK_PATH));
+            match link {
+                Some(link) => at.clone_from(&link.stamp.writer),
+                None => break,
+            }
+        }
+        HOPS_MAX + 1
     }
 
     /// The session in which a node is attached here, if this node says so.

@@ -126,7 +126,10 @@ impl Fleet {
         for (on, path) in kind.elsewhere_of_host.iter() {
             let Some(by) = Relation::of(on) else { continue };
             let Some(related) = self.related(object, on) else {
-                told.lacks |= leads_somewhere(object, on);
+                match self.told_of(object, on, path) {
+                    Some(passed_on) => named.push(passed_on.clone()),
+                    None => told.lacks |= leads_somewhere(object, on),
+                }
                 continue;
             };
             if related.is_hosted_by(child) || related.is_reached_via(child) {
@@ -188,9 +191,7 @@ impl Fleet {
         if let Some(value) = self.value(object, on, path) {
             return Some(value);
         }
-        let by = Relation::of(on)?;
-        let mut told = self.told.related.get(&object.uid)?.iter();
-        let told = told.find(|told| told.by == by && told.path == *path)?;
+        let told = self.told_of(object, on, path)?;
         let is_outdated = self
             .told
             .cut_off_since
@@ -204,6 +205,13 @@ impl Fleet {
             }
         };
         (still_leads_there && !is_outdated).then(|| told.value.clone())
+    }
+
+    /// What this node was told of elsewhere.
+    fn told_of(&self, object: &Object, on: &On, path: &Path) -> Option<&RelatedSight> {
+        let by = Relation::of(on)?;
+        let mut told = self.told.related.get(&object.uid)?.iter();
+        told.find(|told| told.by == by && told.path == *path)
     }
 
     pub(super) fn forget_views(&mut self, uid: Uid) {

@@ -20,6 +20,7 @@
 //! | Attached | a heartbeat is due | Attached | Heartbeat |
 //! | Attached | silence, no acknowledgements, or a frame out of place | Detached | Close |
 //! | Attached | Dispatch, Cancel, Look, or an answer to give | Attached | see [`super::orders`] |
+//! | Attached | Admitted, `arrives`, `leaves` of a relay | Attached | see [`super::below`] |
 //! | any | `disconnected` | Detached | |
 
 mod cfg;
@@ -30,7 +31,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     DEAD_AFTER_MS, HEARTBEAT_MS, PROTOCOL_VERSION, STALLED_AFTER_MS,
     declared::digests,
-    frame::{Frame, Hello, Refused, RefusedReason, Role, Welcome},
+    frame::{Admitted, Below, Frame, Hello, Left, Refused, RefusedReason, Role, Welcome},
     kept::Kept,
     orders::Taken,
     outbox::Outbox,
@@ -95,6 +96,8 @@ pub enum Effect {
     Recall(Recall),
     /// Look at an object, or hand that on.
     LookAt(LookAt),
+    /// What became of a node that said Hello to this relay.
+    Admitted(Box<Admitted>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,14 +168,14 @@ impl Child {
         Self { cluster, cfg_epoch: epoch, revision, objects, ..self }.declaring(manifests)
     }
 
-    /// What is to be kept of it; `None` before it holds any Cfg.
+    /// What is to be kept of it, which is what it decides itself; `None` before it holds any Cfg.
     pub fn kept(&self) -> Option<Kept> {
         let belongs = self.cluster != ClusterId::default();
         belongs.then(|| Kept {
             cluster: self.cluster,
             epoch: self.cfg_epoch,
             revision: self.revision,
-            objects: self.objects.values().cloned().collect(),
+            objects: self.objects.values().filter(|object| self.is_own(object)).cloned().collect(),
             manifests: self.manifests.iter().flatten().map(|(_, held)| held.clone()).collect(),
         })
     }
@@ -182,6 +185,12 @@ impl Child {
     pub fn declaring(self, manifests: impl IntoIterator<Item = Manifest>) -> Self {
         let named = manifests.into_iter().map(|manifest| (manifest.module.clone(), manifest));
         Self { manifests: Some(named.collect()), ..self }
+    }
+
+    /// Whether an object is in its own charge, and not in that of a node below.
+    pub fn is_own(&self, object: &Object) -> bool {
+        let me = &self.identity.node;
+        object.is_hosted_by(me) || object.is_reached_via(me)
     }
 
     /// The same child, which is known to have held Cfg up to this revision: it takes none from
@@ -234,6 +243,24 @@ impl Child {
         open.then_some(Effect::Send(Frame::Holds(holds))).into_iter().collect()
     }
 
+    /// A node said Hello to this relay, or is attached to it: asks the parent about it. Nothing to
+    /// be done: nobody can be asked.
+    pub fn arrives(&self, below: Below) -> Vec<Effect> {
+        let asks = self.is_attached().then(|| Effect::Send(Frame::Below(Box::new(below))));
+        asks.into_iter().collect()
+    }
+
+    /// A node is attached to this relay no longer.
+    pub fn leaves(&self, left: Left) -> Vec<Effect> {
+        let tells = self.is_attached().then_some(Effect::Send(Frame::Left(left)));
+        tells.into_iter().collect()
+    }
+
+    /// The epoch of the Cfg that it holds.
+    pub fn cfg_epoch(&self) -> Epoch {
+        self.cfg_epoch
+    }
+
     /// A connection stands: say Hello. `now` is wall time, so that epochs grow over restarts.
     pub fn connected(&mut self, now: Millis) -> Vec<Effect> {
         self.epoch = SessionEpoch::new((self.epoch.get() + 1).max(now.get()));
@@ -252,7 +279,7 @@ impl Child {
             labels: self.identity.labels.clone(),
             takes_orders: true,
             cfg_epoch: self.cfg_epoch,
-            takes_views: self.identity.role == Role::Leaf,
+            takes_views: self.identity.role.is_below(),
             declared: self.manifests.as_ref().map(|held| digests(held.values())),
         }))]
     }
@@ -363,7 +390,7 @@ impl Child {
         let first = self.born.is_none();
         self.born.get_or_insert(self.epoch);
         let mut effects = vec![Effect::Attached(welcome)];
-        if self.identity.role == Role::Leaf && (first || forgotten) {
+        if self.identity.role.is_below() && (first || forgotten) {
             effects.push(Effect::Reborn);
         }
         effects.push(Effect::SendAll);
@@ -412,7 +439,13 @@ impl Child {
             Frame::Cancel(recall) => vec![Effect::Recall(recall)],
             Frame::Look(look) => vec![Effect::LookAt(look)],
             Frame::ViewDelta(delta) => self.view_delta(delta),
+            Frame::Admitted(admitted) if self.identity.role == Role::Relay => {
+                vec![Effect::Admitted(admitted)]
+            }
             Frame::ViewAck { .. }
+            | Frame::Below(_)
+            | Frame::Left(_)
+            | Frame::Admitted(_)
             | Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::Refused(_)

@@ -62,6 +62,51 @@ pub enum Frame {
         /// The delta's number.
         seq: u64,
     },
+    /// Relay to parent: a node wants to attach to me, or has.
+    Below(Box<Below>),
+    /// Parent to relay: what became of that.
+    Admitted(Box<Admitted>),
+    /// Relay to parent: a node is attached to me no longer.
+    Left(Left),
+}
+
+/// A node that says Hello to a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Below {
+    /// What it says.
+    pub hello: Hello,
+    /// Relays between it and whoever sends this.
+    pub hops: u32,
+}
+
+/// What becomes of a node that said Hello to a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admitted {
+    /// The node.
+    pub node: Name,
+    /// Its session.
+    pub epoch: SessionEpoch,
+    /// What it is to be answered.
+    pub answer: Admission,
+}
+
+/// What a Hello is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Admission {
+    /// It is attached.
+    Welcome(Welcome),
+    /// It is not.
+    Refused(Refused),
+}
+
+/// The end of a session with a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// The node.
+    pub node: Name,
+    /// The session.
+    pub epoch: SessionEpoch,
 }
 
 /// What a child says first.
@@ -105,6 +150,18 @@ pub enum Role {
     Leaf,
     /// Another member: speaks for what is attached to it.
     Member,
+    /// Speaks for itself and for what is attached to it, as far as its parent let that in.
+    Relay,
+}
+
+impl Role {
+    /// Whether it lives on what its parent tells it, and knows no quorum of its own.
+    pub fn is_below(self) -> bool {
+        match self {
+            Self::Leaf | Self::Relay => true,
+            Self::Member => false,
+        }
+    }
 }
 
 /// What a parent answers to a Hello that it accepts.

@@ -28,9 +28,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{
-    ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, HOP_MS, LEASE_MS, ORDERS_OPEN_MAX,
-};
+use super::{ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, LEASE_MS, ORDERS_OPEN_MAX};
 use crate::{
     catalog::Catalog,
     id::{AttemptId, Name, Uid},
@@ -240,6 +238,11 @@ impl Given {
         }
     }
 
+    /// The nodes that are to carry out what is open.
+    pub(super) fn nodes(&self) -> BTreeSet<Name> {
+        self.open.values().map(|grant| grant.to.clone()).collect()
+    }
+
     /// Whether an order lets a child speak of a path of an object.
     pub(super) fn grants(&self, node: &Name, uid: Uid, path: &Path) -> bool {
         let open = self.by_object.get(&uid).into_iter().flatten();
@@ -268,10 +271,10 @@ impl From<Orphan> for Answer {
 
 impl Given {
     /// What is open, once the session is over that was last heard at a moment.
-    pub(super) fn orphans(&mut self, child: &Name, heard: Millis) -> Vec<Orphan> {
+    /// `hops_ms`: how much later the sessions on the way from the child to a node are over.
+    pub(super) fn orphans(&mut self, heard: Millis, hops_ms: impl Fn(&Name) -> u64) -> Vec<Orphan> {
         let orphan = |(attempt, grant): (AttemptId, Grant)| {
-            let hop = if grant.to == *child { 0 } else { HOP_MS };
-            let lost_at = heard.after_ms(DEAD_AFTER_MS + hop);
+            let lost_at = heard.after_ms(DEAD_AFTER_MS + hops_ms(&grant.to));
             Orphan { node: grant.to, attempt, lost_at }
         };
         self.by_object.clear();

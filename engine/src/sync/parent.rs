@@ -17,6 +17,7 @@
 //! | Attached | Heartbeat | Attached | echo; Resync where the digests differ |
 //! | Attached | Heartbeat of a member, or on a lease | Attached | echo with an [`Assurance`] |
 //! | Attached | `dispatch`, `hand`, Answers, Holds | Attached | see [`super::orders`] |
+//! | Attached | Below, Left of a relay | Attached | see [`super::below`] |
 //! | Attached | silence, or a frame out of place | Over | Close |
 //! | Over | anything | Over | |
 //!
@@ -31,11 +32,16 @@ use std::{
 };
 
 use super::{
-    DEAD_AFTER_MS, LEASE_MS, ORDERS_OPEN_MAX, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
+    DEAD_AFTER_MS, HOP_MS, LEASE_MS, ORDERS_OPEN_MAX, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX,
+    WINDOW_FRAMES,
+    below::{self, Lower, Nodes},
     declared::{self, Declared, Digests},
     delta::{self, ObjectDelta},
     digest::Digest,
-    frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome},
+    frame::{
+        Admission, Below, CfgDelta, DscDelta, Frame, Heartbeat, Hello, Left, Refused,
+        RefusedReason, Role, Welcome,
+    },
     orders::{Given, Orphan},
     views::{Shown, Sights},
 };
@@ -73,6 +79,11 @@ pub enum Effect {
     Answered(Vec<Answer>),
     /// What the child has in hand.
     Holding(Holds),
+    /// A node wants to attach below a relay: answer with [`Session::admit`] or
+    /// [`Session::turn_away`].
+    Arrives(Box<Below>),
+    /// A node is attached below a relay no longer.
+    Leaves(Left),
 }
 
 /// What a session may be told of.
@@ -127,6 +138,10 @@ pub struct Session {
     hybrid_ms: u64,
     /// The revision up to which Cfg was offered.
     offered: Revision,
+    /// What is attached to the child, which is a relay.
+    below: Nodes,
+    /// Whether the child must hear of the revision, although nothing of it has changed.
+    owes_revision: bool,
 }
 
 impl Session {
@@ -154,12 +169,55 @@ impl Session {
             now,
             hybrid_ms: 0,
             offered: Revision::default(),
+            below: Nodes::default(),
+            owes_revision: false,
         }
     }
 
     /// The child, once it has said Hello.
     pub fn child(&self) -> Option<&Hello> {
         self.hello.as_ref()
+    }
+
+    fn role(&self) -> Option<Role> {
+        Some(self.hello.as_ref()?.role)
+    }
+
+    /// The nodes that are attached to the child, where that is a relay.
+    pub fn below(&self) -> impl Iterator<Item = (&Name, &Lower)> {
+        self.below.iter()
+    }
+
+    /// Lets a node in that said Hello to the child, which is a relay. Its Cfg is to be offered next.
+    pub fn admit(&mut self, below: &Below, uid: Uid, welcome: Welcome) -> Vec<Effect> {
+        let Below { hello, hops } = below;
+        let lower = Lower { epoch: hello.epoch, uid, hops: hops + 1 };
+        self.below.insert(hello.node.clone(), lower);
+        // It waits for a revision that is not before the one that it holds.
+        self.owes_revision = true;
+        vec![Effect::Send(below::answer(hello, Admission::Welcome(welcome)))]
+    }
+
+    /// Does not let a node in that said Hello to the child.
+    pub fn turn_away(&mut self, below: &Below, refused: Refused) -> Vec<Effect> {
+        vec![Effect::Send(below::answer(&below.hello, Admission::Refused(refused)))]
+    }
+
+    /// All nodes that were attached to the child, once the session is over.
+    pub fn abandoned(&mut self) -> Vec<Left> {
+        self.below.take()
+    }
+
+    fn arrives(&mut self, below: Box<Below>) -> Vec<Effect> {
+        match self.below.bars(&below) {
+            Some(refused) => self.turn_away(&below, refused),
+            None => vec![Effect::Arrives(below)],
+        }
+    }
+
+    fn leaves(&mut self, left: Left) -> Vec<Effect> {
+        let has_left = self.below.remove(&left);
+        has_left.then_some(Effect::Leaves(left)).into_iter().collect()
     }
 
     /// Whether the child is attached.
@@ -238,9 +296,12 @@ impl Session {
     /// What the child can count on, all Cfg up to the assurance being on the way to it before this.
     fn assurance(&self, catalog: Option<&Catalog>) -> Option<Assurance> {
         let (at, revision) = self.assured.good()?;
-        let is_member = self.hello.as_ref().is_some_and(|hello| hello.role == Role::Member);
-        let told = || self.wanted.is_none() && self.offered >= revision;
-        let goes = is_member || (told() && catalog.is_some_and(|all| self.is_on_lease(all)));
+        let told = self.wanted.is_none() && self.offered >= revision;
+        let goes = match self.role()? {
+            Role::Member => true,
+            Role::Leaf => told && catalog.is_some_and(|all| self.is_on_lease(all)),
+            Role::Relay => told,
+        };
         let ago = self.now.since_ms(at);
         goes.then_some(Assurance { ago_ms: ago, revision })
     }
@@ -306,10 +367,20 @@ impl Session {
         Ok(())
     }
 
-    /// The orders that are open, once the session is over, with when each is surely lost.
-    pub fn orphans(&mut self) -> Vec<Orphan> {
+    /// The nodes that are to carry out the orders that are open.
+    pub fn ordered(&self) -> BTreeSet<Name> {
+        self.orders.nodes()
+    }
+
+    /// The orders that are open, once the session is over, with when each is surely lost. `further`
+    /// says of a node how many sessions are between it and the child, at the most.
+    pub fn orphans(&mut self, further: impl Fn(&Name) -> u32) -> Vec<Orphan> {
         let Some(hello) = &self.hello else { return Vec::new() };
-        self.orders.orphans(&hello.node, self.heard)
+        let hops = |node: &Name| match node == &hello.node {
+            true => 0,
+            false => self.below.hops_to(node).unwrap_or_else(|| further(node)).max(1),
+        };
+        self.orders.orphans(self.heard, |node| u64::from(hops(node)) * HOP_MS)
     }
 
     /// Time has passed; to be called about once a heartbeat.
@@ -360,6 +431,8 @@ impl Session {
                 vec![Effect::Holding(holds)]
             }
             Frame::Holds(holds) => vec![self.answers_for_another(&holds.node)],
+            Frame::Below(below) if self.role() == Some(Role::Relay) => self.arrives(below),
+            Frame::Left(left) if self.role() == Some(Role::Relay) => self.leaves(left),
             Frame::Hello(_)
             | Frame::Welcome(_)
             | Frame::Refused(_)
@@ -369,13 +442,21 @@ impl Session {
             | Frame::Resync
             | Frame::Dispatch(_)
             | Frame::Cancel(_)
-            | Frame::Look(_) => self.close("a frame out of place".to_owned()),
+            | Frame::Look(_)
+            | Frame::Below(_)
+            | Frame::Left(_)
+            | Frame::Admitted(_) => self.close("a frame out of place".to_owned()),
         }
     }
 
-    /// A leaf answers for itself, a member also for those that are attached to it.
+    /// A leaf answers for itself, a relay and a member also for those that are attached to it.
     fn may_answer_for(&self, node: &Name) -> bool {
-        self.hello.as_ref().is_some_and(|h| h.role == Role::Member || h.node == *node)
+        self.role() == Some(Role::Member) || self.is_voice_of(node)
+    }
+
+    /// Whether a node is the child, or attached to it.
+    fn is_voice_of(&self, node: &Name) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.node == *node) || self.below.contains(node)
     }
 
     fn answers_for_another(&mut self, node: &Name) -> Effect {
@@ -417,7 +498,8 @@ impl Session {
         self.sent = now;
         // The first is sent even if it is empty: the child may hold what is no longer its own.
         let declared = self.undeclared();
-        if objects.is_empty() && declared.is_none() && self.sequence > 0 {
+        let owed = std::mem::take(&mut self.owes_revision);
+        if objects.is_empty() && declared.is_none() && self.sequence > 0 && !owed {
             return Vec::new();
         }
         self.sequence += 1;

@@ -1,5 +1,6 @@
 //! The protocol, held to its two tables, to its bounds, to its bytes, and to a link that breaks.
 
+mod below;
 mod child;
 mod delta;
 mod kept;

@@ -146,7 +146,8 @@ impl World {
                 }
                 Effect::Answered(answers) => self.hear(place, answers, Way(link)),
                 Effect::Holding(holds) => self.holding(place, holds),
-                Effect::Record(_) | Effect::Alarm(_) => {}
+                // No world has relays.
+                Effect::Record(_) | Effect::Alarm(_) | Effect::Arrives(_) | Effect::Leaves(_) => {}
             }
         }
     }
@@ -245,7 +246,7 @@ impl World {
         let Some(hello) = session.child().filter(|_| self.sites[place].is_up).cloned() else {
             return;
         };
-        self.orphan(place, &hello.node, session.orphans(), Way(link));
+        self.orphan(place, &hello.node, session.orphans(|_| 1), Way(link));
         if self.holders[place].link_of(&hello.node) != Some(link) {
             return;
         }

@@ -189,7 +189,9 @@ impl World {
                 Effect::Recall(recall) => self.recalled(place, recall),
                 Effect::LookAt(look) => self.looked_at(place, look),
                 // In this world everybody has the same declarations from the start.
-                Effect::Declare(_) | Effect::Undeclared(_) | Effect::Gone => {}
+                // No world has relays.
+                Effect::Declare(_) | Effect::Undeclared(_) | Effect::Gone | Effect::Admitted(_) => {
+                }
             }
         }
     }

@@ -63,7 +63,7 @@ impl Child {
         let answered = self.orders.last_answered()?;
         let at = Millis::new(answered.get().checked_sub(assurance.ago_ms)?);
         let revision = match self.identity.role {
-            Role::Leaf => Revision::default(),
+            Role::Leaf | Role::Relay => Revision::default(),
             Role::Member => assurance.revision,
         };
         Some(Effect::Assured(at, revision))

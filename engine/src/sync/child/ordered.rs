@@ -4,10 +4,7 @@ use super::{Child, Effect};
 use crate::{
     id::SessionEpoch,
     order::{Answer, Order, Said},
-    sync::{
-        frame::{Frame, Role},
-        orders::Take,
-    },
+    sync::{frame::Frame, orders::Take},
     time::Millis,
 };
 
@@ -46,7 +43,7 @@ impl Child {
     /// nobody knows. A member has a session with each other one, which do not order its lives.
     fn is_of_an_earlier_life(&self, order: &Order) -> bool {
         let known = order.session != SessionEpoch::default() && order.to == self.identity.node;
-        let born = self.born.filter(|_| known && self.identity.role == Role::Leaf);
+        let born = self.born.filter(|_| known && self.identity.role.is_below());
         born.is_some_and(|born| order.session < born)
     }
 }

@@ -20,8 +20,8 @@ use crate::{
 impl Session {
     /// Whether the child may hold later Cfg than this parent: what it says cannot be judged yet.
     pub(super) fn is_early(&self) -> bool {
-        let leaf = self.hello.as_ref().is_some_and(|hello| hello.role == Role::Leaf);
-        leaf && (self.sequence == 0 || !self.early.is_empty())
+        let below = self.role().is_some_and(Role::is_below);
+        below && (self.sequence == 0 || !self.early.is_empty())
     }
 
     pub(super) fn merge_early(&mut self, authority: Authority<'_>) -> Vec<Effect> {
@@ -55,10 +55,8 @@ impl Session {
                 effects.push(Effect::Merge(uid, accepted));
             }
         }
-        let (events, others): (Vec<Event>, Vec<Event>) = delta
-            .events
-            .into_iter()
-            .partition(|event| hello.role == Role::Member || event.id.node == *node);
+        let (events, others): (Vec<Event>, Vec<Event>) =
+            delta.events.into_iter().partition(|event| self.may_answer_for(&event.id.node));
         for event in others {
             refusals.add(format!("{node} reports event {}, which is not its own", event.id));
         }
@@ -86,7 +84,7 @@ impl Session {
     ) -> Verdict {
         let node = &hello.node;
         // A link is ordered by the epochs of its sessions, which are no moments.
-        let is_link = hello.role == Role::Member && path.as_str() == LINK_PATH;
+        let is_link = hello.role != Role::Leaf && path.as_str() == LINK_PATH;
         let ahead = observed.stamp.ms.saturating_sub(authority.hybrid_ms);
         if ahead > STAMP_AHEAD_MS_MAX && !is_link {
             return Verdict::Ahead(format!("{node} reports {path} with a clock {ahead} ms ahead"));
@@ -94,11 +92,11 @@ impl Session {
         if hello.role == Role::Member {
             return Verdict::Accepted;
         }
-        if observed.stamp.writer != *node {
-            let writer = &observed.stamp.writer;
+        let writer = &observed.stamp.writer;
+        if !self.is_voice_of(writer) {
             return Verdict::Refused(format!("{node} reports {path} in the name of {writer}"));
         }
-        if self.orders.grants(node, uid, path) {
+        if self.orders.grants(writer, uid, path) || (is_link && self.below.is_node(uid)) {
             return Verdict::Accepted;
         }
         let Some(object) = self.sent.get(&uid) else {
@@ -107,7 +105,7 @@ impl Session {
             }
             return Verdict::Refused(format!("{node} reports of {uid}, which is not its own"));
         };
-        if may_see(node, object, path, authority.catalog) {
+        if may_see(writer, object, path, authority.catalog) {
             Verdict::Accepted
         } else {
             Verdict::Refused(format!("{node} reports {path}, which it does not discover"))

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::kit::{CLUSTER, NOW, catalog, identity, manifests, name, object, uid, welcome};
+use super::kit::{CLUSTER, NOW, catalog, charge, identity, manifests, name, object, uid, welcome};
 use crate::{
     id::{Epoch, Revision},
+    object::HOST_PATH,
     sync::{
         child::{Child, Effect},
         delta::ObjectDelta,
@@ -18,7 +19,7 @@ fn kept() -> Kept {
         cluster: CLUSTER,
         epoch: Epoch::FIRST,
         revision: Revision::new(9),
-        objects: vec![object(1, 2), object(2, 9)],
+        objects: vec![object(1, 2), charge(2, 9, HOST_PATH, "n1")],
         manifests: manifests(),
     }
 }

@@ -329,6 +329,7 @@ impl World {
                 }
                 parent::Effect::Alarm(why) => panic!("{why}"),
                 parent::Effect::Answered(_) | parent::Effect::Holding(_) => panic!("no orders"),
+                parent::Effect::Arrives(_) | parent::Effect::Leaves(_) => panic!("no relay"),
             }
         }
     }
@@ -371,6 +372,7 @@ impl World {
                 child::Effect::Declare(catalog) => self.leaf.set_catalog(catalog),
                 child::Effect::Undeclared(why) => panic!("{why}"),
                 child::Effect::Gone => panic!("it is always there"),
+                child::Effect::Admitted(_) => panic!("it is no relay"),
                 child::Effect::Carry(..) | child::Effect::Recall(_) | child::Effect::LookAt(_) => {
                     panic!("nobody gives orders")
                 }

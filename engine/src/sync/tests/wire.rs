@@ -17,11 +17,17 @@ use crate::{
         delta::{ObjectDelta, between},
         encode,
         frame::{
-            CfgDelta, DscDelta, Frame, Heartbeat, Hello, Refused, RefusedReason, Role, Welcome,
+            Admission, Admitted, Below, CfgDelta, DscDelta, Frame, Heartbeat, Hello, Left, Refused,
+            RefusedReason, Role, Welcome,
         },
         views::{RelatedSight, Relation, Sight, ViewDelta},
     },
 };
+
+fn admitted(answer: Admission) -> Frame {
+    let (node, epoch) = (name("n2"), SessionEpoch::new(5));
+    Frame::Admitted(Box::new(Admitted { node, epoch, answer }))
+}
 
 fn changed() -> Frame {
     let objects = vec![between(Some(&object(1, 2)), &object(1, 3)).unwrap()];
@@ -126,6 +132,16 @@ fn order_frames() -> Vec<(&'static str, Frame)> {
             "welcome of another epoch",
             Frame::Welcome(Welcome { cfg_epoch: Epoch::new(8), ..welcome() }),
         ),
+        ("below", Frame::Below(Box::new(Below { hello: hello(Role::Leaf), hops: 1 }))),
+        ("admitted", admitted(Admission::Welcome(welcome()))),
+        (
+            "not admitted",
+            admitted(Admission::Refused(Refused {
+                reason: RefusedReason::NotReady,
+                text: "later".to_owned(),
+            })),
+        ),
+        ("left", Frame::Left(Left { node: name("n2"), epoch: SessionEpoch::new(5) })),
         ("dispatch", Frame::Dispatch(vec![order(1, 2)])),
         ("cancel", Frame::Cancel(recall)),
         ("cancel that asks", Frame::Cancel(asking)),
