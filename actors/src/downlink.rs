@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use self::messages::{
     ChildSnapshot, DownlinkSnapshot, IsAttached, Marked, Observe, Register, Serves, Unregister,
 };
-use crate::{clock::Clock, dirty::Dirty, orders::Orders, quorum::Quorum, state::StateHandle};
+use crate::{
+    above::Above, clock::Clock, dirty::Dirty, orders::Orders, quorum::Quorum, state::StateHandle,
+};
 
 /// Messages that wait for the register; at the bound senders wait.
 pub const DOWNLINK_MAILBOX_MAX: usize = 4_096;
@@ -43,14 +45,23 @@ pub struct DownlinkOptions {
     pub node: Name,
     /// What the node knows.
     pub state: StateHandle,
-    /// The quorum, which registers nodes that are new.
-    pub quorum: Arc<dyn Quorum>,
+    /// Who decides whether a child is let in.
+    pub door: Door,
     /// Orders that go down, and answers that come up.
     pub(crate) orders: Orders,
     /// The node's clock.
     pub clock: Clock,
     /// Ends all sessions.
     pub stop: CancellationToken,
+}
+
+/// Who decides whether a child is let in.
+#[derive(Clone)]
+pub enum Door {
+    /// A member: the quorum knows all nodes, and registers those that are new.
+    Quorum(Arc<dyn Quorum>),
+    /// A relay: its own parent.
+    Above(Above),
 }
 
 /// The way to the downlink. Cheap to clone.
@@ -92,7 +103,7 @@ impl DownlinkHandle {
         });
         let changed = options.state.watch_objects().await;
         let to = address.clone();
-        actix_rt::spawn(forward(changed, options.state.clone(), to, options.stop.clone()));
+        actix_rt::spawn(forward(changed, to, options.clone()));
         actix_rt::spawn(accept(listener, address.clone(), options));
         Ok(Self { address, local_addr })
     }
@@ -110,12 +121,8 @@ impl DownlinkHandle {
 
 /// Tells the register which objects have changed, and who has them in charge: it may be so only
 /// since then.
-async fn forward(
-    changed: Dirty<Uid>,
-    state: StateHandle,
-    address: Addr<Downlink>,
-    stop: CancellationToken,
-) {
+async fn forward(changed: Dirty<Uid>, address: Addr<Downlink>, options: DownlinkOptions) {
+    let DownlinkOptions { state, orders, stop, .. } = options;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -127,7 +134,10 @@ async fn forward(
             let nodes = objects.flat_map(|object| object.charges()).collect();
             Marked { uids, nodes }
         };
-        let Ok(marked) = state.read(read).await else { return };
+        let Ok(Marked { uids, nodes }) = state.read(read).await else { return };
+        // What is below a relay is told to the relay.
+        let nodes = nodes.into_iter().filter_map(|node| orders.ways().via(&node)).collect();
+        let marked = Marked { uids, nodes };
         if address.send(marked).await.is_err() {
             return;
         }

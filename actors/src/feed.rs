@@ -234,6 +234,7 @@ async fn peer(toward: &Name, address: String, options: &FeedOptions) -> Peer {
         toward: Some(toward.clone()),
         manifests: None,
         keep: None,
+        above: None,
         clock: options.clock,
         stop: stop.clone(),
     });

@@ -3,6 +3,7 @@
 //! actix, time and sockets live here; decisions do not: every actor is a mailbox round a struct of
 //! `kraken_engine`, whose effects it carries out.
 
+mod above;
 pub mod clock;
 pub mod dirty;
 pub mod downlink;

@@ -19,8 +19,9 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    above::{AboveEnd, above},
     clock::Clock,
-    downlink::{DownlinkHandle, DownlinkOptions},
+    downlink::{Door, DownlinkHandle, DownlinkOptions},
     feed::{self, FeedOptions, Peers},
     host::{self, AttemptEnded, HostError, HostHandle, HostOptions},
     module::{
@@ -79,6 +80,13 @@ pub enum Role {
         /// Where parents are reached, `host:port`.
         parents: Vec<String>,
     },
+    /// Does the same, and serves children in the place of members.
+    Relay {
+        /// Where parents are reached, `host:port`.
+        parents: Vec<String>,
+        /// Where children connect; bound already.
+        sync: TcpListener,
+    },
 }
 
 /// A node that cannot be.
@@ -116,6 +124,7 @@ struct Handles {
 #[derive(Clone)]
 enum Side {
     Leaf(UplinkHandle),
+    Relay { uplink: UplinkHandle, downlink: DownlinkHandle },
     Member { downlink: DownlinkHandle, peers: Peers },
 }
 
@@ -135,7 +144,7 @@ impl Node {
         let (host, ends, reported) = start_host(&options, stamps).await?;
         let quorum = match &options.role {
             Role::Member { quorum, .. } => Some(quorum.clone()),
-            Role::Leaf { .. } => None,
+            Role::Leaf { .. } | Role::Relay { .. } => None,
         };
         let (orders, inputs) = Orders::new();
         let (told, tells) = mpsc::channel(ANSWERS_MAX);
@@ -184,7 +193,9 @@ impl Node {
     pub fn sync_addr(&self) -> Option<SocketAddr> {
         match &self.handles.side {
             Side::Leaf(_) => None,
-            Side::Member { downlink, .. } => Some(downlink.local_addr()),
+            Side::Member { downlink, .. } | Side::Relay { downlink, .. } => {
+                Some(downlink.local_addr())
+            }
         }
     }
 
@@ -204,6 +215,9 @@ impl Node {
 async fn observe(handles: Handles) -> serde_json::Value {
     let side = match &handles.side {
         Side::Leaf(uplink) => json!({ "uplink": uplink.observe().await }),
+        Side::Relay { uplink, downlink } => {
+            json!({ "uplink": uplink.observe().await, "downlink": downlink.observe().await })
+        }
         Side::Member { downlink, peers } => {
             json!({ "downlink": downlink.observe().await, "uplinks": peers.observe().await })
         }
@@ -286,27 +300,56 @@ struct Parts<'a> {
     stop: &'a CancellationToken,
 }
 
-async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, StartError> {
+/// Starts the uplink of a node that is below another one.
+async fn start_uplink(
+    options: &NodeOptions,
+    role: ChildRole,
+    parents: Vec<String>,
+    above: Option<AboveEnd>,
+    parts: Parts<'_>,
+) -> UplinkHandle {
     let Parts { state, reconciler, orders, manifests, stop } = parts;
+    let labels = options.labels.clone();
+    let uplink = UplinkHandle::start(UplinkOptions {
+        identity: Identity { node: options.name.clone(), role, labels },
+        parents,
+        state: state.clone(),
+        reconciler: Some(reconciler.clone()),
+        orders,
+        toward: None,
+        manifests: Some(manifests),
+        keep: Some(Keep::new(options.data.join(CFG_FOLDER))),
+        above,
+        clock: options.clock,
+        stop: stop.clone(),
+    });
+    uplink.await
+}
+
+async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, StartError> {
     match options.role {
-        Role::Leaf { parents } => {
-            let identity =
-                Identity { node: options.name, role: ChildRole::Leaf, labels: options.labels };
-            let uplink = UplinkHandle::start(UplinkOptions {
-                identity,
-                parents,
-                state: state.clone(),
-                reconciler: Some(reconciler.clone()),
-                orders,
-                toward: None,
-                manifests: Some(manifests),
-                keep: Some(Keep::new(options.data.join(CFG_FOLDER))),
+        Role::Leaf { ref parents } => {
+            let parents = parents.clone();
+            Ok(Side::Leaf(start_uplink(&options, ChildRole::Leaf, parents, None, parts).await))
+        }
+        Role::Relay { parents, sync } => {
+            let (above, end) = above();
+            let downlink = DownlinkOptions {
+                node: options.name.clone(),
+                state: parts.state.clone(),
+                door: Door::Above(above),
+                orders: parts.orders.clone(),
                 clock: options.clock,
-                stop: stop.clone(),
-            });
-            Ok(Side::Leaf(uplink.await))
+                stop: parts.stop.clone(),
+            };
+            let downlink = DownlinkHandle::start(sync, downlink).await;
+            let downlink = downlink.map_err(StartError::Listen)?;
+            let rest = NodeOptions { role: Role::Leaf { parents: Vec::new() }, ..options };
+            let uplink = start_uplink(&rest, ChildRole::Relay, parents, Some(end), parts).await;
+            Ok(Side::Relay { uplink, downlink })
         }
         Role::Member { quorum, sync } => {
+            let Parts { state, orders, manifests, stop, .. } = parts;
             let peers = feed::start(FeedOptions {
                 node: options.name.clone(),
                 labels: options.labels,
@@ -323,7 +366,7 @@ async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, Star
                 DownlinkOptions {
                     node: options.name,
                     state: state.clone(),
-                    quorum,
+                    door: Door::Quorum(quorum),
                     orders,
                     clock: options.clock,
                     stop: stop.clone(),

@@ -30,7 +30,9 @@ use self::{
     line::Traffic,
     messages::{Input, Observe, ToKeep, UplinkSnapshot},
 };
-use crate::{clock::Clock, orders::Orders, reconciler::ReconcilerHandle, state::StateHandle};
+use crate::{
+    above::AboveEnd, clock::Clock, orders::Orders, reconciler::ReconcilerHandle, state::StateHandle,
+};
 
 /// Messages that wait for an uplink; its only sender waits for each answer.
 pub const UPLINK_MAILBOX_MAX: usize = 64;
@@ -54,6 +56,8 @@ pub struct UplinkOptions {
     pub manifests: Option<Vec<Manifest>>,
     /// Where Cfg is kept over restarts; `None` on a member, which has it of the quorum.
     pub keep: Option<Keep>,
+    /// What is below this node, where it is a relay.
+    pub above: Option<AboveEnd>,
     /// The node's clock.
     pub clock: Clock,
     /// Ends the driver.
@@ -142,6 +146,8 @@ impl Uplink {
             Input::Happened(events) => self.child.record(events, now),
             Input::Answers(answers) => self.child.answer(answers, now),
             Input::Holds(holds) => self.child.pass_on(holds),
+            Input::Arrives(below) => self.child.arrives(*below),
+            Input::Leaves(left) => self.child.leaves(left),
             Input::Tick => self.child.tick(now),
         }
     }

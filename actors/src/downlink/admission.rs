@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use kraken_engine::{
     fleet::Fleet,
-    id::{ClusterId, Name, SessionEpoch, Uid},
-    sync::frame::{Hello, RefusedReason, Role, Welcome},
+    id::{ClusterId, Epoch, Name, SessionEpoch, Uid},
+    sync::frame::{Admission, Below, Hello, Refused, RefusedReason, Role, Welcome},
 };
 use tokio::time::timeout;
 
-use super::DownlinkOptions;
+use super::{Door, DownlinkOptions};
 use crate::{
-    quorum::{Consistency, read},
+    above::{Above, Standing},
+    quorum::{Consistency, Quorum, read},
     registration::Registration,
 };
 
@@ -30,13 +31,67 @@ pub(super) struct Rejected {
     pub(super) text: String,
 }
 
-fn not_ready(text: impl ToString) -> Rejected {
+pub(super) fn not_ready(text: impl ToString) -> Rejected {
     Rejected { reason: RefusedReason::NotReady, text: text.to_string() }
 }
 
-/// Decides about a Hello; registers the node if it is new.
-pub(super) async fn admit(hello: &Hello, options: &DownlinkOptions) -> Result<Admitted, Rejected> {
-    let status = options.quorum.status();
+/// Decides about a Hello, or has it decided above.
+pub(super) async fn admit(below: &Below, options: &DownlinkOptions) -> Result<Admitted, Rejected> {
+    match &options.door {
+        Door::Quorum(quorum) => by_quorum(below, &**quorum, options).await,
+        Door::Above(above) => by_parent(below, above, options).await,
+    }
+}
+
+/// Asks the parent of this relay. While that is away a leaf that is known is let in all the same,
+/// and asked about later; a relay is not, which might be the one that this one would be attached to
+/// next.
+async fn by_parent(
+    below: &Below,
+    above: &Above,
+    options: &DownlinkOptions,
+) -> Result<Admitted, Rejected> {
+    let hello = &below.hello;
+    if hello.role == Role::Member {
+        return Err(not_ready("a member attaches to members"));
+    }
+    match timeout(REGISTER_TIMEOUT, above.admit(below.clone())).await.ok().flatten() {
+        Some(Admission::Welcome(welcome)) => {
+            let uid = welcome.uid.ok_or_else(|| not_ready("its object is not known above"))?;
+            Ok(Admitted { uid, welcome })
+        }
+        Some(Admission::Refused(Refused { reason, text })) => Err(Rejected { reason, text }),
+        None if hello.role == Role::Leaf => from_memory(hello, above, options).await,
+        None => Err(not_ready("this relay is attached to nobody")),
+    }
+}
+
+/// What this relay knows by itself of a leaf that was below it, or is in its Cfg.
+async fn from_memory(
+    hello: &Hello,
+    above: &Above,
+    options: &DownlinkOptions,
+) -> Result<Admitted, Rejected> {
+    let Standing { cluster, epoch, session } = *above.standing().borrow();
+    let is_of_ours = hello.cluster == cluster && hello.cfg_epoch == epoch;
+    if session.is_some() || !is_of_ours || cluster == ClusterId::default() {
+        return Err(not_ready("this relay is attached to nobody"));
+    }
+    let uid = find(hello.node.clone(), options).await?;
+    let uid = uid.ok_or_else(|| not_ready("this relay is attached to nobody"))?;
+    let below = Below { hello: hello.clone(), hops: 0 };
+    let welcome = welcome(&below, uid, (cluster, epoch), options).await?;
+    Ok(Admitted { uid, welcome })
+}
+
+/// Decides as a member; registers the node if it is new.
+async fn by_quorum(
+    below: &Below,
+    quorum: &dyn Quorum,
+    options: &DownlinkOptions,
+) -> Result<Admitted, Rejected> {
+    let hello = &below.hello;
+    let status = quorum.status();
     let Some(cluster) = status.cluster.filter(|cluster| *cluster != ClusterId::default()) else {
         return Err(not_ready("this member has not joined a cluster yet"));
     };
@@ -44,7 +99,7 @@ pub(super) async fn admit(hello: &Hello, options: &DownlinkOptions) -> Result<Ad
         let text = format!("{} holds Cfg of another cluster, {}", hello.node, hello.cluster);
         return Err(Rejected { reason: RefusedReason::Cluster, text });
     }
-    let epoch = options.quorum.epoch();
+    let epoch = quorum.epoch();
     if hello.cfg_epoch > epoch {
         let text =
             format!("{} holds Cfg of epoch {}, this is {epoch}", hello.node, hello.cfg_epoch);
@@ -55,33 +110,47 @@ pub(super) async fn admit(hello: &Hello, options: &DownlinkOptions) -> Result<Ad
         return Err(not_ready(format!("{} is known in another role", hello.node)));
     }
     let uid = match hello.uid {
-        Some(uid) if hello.cfg_epoch == epoch => known(uid, options).await?,
+        Some(uid) if hello.cfg_epoch == epoch => known(uid, quorum, options).await?,
         // What was made after the backup that this epoch began with is not there, and was not
         // removed by anybody.
-        Some(uid) => match known(uid, options).await {
+        Some(uid) => match known(uid, quorum, options).await {
             Err(rejected) if rejected.reason == RefusedReason::Gone => {
-                named(hello, options).await?
+                named(hello, quorum, options).await?
             }
             found => found?,
         },
-        None => named(hello, options).await?,
+        None => named(hello, quorum, options).await?,
     };
+    let welcome = welcome(below, uid, (cluster, epoch), options).await?;
+    Ok(Admitted { uid, welcome })
+}
+
+/// What a child is told that is let in.
+async fn welcome(
+    below: &Below,
+    uid: Uid,
+    (cluster, epoch): (ClusterId, Epoch),
+    options: &DownlinkOptions,
+) -> Result<Welcome, Rejected> {
+    let hello = &below.hello;
     let node = hello.node.clone();
-    let held = options.state.read(move |fleet| (fleet.link_epoch(uid), fleet.spoken_ms(&node)));
-    let (held, spoken_ms) = held.await.map_err(not_ready)?;
-    check_epoch(hello, held)?;
+    let held =
+        move |fleet: &Fleet| (fleet.link_epoch(uid), !fleet.is_down(uid), fleet.spoken_ms(&node));
+    let (held, is_up, spoken_ms) = options.state.read(held).await.map_err(not_ready)?;
+    // A relay that is attached anew tells of sessions that go on.
+    let goes_on = below.hops > 0 && is_up && hello.epoch == held;
+    if !goes_on {
+        check_epoch(hello, held)?;
+    }
     let hybrid_ms = options.state.stamps().reading().get();
-    let uid_told = (hello.role == Role::Leaf).then_some(uid);
-    Ok(Admitted {
-        uid,
-        welcome: Welcome {
-            cluster,
-            uid: uid_told,
-            hybrid_ms,
-            takes_answers: true,
-            spoken_ms,
-            cfg_epoch: epoch,
-        },
+    let uid_told = hello.role.is_below().then_some(uid);
+    Ok(Welcome {
+        cluster,
+        uid: uid_told,
+        hybrid_ms,
+        takes_answers: true,
+        spoken_ms,
+        cfg_epoch: epoch,
     })
 }
 
@@ -96,13 +165,12 @@ fn check_epoch(hello: &Hello, held: SessionEpoch) -> Result<(), Rejected> {
 }
 
 /// The uid that a child knows itself by, if the object is still there.
-async fn known(uid: Uid, options: &DownlinkOptions) -> Result<Uid, Rejected> {
+async fn known(uid: Uid, quorum: &dyn Quorum, options: &DownlinkOptions) -> Result<Uid, Rejected> {
     let here = options.state.read(move |fleet| fleet.object(uid).is_some()).await;
     if here.map_err(not_ready)? {
         return Ok(uid);
     }
-    let there =
-        read(&*options.quorum, Consistency::Linearizable, |store| store.object(uid).is_some());
+    let there = read(quorum, Consistency::Linearizable, |store| store.object(uid).is_some());
     if there.await.map_err(not_ready)? {
         return Err(not_ready("this member has not caught up yet"));
     }
@@ -111,13 +179,17 @@ async fn known(uid: Uid, options: &DownlinkOptions) -> Result<Uid, Rejected> {
 }
 
 /// The object of the child's name; made if there is none.
-async fn named(hello: &Hello, options: &DownlinkOptions) -> Result<Uid, Rejected> {
+async fn named(
+    hello: &Hello,
+    quorum: &dyn Quorum,
+    options: &DownlinkOptions,
+) -> Result<Uid, Rejected> {
     if let Some(uid) = find(hello.node.clone(), options).await? {
         return Ok(uid);
     }
     let author = format!("sync@{}", options.node);
     let asked = Registration { node: &hello.node, labels: &hello.labels, author };
-    asked.propose(&*options.quorum, options.clock).await.map_err(not_ready)?;
+    asked.propose(quorum, options.clock).await.map_err(not_ready)?;
     let changed = options.state.watch_objects().await;
     let appears = async {
         loop {

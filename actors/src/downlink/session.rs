@@ -1,7 +1,14 @@
 //! One child's session: moves frames between its connection and the protocol, and tells the node
 //! what came. A task of its own; everything it waits for is its own child's.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+mod below;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix::Addr;
 use kraken_engine::{
@@ -14,7 +21,7 @@ use kraken_engine::{
     singleton::Assured,
     sync::{
         DEAD_AFTER_MS, HEARTBEAT_MS, ORDERS_FRAME_MAX,
-        frame::{Frame, Hello, RefusedReason, Role},
+        frame::{Below, Frame, Hello, RefusedReason, Role},
         parent::{Authority, Effect, Session},
         views::RELATED_OBJECTS_MAX,
     },
@@ -23,8 +30,9 @@ use kraken_engine::{
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use self::below::Arrivals;
 use super::{
-    Downlink, DownlinkOptions, admission,
+    Door, Downlink, DownlinkOptions, admission,
     messages::{IsAttached, Register, Serves, Unregister},
 };
 use crate::{
@@ -61,6 +69,12 @@ struct Driver {
     left_out: bool,
     /// What goes down to the child, once it is attached.
     way: Option<ChildWay>,
+    /// What the child said first, and what nodes below it did, on a relay: it is told above again
+    /// when that is another session.
+    told: BTreeMap<Name, Below>,
+    /// Whether its Cfg was offered.
+    offered: bool,
+    arrivals: Arrivals,
 }
 
 /// What a leaf is told of the fleet at one moment.
@@ -71,6 +85,7 @@ struct Offered {
     revision: Revision,
     assured: Assured,
     is_superseded: bool,
+    is_known: bool,
 }
 
 #[derive(Clone)]
@@ -105,6 +120,9 @@ pub(super) async fn run(
         look_at: Millis::ZERO,
         left_out: false,
         way: None,
+        told: BTreeMap::new(),
+        offered: false,
+        arrivals: Arrivals::new(),
     };
     let over = driver.serve(&mut reader, &writer).await;
     driver.ended(over).await;
@@ -113,6 +131,7 @@ pub(super) async fn run(
 impl Driver {
     async fn serve(&mut self, reader: &mut FrameReader, writer: &FrameWriter) -> Over {
         let mut tick = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS / 4));
+        let mut standing = self.standing();
         loop {
             let effects = tokio::select! {
                 () = self.close.cancelled() => return "a newer session has begun".to_owned(),
@@ -123,6 +142,8 @@ impl Driver {
                 },
                 () = self.dirty.marked() => self.offer().await,
                 Some(down) = next(&mut self.way) => self.hand_down(down).await,
+                Some(decided) = self.arrivals.next() => self.decided(decided).await,
+                session = below::moved(&mut standing) => self.stands(session).await,
                 _ = tick.tick() => self.tick().await,
             };
             if let Err(over) = self.carry_out(effects, writer).await {
@@ -151,20 +172,33 @@ impl Driver {
     /// moved, or its clock went back: this one is over.
     async fn offer(&mut self) -> Vec<Effect> {
         self.dirty.take();
-        let Some(Attached { uid, node, epoch, role: Role::Leaf }) = self.attached.clone() else {
-            return Vec::new();
-        };
+        let attached = self.attached.clone().filter(|attached| attached.role.is_below());
+        let Some(Attached { uid, node, epoch, .. }) = attached else { return Vec::new() };
         let name = node.clone();
-        let read = move |fleet: &Fleet| Offered {
-            objects: charges(fleet, uid, &node),
-            elsewhere: fleet.elsewhere_of(&node),
-            catalog: fleet.catalog().clone(),
-            revision: fleet.revision(),
-            assured: fleet.assured(),
-            is_superseded: fleet.link_epoch(uid) > epoch,
+        let below = self.session.below().map(|(node, lower)| (node.clone(), lower.uid));
+        let nodes: Vec<(Name, Uid)> = [(node, uid)].into_iter().chain(below).collect();
+        let read = move |fleet: &Fleet| {
+            let objects = nodes.iter().flat_map(|(node, uid)| charges(fleet, *uid, node));
+            let mut elsewhere = Elsewhere::default();
+            nodes.iter().for_each(|(node, _)| elsewhere.add(fleet.elsewhere_of(node)));
+            Offered {
+                objects: objects.collect(),
+                elsewhere,
+                catalog: fleet.catalog().clone(),
+                revision: fleet.revision(),
+                assured: fleet.assured(),
+                is_superseded: fleet.link_epoch(uid) > epoch,
+                is_known: fleet.object(uid).is_some(),
+            }
         };
         let Ok(offered) = self.options.state.read(read).await else { return Vec::new() };
-        let Offered { objects, elsewhere, catalog, revision, assured, is_superseded } = offered;
+        // A relay has to be told of a child before it can tell it of itself.
+        let waits = matches!(self.options.door, Door::Above(_)) && !self.offered;
+        if waits && !offered.is_known {
+            return Vec::new();
+        }
+        self.offered = true;
+        let Offered { objects, elsewhere, catalog, revision, assured, is_superseded, .. } = offered;
         if is_superseded {
             return vec![Effect::Close("a newer session of it was heard of".to_owned())];
         }
@@ -240,15 +274,19 @@ impl Driver {
                     }
                 }
                 Effect::Holding(holds) => self.options.orders.tell(Input::Holds(holds)).await,
+                Effect::Arrives(below) => self.arrivals.ask(below, self.options.clone()),
+                Effect::Leaves(left) => self.has_left(left).await,
             }
         }
         Ok(())
     }
 
     async fn greeted(&mut self, hello: Hello, writer: &FrameWriter) -> Result<(), Over> {
-        let answer = match admission::admit(&hello, &self.options).await {
+        let below = Below { hello: hello.clone(), hops: 0 };
+        let answer = match admission::admit(&below, &self.options).await {
             Ok(admitted) if self.register(&hello, admitted.uid).await => {
                 self.attach(&hello, admitted.uid).await;
+                self.remember(below);
                 let now = self.options.clock.wall();
                 let mut effects = self.session.accept(admitted.welcome, now);
                 effects.extend(self.offer().await);
@@ -271,7 +309,9 @@ impl Driver {
                 | Effect::Record(_)
                 | Effect::Alarm(_)
                 | Effect::Answered(_)
-                | Effect::Holding(_) => {}
+                | Effect::Holding(_)
+                | Effect::Arrives(_)
+                | Effect::Leaves(_) => {}
             }
         }
         Ok(())
@@ -293,7 +333,7 @@ impl Driver {
     async fn attach(&mut self, hello: &Hello, uid: Uid) {
         let attached =
             Attached { uid, node: hello.node.clone(), epoch: hello.epoch, role: hello.role };
-        if hello.role == Role::Leaf {
+        if hello.role.is_below() && self.is_told_above() {
             self.options.state.set_attached(hello.node.clone(), true).await;
         }
         self.options.state.set_link(uid, hello.epoch, Link::Up).await;
@@ -302,6 +342,9 @@ impl Driver {
         self.serves = BTreeSet::from([uid]);
         self.attached = Some(attached);
         self.way = Some(self.options.orders.ways().child(&hello.node, hello.role));
+        if hello.role == Role::Relay {
+            self.lose_what_does_not_come(hello.node.clone());
+        }
         if hello.role == Role::Member {
             self.options.state.set_lost(hello.node.clone(), false).await;
             self.options.state.look_again().await;
@@ -362,8 +405,14 @@ impl Driver {
     }
 
     /// What was handed to this session and may never have started, is lost once that is sure.
-    fn tell_orphans(&mut self, node: &Name) {
-        let orphans = self.session.orphans();
+    async fn tell_orphans(&mut self, node: &Name) {
+        let (child, nodes) = (node.clone(), self.session.ordered());
+        let hops = move |fleet: &Fleet| -> BTreeMap<Name, u32> {
+            nodes.into_iter().map(|to| (to.clone(), fleet.hops_below(&child, &to))).collect()
+        };
+        // Who cannot be asked has stopped.
+        let hops = self.options.state.read(hops).await.unwrap_or_default();
+        let orphans = self.session.orphans(|to| hops.get(to).copied().unwrap_or(1));
         let Some(way) = self.way.as_ref().map(|way| way.way) else { return };
         let Some(lost_at) = orphans.iter().map(|orphan| orphan.lost_at).max() else { return };
         let (orders, wait) =
@@ -382,7 +431,8 @@ impl Driver {
             return;
         };
         self.close_way(&node).await;
-        self.tell_orphans(&node);
+        self.tell_orphans(&node).await;
+        self.all_have_left().await;
         if role == Role::Member {
             self.options.state.look_again().await;
         }
@@ -392,10 +442,13 @@ impl Driver {
         }
         self.options.state.set_link(uid, epoch, Link::Down).await;
         self.options.state.set_attached(node.clone(), false).await;
+        self.tell_left(node.clone(), epoch).await;
         let text = format!("{node} lost: {over}");
         self.record(EventKind::Link, Some(uid), text).await;
-        if role == Role::Member {
-            self.lose_leaves_of(node).await;
+        match role {
+            Role::Member => self.lose_leaves_of(node).await,
+            Role::Relay => self.lose_all_below(node, uid).await,
+            Role::Leaf => {}
         }
     }
 

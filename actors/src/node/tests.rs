@@ -4,6 +4,7 @@ mod fake_parent;
 mod hosted;
 mod ordered;
 mod pump;
+mod relayed;
 mod singleton;
 
 use std::{

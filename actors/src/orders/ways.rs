@@ -37,6 +37,9 @@ pub(crate) struct Ways(Arc<Mutex<Open>>);
 #[derive(Debug, Default)]
 struct Open {
     children: BTreeMap<Name, Child>,
+    /// The nodes below relays, each with the child through which it is reached, and that child's
+    /// way.
+    below: BTreeMap<Name, (Name, Way)>,
     /// Counts the sessions that were opened.
     opened: u64,
     /// By the member at the other end; a leaf's only one by no name.
@@ -70,6 +73,7 @@ impl Ways {
         let mut open = self.open();
         open.opened += 1;
         let way = Way(open.opened);
+        open.below.remove(node);
         open.children.insert(node.clone(), Child { way, role, sender });
         ChildWay { way, taken }
     }
@@ -92,9 +96,36 @@ impl Ways {
         unsent
     }
 
-    /// Whether a child is attached.
+    /// A node is attached below a child, which is a relay, in its session of this way.
+    pub(crate) fn child_below(&self, node: &Name, child: &Name, way: Way) {
+        let mut open = self.open();
+        if !open.children.contains_key(node) {
+            open.below.insert(node.clone(), (child.clone(), way));
+        }
+    }
+
+    /// It is no longer; says whether that was where it was last.
+    pub(crate) fn child_below_gone(&self, node: &Name, way: Way) -> bool {
+        let mut open = self.open();
+        let is_there = open.below.get(node).is_some_and(|(_, held)| *held == way);
+        if is_there {
+            open.below.remove(node);
+        }
+        is_there
+    }
+
+    /// The child through which a node is reached, which may be the node itself.
+    pub(crate) fn via(&self, node: &Name) -> Option<Name> {
+        let open = self.open();
+        if open.children.contains_key(node) {
+            return Some(node.clone());
+        }
+        open.below.get(node).map(|(child, _)| child.clone())
+    }
+
+    /// Whether a node is attached here, or below a relay that is.
     pub(crate) fn has_child(&self, node: &Name) -> bool {
-        self.open().children.contains_key(node)
+        self.via(node).is_some()
     }
 
     /// The members that are attached.
@@ -106,7 +137,8 @@ impl Ways {
 
     /// Sends something down; says by which way, or why that cannot be.
     pub(crate) fn down(&self, node: &Name, what: Down) -> Result<Way, Blocked> {
-        let child = self.open().children.get(node).map(|child| (child.way, child.sender.clone()));
+        let via = self.via(node).ok_or(Blocked::Gone)?;
+        let child = self.open().children.get(&via).map(|child| (child.way, child.sender.clone()));
         let (way, sender) = child.ok_or(Blocked::Gone)?;
         sender.try_send(what).map(|()| way).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Blocked::Full,

@@ -35,6 +35,10 @@ impl StateHandle {
         self.tell(move |state| {
             state.remove_objects(cfg.gone);
             state.set_objects(cfg.set);
+            if let Some(revision) = cfg.reached {
+                let regained = state.fleet.set_revision(revision, state.clock.wall());
+                state.mark(regained, false);
+            }
             if let Some((at, revision)) = cfg.assured {
                 state.assure(at, revision);
             }
@@ -68,6 +72,8 @@ pub struct Cfg {
     pub set: Vec<Arc<Object>>,
     /// Objects that are no longer here.
     pub gone: Vec<Uid>,
+    /// The revision up to which this is all of what a relay is to hold.
+    pub reached: Option<Revision>,
     /// Word of the quorum: its moment, and the revision that is to be held for it.
     pub assured: Option<(Millis, Revision)>,
 }

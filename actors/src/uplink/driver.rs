@@ -7,6 +7,7 @@ use actix::Addr;
 use kraken_engine::{
     catalog::Catalog,
     id::Uid,
+    object::Object,
     path::Path,
     sync::{ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, child::Effect, kept::Kept},
 };
@@ -21,6 +22,7 @@ use super::{
     messages::{Input, ToKeep},
 };
 use crate::{
+    above::{self, Ask},
     dirty::Dirty,
     orders::{self, Up},
     state::{Stopped, leases::Cfg},
@@ -74,6 +76,8 @@ enum Word {
     Happened,
     /// What became of orders.
     Up(Up),
+    /// Who comes and goes below this relay.
+    Below(Ask),
 }
 
 impl Owner for Driver {
@@ -90,6 +94,7 @@ impl Owner for Driver {
                 changed.map(|()| Word::Happened).map_err(|_| Stopped)
             }
             Some(up) = self.up.recv() => Ok(Word::Up(up)),
+            Some(ask) = above::next(&mut self.options.above) => Ok(Word::Below(ask)),
         }
     }
 
@@ -98,6 +103,7 @@ impl Owner for Driver {
             Word::Seen => self.seen().await,
             Word::Happened => self.happened().await,
             Word::Up(up) => self.hand_up(up).await,
+            Word::Below(ask) => self.ask_above(ask).await,
         }
     }
 
@@ -109,6 +115,7 @@ impl Owner for Driver {
                 Effect::Assured(at, revision) => cfg.assured = Some((at, revision)),
                 Effect::SetCfg(objects) => cfg.set = objects,
                 Effect::DropCfg(uids) => cfg.gone = uids,
+                Effect::Reached(revision) => cfg.reached = Some(revision),
                 Effect::SendAll => {
                     self.take_cfg(std::mem::take(&mut cfg)).await;
                     let toward = self.options.toward.clone();
@@ -126,6 +133,9 @@ impl Owner for Driver {
     }
 
     async fn cut_off(&mut self) {
+        if let Some(above) = &mut self.options.above {
+            above.cut_off();
+        }
         if self.is_of_leaf() {
             self.options.state.set_cut_off(true).await;
         }
@@ -143,12 +153,35 @@ impl Driver {
         self.address.send(input).await.map_err(|_| Stopped)
     }
 
+    /// Asks the parent about a node below, or tells that it has left.
+    async fn ask_above(&mut self, ask: Ask) -> Result<Vec<Effect>, Stopped> {
+        match ask {
+            Ask::Arrives(below, answer) => {
+                let asks = self.hand(Input::Arrives(below.clone())).await?;
+                // Where there is nobody to ask, whoever waits sees that nobody will answer.
+                if let Some(above) = self.options.above.as_mut().filter(|_| !asks.is_empty()) {
+                    above.waits(&below, answer);
+                }
+                Ok(asks)
+            }
+            Ask::Leaves(left) => {
+                // What was seen of it last goes first: it may not be said later.
+                let mut effects = self.seen().await?;
+                effects.extend(self.hand(Input::Leaves(left)).await?);
+                Ok(effects)
+            }
+        }
+    }
+
     /// Keeps what the child holds now, before it is taken and acknowledged.
     async fn keep(&mut self, effects: &[Effect]) -> Result<(), Stopped> {
         let Some(keep) = self.options.keep.clone() else { return Ok(()) };
         let is_gone = effects.iter().any(|effect| matches!(effect, Effect::Gone));
-        let changes = effects.iter().any(|effect| {
-            matches!(effect, Effect::SetCfg(_) | Effect::DropCfg(_) | Effect::Declare(_))
+        let changes = effects.iter().any(|effect| match effect {
+            // What is below a relay is kept there.
+            Effect::SetCfg(objects) => objects.iter().any(|object| self.is_own(object)),
+            Effect::DropCfg(_) | Effect::Declare(_) => true,
+            _ => false,
         });
         if !changes && !is_gone {
             return Ok(());
@@ -163,6 +196,11 @@ impl Driver {
         // It fails only where it panicked; what is on the disk is as it was or gone then.
         drop(tokio::task::spawn_blocking(write).await);
         Ok(())
+    }
+
+    fn is_own(&self, object: &Object) -> bool {
+        let me = &self.options.identity.node;
+        object.is_hosted_by(me) || object.is_reached_via(me)
     }
 
     /// Goes on with what was kept: no parent answers.
@@ -238,6 +276,9 @@ impl Driver {
                 if self.is_of_leaf() {
                     self.options.state.set_cut_off(false).await;
                 }
+                if let Some(above) = &mut self.options.above {
+                    above.attached(welcome.cluster, welcome.cfg_epoch);
+                }
             }
             Effect::Advance(ms) => self.options.state.stamps().advance_to(ms),
             Effect::Reborn => self.options.state.restamp().await,
@@ -259,6 +300,11 @@ impl Driver {
             Effect::Undeclared(why) => {
                 tracing::warn!(%why, "goes on with the declarations that it has");
             }
+            Effect::Admitted(admitted) => {
+                if let Some(above) = &mut self.options.above {
+                    above.answered(*admitted);
+                }
+            }
             Effect::Gone => {
                 tracing::warn!("this node's object was removed: it decides no more");
                 if let Some(reconciler) = &self.options.reconciler {
@@ -271,14 +317,16 @@ impl Driver {
             | Effect::SendAll
             | Effect::Assured(..)
             | Effect::SetCfg(_)
-            | Effect::DropCfg(_) => {}
+            | Effect::DropCfg(_)
+            | Effect::Reached(_) => {}
         }
     }
 
     /// Has the state take what came of Cfg, all at once.
     async fn take_cfg(&self, cfg: Cfg) {
         let is_told = !cfg.set.is_empty();
-        if is_told || !cfg.gone.is_empty() || cfg.assured.is_some() {
+        let is_more = cfg.assured.is_some() || cfg.reached.is_some();
+        if is_told || !cfg.gone.is_empty() || is_more {
             self.options.state.take_cfg(cfg).await;
         }
         if is_told {

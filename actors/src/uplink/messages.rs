@@ -7,7 +7,11 @@ use kraken_engine::{
     event::Event,
     id::{Revision, Uid},
     order::{Answer, Holds},
-    sync::{child::Effect, frame::Frame, kept::Kept},
+    sync::{
+        child::Effect,
+        frame::{Below, Frame, Left},
+        kept::Kept,
+    },
 };
 use serde::Serialize;
 
@@ -29,6 +33,10 @@ pub enum Input {
     Answers(Vec<Answer>),
     /// What a node below has in hand.
     Holds(Holds),
+    /// A node says Hello to this relay, or is attached to it.
+    Arrives(Box<Below>),
+    /// A node is attached to this relay no longer.
+    Leaves(Left),
     /// Time has passed.
     Tick,
 }

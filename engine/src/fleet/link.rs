@@ -69,6 +69,12 @@ impl Fleet {
         self.take(uid, known, vec![(path, Observed { value, stamp, seen_at: now })], now)
     }
 
+    /// Whether a node is attached nowhere, as far as is known here.
+    pub fn is_down(&self, uid: Uid) -> bool {
+        let link = self.dsc.get(&uid).and_then(|dsc| dsc.get(LINK_PATH));
+        link.is_none_or(|link| link.value != Some(Link::Up.as_str().into()))
+    }
+
     /// The epoch of the last session that was heard of.
     pub fn link_epoch(&self, uid: Uid) -> SessionEpoch {
         let link = self.dsc.get(&uid).and_then(|dsc| Some(dsc.get(LINK_PATH)?.stamp.ms));

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Fleet, Touched};
+use super::{Fleet, LINK_PATH, Touched};
 use crate::{
     dsc::{Dsc, Observed, Sighting},
     id::{Name, Uid},
@@ -30,6 +30,9 @@ impl Fleet {
             let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
             touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
         }
+        // Whoever hears of it from here on is to know its link as well.
+        let own = self.node(node).map(|object| object.uid);
+        touched.paths.extend(own.and_then(|uid| Some((uid, Path::new(LINK_PATH).ok()?))));
         touched
     }
 

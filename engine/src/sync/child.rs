@@ -26,7 +26,10 @@
 mod cfg;
 mod ordered;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     DEAD_AFTER_MS, HEARTBEAT_MS, PROTOCOL_VERSION, STALLED_AFTER_MS,
@@ -47,6 +50,10 @@ use crate::{
     order::{Answer, Holds, LookAt, Order, Recall},
     time::Millis,
 };
+
+/// How long after it attached a relay holds what belongs to nodes below it that do not come, in
+/// milliseconds.
+const SWEEP_MS: u64 = 10_000;
 
 /// Who the child is, for its Hellos.
 #[derive(Debug, Clone)]
@@ -77,6 +84,9 @@ pub enum Effect {
     SetCfg(Vec<Arc<Object>>),
     /// These objects are no longer this child's.
     DropCfg(Vec<Uid>),
+    /// A relay holds all Cfg up to this revision that it is to hold, once the effects before this
+    /// are carried out.
+    Reached(Revision),
     /// What can be declared and done is now this.
     Declare(Arc<Catalog>),
     /// What is declared could not be taken over, for this reason: what was declared before stands.
@@ -130,6 +140,10 @@ pub struct Child {
     manifests: Option<BTreeMap<String, Manifest>>,
     /// Views of this session that came.
     views: u64,
+    /// The nodes that were let in below it in this session, where it is a relay.
+    lower: BTreeSet<Name>,
+    /// When it lets go of what it holds of nodes that have not come back since.
+    sweep_at: Option<Millis>,
 }
 
 impl Child {
@@ -154,6 +168,8 @@ impl Child {
             offered_ms: 0,
             manifests: None,
             views: 0,
+            lower: BTreeSet::new(),
+            sweep_at: None,
             identity,
         }
     }
@@ -251,7 +267,8 @@ impl Child {
     }
 
     /// A node is attached to this relay no longer.
-    pub fn leaves(&self, left: Left) -> Vec<Effect> {
+    pub fn leaves(&mut self, left: Left) -> Vec<Effect> {
+        self.lower.remove(&left.node);
         let tells = self.is_attached().then_some(Effect::Send(Frame::Left(left)));
         tells.into_iter().collect()
     }
@@ -354,6 +371,7 @@ impl Child {
             }
             Phase::Attached { heard, beat } => {
                 let mut effects = self.flush(now);
+                effects.extend(self.sweep(now));
                 if now >= beat.after_ms(HEARTBEAT_MS) {
                     self.phase = Phase::Attached { heard, beat: now };
                     effects.push(Effect::Send(Frame::Heartbeat(self.outbox.heartbeat(now))));
@@ -383,6 +401,8 @@ impl Child {
             self.revision = Revision::default();
         }
         self.phase = Phase::Attached { heard: now, beat: now };
+        self.lower.clear();
+        self.sweep_at = (self.identity.role == Role::Relay).then(|| now.after_ms(SWEEP_MS));
         self.cluster = welcome.cluster;
         self.uid = welcome.uid.or(self.uid);
         self.answers = welcome.takes_answers;

@@ -225,6 +225,10 @@ pub struct CfgDelta {
     /// That the quorum has this Cfg, for a child that needs to know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assurance: Option<Assurance>,
+    /// Nodes that were let in below the child, a relay, and of whose objects this has all that the
+    /// child does not hold for other nodes: what it held of them besides is no longer there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub whole_of: Vec<Name>,
     /// Where an object comes into the child's charge: beyond every stamp that the parent holds of
     /// it. The child's clock goes on from here. 0: it need not.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -49,7 +49,7 @@ use crate::{
     catalog::Catalog,
     dsc::Sighting,
     event::Event,
-    id::{Name, Revision, Uid},
+    id::{Name, Revision, SessionEpoch, Uid},
     manifest::NODE_KIND,
     object::Object,
     order::{Answer, Holds, Order, Said},
@@ -140,8 +140,10 @@ pub struct Session {
     offered: Revision,
     /// What is attached to the child, which is a relay.
     below: Nodes,
-    /// Whether the child must hear of the revision, although nothing of it has changed.
-    owes_revision: bool,
+    /// The sessions of nodes below it about which it is being decided.
+    arriving: BTreeMap<Name, SessionEpoch>,
+    /// Nodes that were let in below it, and whose Cfg is to follow.
+    let_in: Vec<Name>,
 }
 
 impl Session {
@@ -170,7 +172,8 @@ impl Session {
             hybrid_ms: 0,
             offered: Revision::default(),
             below: Nodes::default(),
-            owes_revision: false,
+            arriving: BTreeMap::new(),
+            let_in: Vec::new(),
         }
     }
 
@@ -188,18 +191,24 @@ impl Session {
         self.below.iter()
     }
 
+    /// Whether it is still to be decided about a node below the child.
+    pub fn expects(&self, below: &Below) -> bool {
+        self.is_attached() && self.arriving.get(&below.hello.node) == Some(&below.hello.epoch)
+    }
+
     /// Lets a node in that said Hello to the child, which is a relay. Its Cfg is to be offered next.
     pub fn admit(&mut self, below: &Below, uid: Uid, welcome: Welcome) -> Vec<Effect> {
         let Below { hello, hops } = below;
+        self.arriving.remove(&hello.node);
         let lower = Lower { epoch: hello.epoch, uid, hops: hops + 1 };
         self.below.insert(hello.node.clone(), lower);
-        // It waits for a revision that is not before the one that it holds.
-        self.owes_revision = true;
+        self.let_in.push(hello.node.clone());
         vec![Effect::Send(below::answer(hello, Admission::Welcome(welcome)))]
     }
 
     /// Does not let a node in that said Hello to the child.
     pub fn turn_away(&mut self, below: &Below, refused: Refused) -> Vec<Effect> {
+        self.arriving.remove(&below.hello.node);
         vec![Effect::Send(below::answer(&below.hello, Admission::Refused(refused)))]
     }
 
@@ -211,11 +220,17 @@ impl Session {
     fn arrives(&mut self, below: Box<Below>) -> Vec<Effect> {
         match self.below.bars(&below) {
             Some(refused) => self.turn_away(&below, refused),
-            None => vec![Effect::Arrives(below)],
+            None => {
+                self.arriving.insert(below.hello.node.clone(), below.hello.epoch);
+                vec![Effect::Arrives(below)]
+            }
         }
     }
 
     fn leaves(&mut self, left: Left) -> Vec<Effect> {
+        if self.arriving.get(&left.node).is_some_and(|epoch| *epoch <= left.epoch) {
+            self.arriving.remove(&left.node);
+        }
         let has_left = self.below.remove(&left);
         has_left.then_some(Effect::Leaves(left)).into_iter().collect()
     }
@@ -485,9 +500,13 @@ impl Session {
         let Some((revision, wanted)) = self.wanted.take_if(|(at, _)| due && *at >= floor) else {
             return Vec::new();
         };
+        let whole_of = std::mem::take(&mut self.let_in);
+        let is_whole = |object: &Object| {
+            whole_of.iter().any(|node| object.is_hosted_by(node) || object.is_reached_via(node))
+        };
         let mut objects = Vec::new();
         for object in &wanted {
-            let held = self.sent.get(&object.uid).map(Arc::as_ref);
+            let held = self.sent.get(&object.uid).map(Arc::as_ref).filter(|held| !is_whole(held));
             objects.extend(delta::between(held, object));
         }
         let now: BTreeMap<Uid, Arc<Object>> =
@@ -498,8 +517,8 @@ impl Session {
         self.sent = now;
         // The first is sent even if it is empty: the child may hold what is no longer its own.
         let declared = self.undeclared();
-        let owed = std::mem::take(&mut self.owes_revision);
-        if objects.is_empty() && declared.is_none() && self.sequence > 0 && !owed {
+        let is_new = !objects.is_empty() || declared.is_some() || !whole_of.is_empty();
+        if !is_new && self.sequence > 0 {
             return Vec::new();
         }
         self.sequence += 1;
@@ -511,7 +530,7 @@ impl Session {
         };
         let hybrid_ms = if objects.iter().any(comes) { self.hybrid_ms } else { 0 };
         let seq = self.sequence;
-        let delta = CfgDelta { seq, revision, objects, declared, assurance, hybrid_ms };
+        let delta = CfgDelta { seq, revision, objects, declared, assurance, whole_of, hybrid_ms };
         vec![Effect::Send(Frame::CfgDelta(delta))]
     }
 

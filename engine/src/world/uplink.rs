@@ -190,8 +190,11 @@ impl World {
                 Effect::LookAt(look) => self.looked_at(place, look),
                 // In this world everybody has the same declarations from the start.
                 // No world has relays.
-                Effect::Declare(_) | Effect::Undeclared(_) | Effect::Gone | Effect::Admitted(_) => {
-                }
+                Effect::Declare(_)
+                | Effect::Undeclared(_)
+                | Effect::Gone
+                | Effect::Reached(_)
+                | Effect::Admitted(_) => {}
             }
         }
     }

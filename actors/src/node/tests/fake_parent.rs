@@ -87,6 +87,7 @@ async fn greet(listener: &TcpListener, spoken_ms: u64) -> (FrameReader, FrameWri
         objects,
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     writer.send(&Frame::CfgDelta(cfg)).unwrap();

@@ -113,7 +113,7 @@ fn bulb(named: &str) -> ObjectRef {
 }
 
 /// Asks for a bulb with these values.
-async fn put(fixture: &Fixture, named: &str, cfg: &[(&str, &str)]) -> Uid {
+pub(super) async fn put(fixture: &Fixture, named: &str, cfg: &[(&str, &str)]) -> Uid {
     put_of(fixture, bulb(named), cfg).await
 }
 
@@ -152,14 +152,18 @@ pub(super) async fn eventually<T, E: std::fmt::Debug>(
     }
     let known = |fleet: &Fleet| {
         let bulbs = fleet.objects().filter(|object| object.key.kind.as_str() == "bulb");
-        let known = bulbs.map(|bulb| (bulb.cfg.clone(), fleet.dsc(bulb.uid)));
-        known.map(|known| format!("{known:?}")).collect::<Vec<_>>()
+        let bulbs = bulbs.map(|bulb| format!("{:?} {:?}", bulb.cfg, fleet.dsc(bulb.uid)));
+        let link = |object: &kraken_engine::object::Object| {
+            Some(fleet.dsc(object.uid).get("/link")?.clone())
+        };
+        let links = fleet.objects().filter_map(|o| Some(format!("{} {:?}", o.key.name, link(o)?)));
+        links.chain(bulbs).collect::<Vec<_>>()
     };
     panic!("not within {BOUND:?}: {what}; known: {:?}", state.read(known).await);
 }
 
 /// Waits until a node knows a value of a bulb.
-async fn shows(state: &StateHandle, uid: Uid, path: &'static str, value: &'static str) {
+pub(super) async fn shows(state: &StateHandle, uid: Uid, path: &'static str, value: &'static str) {
     let shown = move |fleet: &Fleet| {
         let held = fleet.dsc(uid).value(path).and_then(Value::as_str) == Some(value);
         held.then_some(())

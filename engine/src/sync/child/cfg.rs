@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Child, Effect};
 use crate::{
-    id::{Revision, Uid},
+    id::{Name, Revision, Uid},
+    manifest::NODE_KIND,
     object::Object,
     singleton::Assurance,
     sync::{
@@ -30,8 +31,13 @@ impl Child {
         };
         if delta.seq == 1 {
             let told: BTreeSet<Uid> = set.iter().map(|object| object.uid).collect();
-            gone = self.objects.keys().filter(|uid| !told.contains(uid)).copied().collect();
+            // What a relay holds of nodes below it stays until it is clear which of them are there.
+            let is_of_this =
+                |object: &Object| self.identity.role != Role::Relay || self.is_own(object);
+            let held = self.objects.values().filter(|object| is_of_this(object));
+            gone = held.map(|o| o.uid).filter(|uid| !told.contains(uid)).collect();
         }
+        gone.extend(self.no_longer_below(&delta.whole_of, &set));
         for uid in &gone {
             self.objects.remove(uid);
             self.outbox.withdraw(*uid);
@@ -52,8 +58,54 @@ impl Child {
         if !gone.is_empty() {
             effects.push(Effect::DropCfg(gone));
         }
+        if self.identity.role == Role::Relay {
+            effects.push(Effect::Reached(delta.revision));
+        }
         effects.push(Effect::Send(Frame::CfgAck { seq: delta.seq }));
         effects
+    }
+
+    /// What is held of nodes that were let in anew, is not told, and is not held for others.
+    fn no_longer_below(&mut self, whole_of: &[Name], told: &[Arc<Object>]) -> Vec<Uid> {
+        let told: BTreeSet<Uid> = told.iter().map(|object| object.uid).collect();
+        let is_of =
+            |object: &Object, node: &Name| object.is_hosted_by(node) || object.is_reached_via(node);
+        let goes = |object: &&Arc<Object>| {
+            let others = self.lower.iter().filter(|node| !whole_of.contains(node));
+            whole_of.iter().any(|node| is_of(object, node))
+                && !told.contains(&object.uid)
+                && !self.is_own(object)
+                && others.into_iter().all(|node| !is_of(object, node))
+        };
+        let gone = if whole_of.is_empty() {
+            Vec::new()
+        } else {
+            self.objects.values().filter(goes).map(|object| object.uid).collect()
+        };
+        self.lower.extend(whole_of.iter().cloned());
+        gone
+    }
+
+    /// What a relay holds of nodes that did not come back to it since it attached: it is dropped
+    /// once.
+    pub(super) fn sweep(&mut self, now: Millis) -> Vec<Effect> {
+        if self.sweep_at.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        self.sweep_at = None;
+        let stays = |object: &Object| {
+            let is_node = object.key.kind.as_str() == NODE_KIND;
+            self.is_own(object)
+                || (is_node && self.lower.contains(&object.key.name))
+                || object.charges().any(|node| self.lower.contains(&node))
+        };
+        let gone = self.objects.values().filter(|object| !stays(object));
+        let gone: Vec<Uid> = gone.map(|object| object.uid).collect();
+        for uid in &gone {
+            self.objects.remove(uid);
+            self.outbox.withdraw(*uid);
+        }
+        if gone.is_empty() { Vec::new() } else { vec![Effect::DropCfg(gone)] }
     }
 
     /// The moment of an assurance by the clock here: its age counts from when the parent sent it,

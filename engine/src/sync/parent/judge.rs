@@ -92,6 +92,10 @@ impl Session {
         if hello.role == Role::Member {
             return Verdict::Accepted;
         }
+        if is_link && hello.role == Role::Relay && !self.is_below_or_own(uid) {
+            // It has left, or is to come yet: then it is said again.
+            return Verdict::TooLate;
+        }
         let writer = &observed.stamp.writer;
         if !self.is_voice_of(writer) {
             return Verdict::Refused(format!("{node} reports {path} in the name of {writer}"));
@@ -110,6 +114,11 @@ impl Session {
         } else {
             Verdict::Refused(format!("{node} reports {path}, which it does not discover"))
         }
+    }
+
+    /// Whether an object is in the charge of the child, or a node below it.
+    fn is_below_or_own(&self, uid: Uid) -> bool {
+        self.below.is_node(uid) || self.sent.contains_key(&uid)
     }
 
     pub(super) fn count_afresh(&mut self) {

@@ -1,19 +1,23 @@
 //! Relays: who is let in below one, what is said in its name, and how long its orders may run.
 
+use std::sync::Arc;
+
 use super::kit::{
-    CLUSTER, NOW, attached, authority, catalog, event, hello, name, object, order, sighting, uid,
-    welcome,
+    CLUSTER, NOW, attached, authority, catalog, charge, event, hello, name, object, order, path,
+    sighting, uid, welcome,
 };
 use crate::{
     fleet::LINK_PATH,
-    id::{Revision, SessionEpoch},
-    object::Labels,
+    id::{Revision, SessionEpoch, Uid},
+    object::{Labels, Object},
     sync::{
         DEAD_AFTER_MS, HOP_MS,
         below::HOPS_MAX,
         child::{self, Child, Identity},
+        delta::ObjectDelta,
         frame::{
-            Admission, Admitted, Below, DscDelta, Frame, Hello, Left, Refused, RefusedReason, Role,
+            Admission, Admitted, Below, CfgDelta, DscDelta, Frame, Hello, Left, Refused,
+            RefusedReason, Role,
         },
         parent::{Effect, Session},
     },
@@ -91,13 +95,73 @@ fn a_node_is_let_in_below_a_relay_and_its_cfg_follows() {
 }
 
 #[test]
-fn a_relay_hears_of_the_revision_although_nothing_has_changed() {
+fn a_relay_is_told_all_of_a_node_that_comes_back_although_nothing_has_changed() {
     let mut session = with_n2();
     assert_eq!(session.offer(Revision::new(8), vec![object(1, 3), object(2, 3)]), []);
     session.admit(&below("n2", 0), uid(2), welcome());
     let effects = session.offer(Revision::new(9), vec![object(1, 3), object(2, 3)]);
     let [Effect::Send(Frame::CfgDelta(delta))] = &effects[..] else { panic!("{effects:?}") };
-    assert_eq!((delta.revision, delta.objects.len()), (Revision::new(9), 0));
+    // What it holds of the node may be old: all of that comes again.
+    assert_eq!(delta.objects, [ObjectDelta::Whole(object(2, 3))]);
+    assert_eq!((delta.revision, &delta.whole_of[..]), (Revision::new(9), &[name("n2")][..]));
+}
+
+fn told(seq: u64, objects: Vec<Arc<Object>>, whole_of: &[&str]) -> Frame {
+    Frame::CfgDelta(CfgDelta {
+        seq,
+        revision: Revision::new(9),
+        objects: objects.into_iter().map(ObjectDelta::Whole).collect(),
+        declared: None,
+        assurance: None,
+        whole_of: whole_of.iter().map(|node| name(node)).collect(),
+        hybrid_ms: 0,
+    })
+}
+
+fn dropped(effects: &[child::Effect]) -> Vec<Uid> {
+    let dropped = effects.iter().filter_map(|effect| match effect {
+        child::Effect::DropCfg(uids) => Some(uids.clone()),
+        _ => None,
+    });
+    dropped.flatten().collect()
+}
+
+/// What is below a relay must not notice that the relay was attached anew.
+#[test]
+fn what_a_relay_holds_for_others_stays_until_they_come_back_or_do_not() {
+    let identity = Identity { node: name("n1"), role: Role::Relay, labels: Labels::new() };
+    let mut relay = Child::new(identity, CLUSTER, Vec::new());
+    relay.connected(NOW);
+    relay.receive(Frame::Welcome(welcome()), NOW);
+    relay.receive(told(1, vec![object(1, 1)], &[]), NOW);
+    // `n2` hosts 12 and 13, the latter being reached through `n3`, which hosts 14.
+    let mut both = (*charge(13, 1, "/host", "n2")).clone();
+    both.cfg.set(path("/via"), "n3".into()).unwrap();
+    let of_n2 = vec![object(2, 1), charge(12, 1, "/host", "n2"), Arc::new(both)];
+    let of_n3 = vec![object(3, 1), charge(14, 1, "/host", "n3")];
+    let effects = relay.receive(told(2, [of_n2, of_n3].concat(), &["n2", "n3"]), NOW);
+    assert_eq!(dropped(&effects), []);
+
+    relay.disconnected();
+    relay.connected(NOW);
+    relay.receive(Frame::Welcome(welcome()), NOW);
+    let effects = relay.receive(told(1, vec![object(1, 2)], &[]), NOW);
+    assert_eq!(dropped(&effects), [], "nobody below notices");
+    // Of `n2` something was removed meanwhile; what is reached through `n3` as well is not told by
+    // who has that in its charge already.
+    let effects = relay.receive(told(2, vec![object(3, 2)], &["n3"]), NOW);
+    assert_eq!(dropped(&effects), [uid(13), uid(14)]);
+    let effects = relay.receive(told(3, vec![object(2, 2)], &["n2"]), NOW);
+    assert_eq!(dropped(&effects), [uid(12)]);
+    // `n3` leaves while nobody hears it, and does not come back.
+    relay.disconnected();
+    relay.connected(NOW);
+    relay.receive(Frame::Welcome(welcome()), NOW);
+    relay.receive(told(1, vec![object(1, 3)], &[]), NOW);
+    relay.receive(told(2, vec![object(2, 3)], &["n2"]), NOW);
+    assert_eq!(dropped(&relay.tick(NOW.after_ms(2_900))), []);
+    relay.receive(Frame::DscAck { seq: 0 }, NOW.after_ms(9_000));
+    assert_eq!(dropped(&relay.tick(NOW.after_ms(10_000))), [uid(3)]);
 }
 
 #[test]
@@ -139,6 +203,12 @@ fn a_relay_speaks_for_what_is_below_it_and_for_nobody_else() {
 fn who_has_left_is_not_spoken_for() {
     let mut session = with_n2();
     let catalog = catalog();
+    // Nobody waits any more for what is decided about one that has left.
+    let late = below("n3", 0);
+    session.receive(Frame::Below(Box::new(late.clone())), authority(&catalog), NOW);
+    assert!(session.expects(&late));
+    session.receive(Frame::Left(left("n3", 5)), authority(&catalog), NOW);
+    assert!(!session.expects(&late));
     let old = session.receive(Frame::Left(left("n2", 4)), authority(&catalog), NOW);
     assert_eq!(old, [], "a newer session of it is known");
     let effects = session.receive(Frame::Left(left("n2", 5)), authority(&catalog), NOW);

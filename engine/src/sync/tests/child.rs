@@ -56,6 +56,7 @@ fn whole(seq: u64, revision: u64, ordinals: &[u32]) -> Frame {
         objects: objects.collect(),
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     })
 }
@@ -206,6 +207,7 @@ fn a_change_is_applied_to_what_is_held() {
         objects: vec![delta],
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     let effects = child.receive(Frame::CfgDelta(frame), NOW);
@@ -221,6 +223,7 @@ fn cfg_that_does_not_fit_or_goes_back_ends_the_session_and_changes_nothing() {
         objects: vec![unfit],
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     for frame in [Frame::CfgDelta(unfit), whole(2, 4, &[1])] {
@@ -242,6 +245,7 @@ fn a_child_whose_own_object_goes_is_told_gone() {
         objects,
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     let effects = child.receive(Frame::CfgDelta(frame), NOW);
@@ -375,6 +379,7 @@ fn what_is_no_longer_its_own_is_not_sent() {
         objects,
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     child.receive(Frame::CfgDelta(frame), NOW);

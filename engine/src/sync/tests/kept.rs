@@ -31,6 +31,7 @@ fn delta(seq: u64, revision: u64, objects: Vec<ObjectDelta>) -> Frame {
         objects,
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     })
 }

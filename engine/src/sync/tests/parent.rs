@@ -142,6 +142,7 @@ fn frames_that_a_child_never_sends_end_the_session() {
         objects: Vec::new(),
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     for frame in [
@@ -170,6 +171,7 @@ fn the_first_cfg_is_sent_whole_and_even_if_it_is_empty() {
             objects: whole,
             declared: None,
             assurance: None,
+            whole_of: Vec::new(),
             hybrid_ms: 0,
         };
         assert_eq!(cfg(&effects), Some(&expected));

@@ -197,6 +197,7 @@ fn takes(child: &mut Child, declared: Declared) -> Vec<child::Effect> {
         objects,
         declared: Some(declared),
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     child.receive(Frame::CfgDelta(delta), NOW)

@@ -37,6 +37,7 @@ fn changed() -> Frame {
         objects,
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     })
 }
@@ -60,6 +61,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         objects: whole,
         declared: None,
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     let Frame::DscDelta(delta) = seen(1) else { unreachable!() };
@@ -175,6 +177,7 @@ fn view_frames() -> Vec<(&'static str, Frame)> {
         objects: vec![],
         declared: Some(declared),
         assurance: None,
+        whole_of: Vec::new(),
         hybrid_ms: 0,
     };
     vec![

@@ -1,0 +1,206 @@
+//! What a session does for nodes that are attached below its child, a relay; and, where this node is
+//! a relay itself, what it tells above of its child.
+
+use std::{sync::Arc, time::Duration};
+
+use kraken_engine::{
+    fleet::{Fleet, Link},
+    id::{Name, SessionEpoch, Uid},
+    sync::{
+        frame::{Below, Left, Refused},
+        parent::Effect,
+    },
+};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::{Door, Driver, RE_ATTACH, admission, lose_all_left_by};
+use crate::{above::Standing, downlink::DownlinkOptions};
+
+/// Nodes below one child about which it is decided at a time; others wait their turn.
+const ARRIVALS_MAX: usize = 256;
+/// How long a node may wait for its turn.
+const TURN_MAX: Duration = Duration::from_secs(5);
+
+/// What was decided about a node below.
+pub(super) type Decided = (Box<Below>, Result<admission::Admitted, admission::Rejected>);
+
+/// Nodes below about which it is being decided, many at a time.
+pub(super) struct Arrivals {
+    turns: Arc<Semaphore>,
+    tell: mpsc::Sender<Decided>,
+    decided: mpsc::Receiver<Decided>,
+}
+
+impl Arrivals {
+    pub(super) fn new() -> Self {
+        let (tell, decided) = mpsc::channel(ARRIVALS_MAX);
+        Self { turns: Arc::new(Semaphore::new(ARRIVALS_MAX)), tell, decided }
+    }
+
+    /// Has it decided about a node.
+    pub(super) fn ask(&self, below: Box<Below>, options: DownlinkOptions) {
+        let (turns, tell) = (self.turns.clone(), self.tell.clone());
+        actix_rt::spawn(async move {
+            let turn = tokio::time::timeout(TURN_MAX, turns.acquire_owned()).await;
+            let decided = match turn {
+                Ok(Ok(_)) => {
+                    // One relay further than whoever sent this.
+                    let further = Below { hops: below.hops + 1, ..(*below).clone() };
+                    admission::admit(&further, &options).await
+                }
+                _ => Err(admission::not_ready("too many attach at the same time")),
+            };
+            // Who is not there any more has nobody to tell it to.
+            drop(tell.send((below, decided)).await);
+        });
+    }
+
+    pub(super) async fn next(&mut self) -> Option<Decided> {
+        self.decided.recv().await
+    }
+}
+
+impl Driver {
+    /// It was decided about a node below.
+    pub(super) async fn decided(&mut self, (below, decided): Decided) -> Vec<Effect> {
+        let attached = self.attached.clone().filter(|_| self.session.expects(&below));
+        let Some(attached) = attached else { return Vec::new() };
+        let admitted = match decided {
+            Ok(admitted) => admitted,
+            Err(rejected) => {
+                let refused = Refused { reason: rejected.reason, text: rejected.text };
+                return self.session.turn_away(&below, refused);
+            }
+        };
+        let node = below.hello.node.clone();
+        if let Some(way) = &self.way {
+            self.options.orders.ways().child_below(&node, &attached.node, way.way);
+        }
+        self.options.state.set_attached(node, true).await;
+        let mut effects = self.session.admit(&below, admitted.uid, admitted.welcome);
+        self.remember(*below);
+        effects.extend(self.offer().await);
+        effects
+    }
+
+    /// A node is below the child no longer.
+    pub(super) async fn has_left(&mut self, left: Left) {
+        self.told.remove(&left.node);
+        let Some(way) = self.way.as_ref().map(|way| way.way) else { return };
+        if !self.options.orders.ways().child_below_gone(&left.node, way) {
+            return;
+        }
+        let Left { node, epoch } = left;
+        let name = node.clone();
+        let uid = self.options.state.read(move |fleet| fleet.node(&name).map(|node| node.uid));
+        if let Ok(Some(uid)) = uid.await {
+            self.options.state.set_link(uid, epoch, Link::Down).await;
+        }
+        self.options.state.set_attached(node.clone(), false).await;
+        self.tell_left(node, epoch).await;
+    }
+
+    /// The session with a relay is over. What was below it may be there all the same, and come by
+    /// another way.
+    pub(super) async fn all_have_left(&mut self) {
+        let Some(way) = self.way.as_ref().map(|way| way.way) else { return };
+        for Left { node, epoch } in self.session.abandoned() {
+            if self.options.orders.ways().child_below_gone(&node, way) {
+                self.options.state.set_attached(node.clone(), false).await;
+                self.tell_left(node, epoch).await;
+            }
+        }
+    }
+
+    /// A relay was lost: what was below it and of which nobody hears within a while, was lost with
+    /// it.
+    pub(super) async fn lose_all_below(&self, relay: Name, uid: Uid) {
+        tokio::time::sleep(RE_ATTACH).await;
+        let is_down = move |fleet: &Fleet| fleet.is_down(uid);
+        if self.options.state.read(is_down).await.unwrap_or(false) {
+            let why = "its relay is gone and it attached nowhere else";
+            lose_all_left_by(relay, why, &self.options).await;
+        }
+    }
+
+    /// A relay has attached. What it said in an earlier life to be attached to it, and does not come
+    /// again, is lost.
+    pub(super) fn lose_what_does_not_come(&self, relay: Name) {
+        let options = self.options.clone();
+        actix_rt::spawn(async move {
+            tokio::select! {
+                () = options.stop.cancelled() => return,
+                () = tokio::time::sleep(RE_ATTACH) => {}
+            }
+            if options.orders.ways().has_child(&relay) {
+                let why = "its relay began anew and it attached nowhere";
+                lose_all_left_by(relay, why, &options).await;
+            }
+        });
+    }
+
+    /// How this relay stands to its own parent; `None` on a member.
+    pub(super) fn standing(&self) -> Option<watch::Receiver<Standing>> {
+        match &self.options.door {
+            Door::Above(above) => Some(above.standing()),
+            Door::Quorum(_) => None,
+        }
+    }
+
+    /// Remembers what was said of a node, to tell it above again.
+    pub(super) fn remember(&mut self, below: Below) {
+        if matches!(self.options.door, Door::Above(_)) {
+            self.told.insert(below.hello.node.clone(), below);
+        }
+    }
+
+    /// Whether somebody above knows of the child: a relay that is attached to nobody speaks for it
+    /// once its own parent has let it in.
+    pub(super) fn is_told_above(&self) -> bool {
+        self.standing().is_none_or(|standing| standing.borrow().session.is_some())
+    }
+
+    /// This relay is attached in another session, or to nobody: whoever is below it has to be let in
+    /// above again before it is spoken for. Who is refused there is refused here.
+    pub(super) async fn stands(&mut self, session: Option<u64>) -> Vec<Effect> {
+        let Some(attached) = &self.attached else { return Vec::new() };
+        for below in self.told.values() {
+            let node = below.hello.node.clone();
+            self.options.state.set_attached(node.clone(), false).await;
+            if session.is_none() {
+                continue;
+            }
+            let hops = if node == attached.node { 0 } else { below.hops + 1 };
+            let below = Below { hops, ..below.clone() };
+            let (options, close) = (self.options.clone(), self.close.clone());
+            actix_rt::spawn(async move {
+                match admission::admit(&below, &options).await {
+                    Ok(_) => options.state.set_attached(node, true).await,
+                    Err(rejected) => {
+                        tracing::info!("{node} is not let in above: {}", rejected.text);
+                        close.cancel();
+                    }
+                }
+            });
+        }
+        Vec::new()
+    }
+
+    /// Tells above that a node has left.
+    pub(super) async fn tell_left(&self, node: Name, epoch: SessionEpoch) {
+        if let Door::Above(above) = &self.options.door {
+            above.leaves(Left { node, epoch }).await;
+        }
+    }
+}
+
+/// Waits until this relay stands otherwise to its parent; says in which session it is attached. For
+/// ever on a member.
+pub(super) async fn moved(standing: &mut Option<watch::Receiver<Standing>>) -> Option<u64> {
+    if let Some(standing) = standing
+        && standing.changed().await.is_ok()
+    {
+        return standing.borrow_and_update().session;
+    }
+    std::future::pending().await
+}
