@@ -237,7 +237,7 @@ impl Watch {
             self.wanted.from = Some(resume);
             self.wanted.epoch = line.epoch.or(self.wanted.epoch);
             if line.r#type == WatchKind::Lagged {
-                self.wanted.from = None;
+                self.begin_anew();
                 self.lines = None;
             }
             if std::mem::take(&mut self.is_fresh) && line.r#type == WatchKind::Bookmark {
@@ -247,11 +247,18 @@ impl Watch {
         }
     }
 
+    /// From now on, wherever the server is: who lists what a server holds that is behind the last
+    /// one has to be told again what comes after that.
+    fn begin_anew(&mut self) {
+        self.wanted.from = None;
+        self.told = Told::default();
+    }
+
     async fn open(&mut self) -> Result<(), Error> {
         let path = format!("/v1/watch{}", self.wanted.write());
         let opened = self.client.open(path).await;
         if opened.as_ref().is_err_and(|error| error.code() == Some("gone")) {
-            self.wanted.from = None;
+            self.begin_anew();
         }
         self.lines = Some(opened?);
         self.is_fresh = true;

@@ -105,6 +105,28 @@ async fn whoever_falls_behind_is_told_and_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_begins_anew_at_a_server_that_is_behind_is_told_what_comes_after_that() {
+    let (ahead, to_ahead) = fleet().await;
+    let (behind, to_behind) = fleet().await;
+    let client = Client::new(&[ahead.url(), behind.url()]).unwrap();
+    let mut watch = client.watch(cfg());
+    next(&mut watch).await;
+    let mut told = 0;
+    for slots in 1..=4 {
+        told = set_slots(&to_ahead, "n1", slots).await;
+        assert_eq!(next_change(&mut watch).await.revision, told);
+    }
+    ahead.shutdown.cancel();
+    assert_eq!(next(&mut watch).await.r#type, WatchKind::Connected);
+    behind.quorum.reset();
+    assert_eq!(next_change(&mut watch).await.r#type, WatchKind::Lagged);
+    assert!(next(&mut watch).await.revision < told, "it listens where less is known");
+    let again = set_slots(&to_behind, "n1", 1).await;
+    assert!(again < told);
+    assert_eq!(next_change(&mut watch).await.revision, again);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn watches_choose_by_kind_selector_names_and_state() {
     let (fixture, client) = fleet().await;
     let wanted = WatchQuery { selector: Some("rack=r1".to_owned()), ..WatchQuery::default() };

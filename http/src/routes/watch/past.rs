@@ -43,6 +43,7 @@ pub(super) async fn since(
     };
     // The store before the rest of the history, which then holds all that the store has.
     let (revision, now) = call.read(Consistency::Stale, find).await?;
+    call.shared.hub.reached(revision).await;
     let rest = quorum.history(until).await.map_err(unread)?;
     let told = aside(move || {
         let mut then = AtThatTime::of(until, revision, now);
