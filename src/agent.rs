@@ -1,5 +1,5 @@
 //! `kraken agent`: a leaf. Runs the modules that act on this machine, and attaches to whichever
-//! member answers; goes on healing while none does.
+//! member or relay answers; goes on healing while none does. May be a relay itself.
 
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,13 @@ use kraken_actors::{
     node::{Node, NodeOptions, Role},
 };
 use sd_notify::NotifyState;
+use tokio::net::TcpListener;
 
 use crate::{
     console::Console,
     daemon::{self, Daemon, keep_watchdog, tell_systemd},
     exit::Failure,
+    server,
 };
 
 /// The module that keeps processes, and the folder of a node's modules.
@@ -42,14 +44,25 @@ impl Args {
 async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> {
     let mut endings = daemon.endings()?;
     let parents = daemon.config.agent.parents.clone();
-    let node = start_node(daemon, factories, Role::Leaf { parents }).await?;
+    let role = match daemon.config.agent.relay {
+        true => Role::Relay { parents, sync: listen(daemon)? },
+        false => Role::Leaf { parents },
+    };
+    let node = start_node(daemon, factories, role).await?;
     keep_watchdog(&node);
     tell_systemd(NotifyState::Ready);
-    tracing::info!(node = %daemon.name, parents = ?daemon.config.agent.parents, "serving");
+    let (sync, parents) = (node.sync_addr(), &daemon.config.agent.parents);
+    tracing::info!(node = %daemon.name, ?parents, relay = ?sync, "serving");
     let why = endings.next().await;
     tracing::info!(why, "ending");
     tell_systemd(NotifyState::Stopping);
     endings.within(node.stop()).await
+}
+
+/// Where leaves attach to a relay.
+fn listen(daemon: &Daemon) -> Result<TcpListener, Failure> {
+    let listener = server::bind(&daemon.config.sync, "sync")?;
+    Ok(TcpListener::from_std(listener).context("sync.listen")?)
 }
 
 /// Starts the node of a process, with all its modules.

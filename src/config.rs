@@ -152,9 +152,11 @@ pub(crate) struct Cluster {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Agent {
-    /// Sync addresses of members; any that answers will do.
+    /// Sync addresses of members or relays; any that answers will do.
     #[serde(deserialize_with = "addresses")]
     pub(crate) parents: Vec<String>,
+    /// Serve leaves in the place of members, where `sync.listen` says.
+    pub(crate) relay: bool,
 }
 
 /// What is written to standard error.

@@ -63,7 +63,7 @@ impl Listeners {
     }
 }
 
-fn bind(listener: &Listener, table: &str) -> Result<TcpListener, Failure> {
+pub(crate) fn bind(listener: &Listener, table: &str) -> Result<TcpListener, Failure> {
     let bound = TcpListener::bind(listener.listen)
         .and_then(|bound| bound.set_nonblocking(true).map(|()| bound));
     bound.map_err(|error| {

@@ -129,10 +129,10 @@ impl Default for Limits {
 pub struct Timers {
     /// Between signs of life of the leader. Default 100 ms.
     pub heartbeat: Duration,
-    /// Shortest time between the end of a silent leader's lease and an election. Default 200 ms.
+    /// Shortest time between the end of a silent leader's lease and an election. Default 100 ms.
     pub election_min: Duration,
     /// Longest such time, and the lease itself: how long after its last sign of life followers hold
-    /// on to a leader. A lost leader is thus replaced within twice this. Default 900 ms.
+    /// on to a leader. A lost leader is thus replaced within twice this. Default 700 ms.
     pub election_max: Duration,
     /// Time for a proposal or a read, changes of leader included. Default 5 s.
     pub request: Duration,
@@ -152,8 +152,8 @@ impl Default for Timers {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(200),
-            election_max: Duration::from_millis(900),
+            election_min: Duration::from_millis(100),
+            election_max: Duration::from_millis(700),
             request: Duration::from_secs(5),
             membership: Duration::from_mins(1),
         }

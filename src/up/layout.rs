@@ -228,7 +228,7 @@ impl Layout {
         let service = Name::new("service").context("a module's name")?;
         let table = toml::Table::from_iter([("on_shutdown".to_owned(), "stop".into())]);
         Ok(Config {
-            agent: config::Agent { parents },
+            agent: config::Agent { parents, relay: false },
             modules: [(service, table)].into(),
             ..Config::default()
         })

@@ -22,6 +22,7 @@ mod policies;
 // The measurement itself, for its small form.
 #[path = "../../benches/quorum/measure.rs"]
 mod quorum;
+mod relays;
 mod rollout;
 mod terminal;
 mod three_nodes;

@@ -120,6 +120,11 @@ impl<O: Owner> Line<O> {
         Self { owner, way, traffic, dialled: 0 }
     }
 
+    /// Who has the line.
+    pub fn owner_mut(&mut self) -> &mut O {
+        &mut self.owner
+    }
+
     /// Keeps the child attached until its owner stops. Must be called within a set of local tasks,
     /// such as an arbiter. Whoever drops it ends the connection.
     pub async fn keep_attached(mut self) {

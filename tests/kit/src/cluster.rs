@@ -62,6 +62,8 @@ pub struct Shape {
     pub members: usize,
     /// How many leaves.
     pub leaves: usize,
+    /// How many relays, to which the leaves attach where there are any.
+    pub relays: usize,
     /// Data folders that are elsewhere, by node.
     pub data: BTreeMap<String, PathBuf>,
     /// More of the members' configuration, as it stands in the file.
@@ -167,8 +169,19 @@ impl TestCluster {
             let config = member_config(*member, &come, &shape.raft) + &shape.more;
             cluster.add(&member_name(index), "server", &config, shape)?;
         }
+        let mut parents: Vec<SocketAddr> = addresses.iter().map(|member| member.sync).collect();
+        let relays = (1..=shape.relays).map(|relay| Ok((format!("r{relay}"), ports::free()?)));
+        let relays = relays.collect::<Result<Vec<(String, SocketAddr)>>>()?;
+        for (relay, sync) in &relays {
+            let config = leaf_config(&parents) + &relay_config(*sync);
+            cluster.add(relay, "agent", &config, shape)?;
+            cluster.nodes.get_mut(relay).context("it was just added")?.sync = Some(*sync);
+        }
+        if !relays.is_empty() {
+            parents = relays.into_iter().map(|(_, sync)| sync).collect();
+        }
         for leaf in 1..=shape.leaves {
-            cluster.add(&format!("n{leaf}"), "agent", &leaf_config(&addresses), shape)?;
+            cluster.add(&format!("n{leaf}"), "agent", &leaf_config(&parents), shape)?;
         }
         for (index, member) in addresses.iter().enumerate() {
             let node = cluster.nodes.get_mut(&member_name(index));
@@ -237,9 +250,14 @@ impl TestCluster {
         self.names(|node| node.http.is_some())
     }
 
-    /// The names of the leaves.
+    /// The names of the leaves, relays among them.
     pub fn leaves(&self) -> Vec<String> {
         self.names(|node| node.http.is_none())
+    }
+
+    /// The names of the relays.
+    pub fn relays(&self) -> Vec<String> {
+        self.names(|node| node.http.is_none() && node.sync.is_some())
     }
 
     fn names(&self, which: impl Fn(&Node) -> bool) -> Vec<String> {
@@ -487,7 +505,12 @@ fn member_config(own: Addresses, come: &Come, more: &str) -> String {
     )
 }
 
-fn leaf_config(members: &[Addresses]) -> String {
-    let parents: Vec<String> = members.iter().map(|member| member.sync.to_string()).collect();
+fn leaf_config(parents: &[SocketAddr]) -> String {
+    let parents: Vec<String> = parents.iter().map(ToString::to_string).collect();
     format!("[agent]\nparents = {parents:?}\n")
+}
+
+/// More of the table `agent`, and where leaves come in.
+fn relay_config(sync: SocketAddr) -> String {
+    format!("relay = true\n[sync]\nlisten = \"{sync}\"\n")
 }

@@ -16,6 +16,7 @@ mod failing;
 pub mod history;
 pub mod job;
 pub mod lab;
+pub mod load;
 pub mod lock;
 mod needs;
 pub mod ports;

@@ -1,6 +1,6 @@
 //! Members that come and go: new ones, empty ones, and ones that come in another way.
 
-use std::{fs, io::ErrorKind, path::PathBuf};
+use std::{fs, io::ErrorKind, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -30,6 +30,12 @@ impl TestCluster {
     /// The data folder of a member.
     pub fn data(&self, member: &str) -> Result<PathBuf> {
         Ok(self.nodes.get(member).with_context(|| format!("there is no {member}"))?.data.clone())
+    }
+
+    /// Where leaves attach to a member or a relay.
+    pub fn sync(&self, node: &str) -> Result<SocketAddr> {
+        let sync = self.nodes.get(node).and_then(|node| node.sync);
+        sync.with_context(|| format!("nothing attaches to {node}"))
     }
 
     /// Takes the data of a member away, which does not run.

@@ -1,0 +1,179 @@
+//! A worker: holds a part of the leaves on one thread, and does what its desk orders. It ends with
+//! its connection to the desk.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use kraken_actors::uplink::line::Traffic;
+use tokio::{
+    net::TcpStream,
+    runtime::Builder,
+    sync::{Notify, Semaphore, mpsc},
+    task::{JoinSet, LocalSet},
+    time::{Interval, MissedTickBehavior, interval},
+};
+
+use super::{
+    echo,
+    leaf::{Hub, Leaf, address},
+    orders::{Order, Report, Share, Told, halves},
+};
+
+/// Leaves of one worker that attach for the first time at once.
+const DIALS_MAX: usize = 128;
+/// What waits to be told.
+const TOLD_MAX: usize = 1_024;
+/// The shortest time between two changes of what leaves see.
+const CHURN_MIN: Duration = Duration::from_millis(2);
+
+struct Worker {
+    hub: Rc<Hub>,
+    tasks: JoinSet<()>,
+    traffic: Vec<Arc<Traffic>>,
+    nudges: Vec<Rc<Notify>>,
+    /// When leaves are to see something new, and how many each time.
+    churn: Option<(Interval, usize)>,
+    /// The next one that does.
+    next: usize,
+}
+
+/// Works for a desk until that ends the connection.
+pub fn work(desk: SocketAddr) -> Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, serve(desk))
+}
+
+async fn serve(desk: SocketAddr) -> Result<()> {
+    let (mut orders, mut speaker) = halves(TcpStream::connect(desk).await?)?;
+    let (sender, mut told) = mpsc::channel(TOLD_MAX);
+    let hub = Rc::new(Hub::new(sender)?);
+    let tasks = JoinSet::new();
+    let (traffic, nudges) = (Vec::new(), Vec::new());
+    let mut worker = Worker { hub, tasks, traffic, nudges, churn: None, next: 0 };
+    loop {
+        tokio::select! {
+            order = orders.next() => {
+                let Some(order) = order? else { return Ok(()) };
+                if let Some(answer) = worker.obey(order).await? {
+                    speaker.say(&answer).await?;
+                }
+            }
+            Some(told) = told.recv() => speaker.say(&told).await?,
+            () = due(&mut worker.churn) => worker.churn(),
+        }
+    }
+}
+
+/// When leaves are to see something new; never where that is not wanted.
+async fn due(churn: &mut Option<(Interval, usize)>) {
+    match churn {
+        Some((interval, _)) => drop(interval.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+impl Worker {
+    async fn obey(&mut self, order: Order) -> Result<Option<Told>> {
+        match order {
+            Order::Attach(share) => self.attach(&share)?,
+            Order::Expect { word, leaves } => self.hub.expect(word, leaves),
+            Order::Churn { per_second } => self.churn = churn(per_second),
+            Order::Report => return Ok(Some(Told::Report(self.report()))),
+            Order::Beat { share, bytes, period_ms } => self.beat(&share, bytes, period_ms)?,
+            Order::Leave => {
+                self.tasks.shutdown().await;
+                self.churn = None;
+                self.traffic.clear();
+                self.nudges.clear();
+                self.hub.forget();
+                return Ok(Some(Told::Left));
+            }
+        }
+        Ok(None)
+    }
+
+    fn attach(&mut self, share: &Share) -> Result<()> {
+        let gate = Arc::new(Semaphore::new(DIALS_MAX));
+        let mut lines = Vec::with_capacity(share.count);
+        for number in share.first..share.first + share.count {
+            let nudge = Rc::new(Notify::new());
+            let (line, traffic) =
+                Leaf::line(number, share.parents.clone(), self.hub.clone(), nudge.clone())?;
+            self.traffic.push(traffic);
+            self.nudges.push(nudge);
+            lines.push(line);
+        }
+        for (mut line, gate) in lines.into_iter().zip(std::iter::repeat(gate)) {
+            self.tasks.spawn_local(async move {
+                // It is never closed.
+                line.owner_mut().hold(gate.acquire_owned().await.ok());
+                line.keep_attached().await;
+            });
+        }
+        Ok(())
+    }
+
+    fn beat(&mut self, share: &Share, bytes: usize, period_ms: u64) -> Result<()> {
+        let parents: Vec<SocketAddr> =
+            share.parents.iter().map(|parent| parent.parse()).collect::<Result<_, _>>()?;
+        let gate = Arc::new(Semaphore::new(DIALS_MAX));
+        for number in share.first..share.first + share.count {
+            let parent = parents.get(number % parents.len().max(1)).context("no parent")?;
+            let (from, gate, hub): (IpAddr, _, _) =
+                (address(number), gate.clone(), self.hub.clone());
+            let (parent, period) = (*parent, Duration::from_millis(period_ms));
+            self.tasks.spawn_local(async move {
+                let connected = async {
+                    let _permit = gate.acquire_owned().await?;
+                    echo::connect(parent, from).await
+                };
+                let Ok(stream) = connected.await else { return };
+                hub.connected(parent.to_string());
+                // It ends with the connection, which is then no longer counted.
+                drop(echo::beat(stream, bytes, period).await);
+                hub.disconnected(&parent.to_string());
+            });
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            attached: self.hub.attached(),
+            attached_at: self.hub.attached_at.get(),
+            sent: self.traffic.iter().map(|traffic| traffic.sent()).sum(),
+            received: self.traffic.iter().map(|traffic| traffic.received()).sum(),
+            sessions: self.hub.sessions.get(),
+            strange: self.hub.strange.get(),
+        }
+    }
+
+    /// The next leaves see something new.
+    fn churn(&mut self) {
+        let count = self.churn.as_ref().map_or(0, |(_, count)| *count);
+        for _ in 0..count.min(self.nudges.len()) {
+            self.nudges[self.next % self.nudges.len()].notify_one();
+            self.next = self.next.wrapping_add(1);
+        }
+    }
+}
+
+/// How often how many leaves see something new for so many in a second; `None`: none do.
+fn churn(per_second: f64) -> Option<(Interval, usize)> {
+    if per_second <= 0.0 {
+        return None;
+    }
+    let (mut period, mut count) = (Duration::from_secs_f64(1.0 / per_second), 1_u32);
+    while period * count < CHURN_MIN {
+        count += 1;
+    }
+    period *= count;
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Some((interval, usize::try_from(count).unwrap_or(1)))
+}
