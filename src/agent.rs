@@ -44,9 +44,10 @@ impl Args {
 async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> {
     let mut endings = daemon.endings()?;
     let parents = daemon.config.agent.parents.clone();
-    let role = match daemon.config.agent.relay {
-        true => Role::Relay { parents, sync: listen(daemon)? },
-        false => Role::Leaf { parents },
+    let role = if daemon.config.agent.relay {
+        Role::Relay { parents, sync: listen(daemon)? }
+    } else {
+        Role::Leaf { parents }
     };
     let node = start_node(daemon, factories, role).await?;
     keep_watchdog(&node);

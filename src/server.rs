@@ -177,9 +177,10 @@ async fn come_to_a_cluster(
 ) {
     let cluster = config.cluster;
     while !raft.is_member() && (cluster.init || !cluster.join.is_empty()) {
-        let come = match cluster.init {
-            true => raft.init().await,
-            false => raft.join(cluster.join.clone(), cluster.learner).await,
+        let come = if cluster.init {
+            raft.init().await
+        } else {
+            raft.join(cluster.join.clone(), cluster.learner).await
         };
         match come {
             Ok(member) => tracing::info!(%member, "this is a member of the cluster now"),

@@ -129,7 +129,7 @@ impl Default for Limits {
 pub struct Timers {
     /// Between signs of life of the leader. Default 100 ms.
     pub heartbeat: Duration,
-    /// Shortest time between the end of a silent leader's lease and an election. Default 100 ms.
+    /// Shortest time between the end of a silent leader's lease and an election. Default 150 ms.
     pub election_min: Duration,
     /// Longest such time, and the lease itself: how long after its last sign of life followers hold
     /// on to a leader. A lost leader is thus replaced within twice this. Default 700 ms.
@@ -152,7 +152,7 @@ impl Default for Timers {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(100),
+            election_min: Duration::from_millis(150),
             election_max: Duration::from_millis(700),
             request: Duration::from_secs(5),
             membership: Duration::from_mins(1),

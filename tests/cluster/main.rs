@@ -8,6 +8,7 @@ mod bench;
 mod disk;
 mod epochs;
 mod failover;
+mod fanout;
 mod first_run;
 mod healing;
 mod input;

@@ -59,7 +59,7 @@ async fn leaves_of_a_relay_that_dies_move_on_and_start_nothing_twice() -> Result
     measured("leaves of a killed relay attached to another one", since.elapsed());
     assert_eq!(cluster.services().await?, before, "nothing was started again");
 
-    // What is asked for now goes by the other relay; the one that died serves again when it is back.
+    // What is asked for now goes by the other relay; the one that died is back.
     cluster.start_node(relay)?;
     cluster.linked(&[relay.as_str()], "UP", MOVED_MAX).await?;
     let stop = "kind: node\nname: n[1-4]\ncfg: {services: {web: {state: STOP}}}\n";

@@ -2,6 +2,7 @@
 //! what came. A task of its own; everything it waits for is its own child's.
 
 mod below;
+mod ordered;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,10 +18,9 @@ use kraken_engine::{
     fleet::{Elsewhere, Fleet, Link},
     id::{Name, Revision, SessionEpoch, Uid},
     object::Object,
-    order::{Answer, Order, Said},
     singleton::Assured,
     sync::{
-        DEAD_AFTER_MS, HEARTBEAT_MS, ORDERS_FRAME_MAX,
+        DEAD_AFTER_MS, HEARTBEAT_MS,
         frame::{Below, Frame, Hello, RefusedReason, Role},
         parent::{Authority, Effect, Session},
         views::RELATED_OBJECTS_MAX,
@@ -180,7 +180,9 @@ impl Driver {
         let read = move |fleet: &Fleet| {
             let objects = nodes.iter().flat_map(|(node, uid)| charges(fleet, *uid, node));
             let mut elsewhere = Elsewhere::default();
-            nodes.iter().for_each(|(node, _)| elsewhere.add(fleet.elsewhere_of(node)));
+            for (node, _) in &nodes {
+                elsewhere.add(fleet.elsewhere_of(node));
+            }
             Offered {
                 objects: objects.collect(),
                 elsewhere,
@@ -352,78 +354,6 @@ impl Driver {
         }
     }
 
-    /// Sends orders down, as many in one frame as wait.
-    async fn hand_down(&mut self, down: Down) -> Vec<Effect> {
-        let mut more = vec![down];
-        while more.len() < ORDERS_FRAME_MAX
-            && let Some(down) = self.way.as_mut().and_then(|way| way.taken.try_recv().ok())
-        {
-            more.push(down);
-        }
-        let Ok(catalog) = self.options.state.read(|fleet| fleet.catalog().clone()).await else {
-            return Vec::new();
-        };
-        let (now, mut effects) = (self.options.clock.wall(), Vec::new());
-        let (mut orders, mut refused) = (Vec::new(), Vec::new());
-        for down in more {
-            match down {
-                Down::Order(order) => match self.session.dispatch(&order, &catalog, now) {
-                    Ok(()) => orders.push(*order),
-                    Err(said) => {
-                        let Order { attempt, to: node, .. } = *order;
-                        refused.push(Answer { node, attempt, said });
-                    }
-                },
-                Down::Recall(recall) => effects.push(Effect::Send(Frame::Cancel(recall))),
-                Down::Look(look) => effects.push(Effect::Send(Frame::Look(look))),
-            }
-        }
-        // Orders first: a recall is of one that was given before it.
-        if !orders.is_empty() {
-            effects.insert(0, Effect::Send(Frame::Dispatch(orders)));
-        }
-        self.hand_back(refused).await;
-        effects
-    }
-
-    /// Tells of orders that were not sent.
-    async fn hand_back(&self, refused: Vec<Answer>) {
-        if let Some(way) = self.way.as_ref().map(|way| way.way).filter(|_| !refused.is_empty()) {
-            self.options.orders.tell(Input::HandedBack(refused, way)).await;
-        }
-    }
-
-    /// No more orders are taken for this session; those that wait for it come back.
-    async fn close_way(&mut self, node: &Name) {
-        let Some(way) = &mut self.way else { return };
-        let unsent = self.options.orders.ways().child_gone(node, way);
-        let back = |order: Order| {
-            let said = Said::Declined(format!("the session of {node} is over"));
-            Answer { node: order.to, attempt: order.attempt, said }
-        };
-        self.hand_back(unsent.into_iter().map(back).collect()).await;
-    }
-
-    /// What was handed to this session and may never have started, is lost once that is sure.
-    async fn tell_orphans(&mut self, node: &Name) {
-        let (child, nodes) = (node.clone(), self.session.ordered());
-        let hops = move |fleet: &Fleet| -> BTreeMap<Name, u32> {
-            nodes.into_iter().map(|to| (to.clone(), fleet.hops_below(&child, &to))).collect()
-        };
-        // Who cannot be asked has stopped.
-        let hops = self.options.state.read(hops).await.unwrap_or_default();
-        let orphans = self.session.orphans(|to| hops.get(to).copied().unwrap_or(1));
-        let Some(way) = self.way.as_ref().map(|way| way.way) else { return };
-        let Some(lost_at) = orphans.iter().map(|orphan| orphan.lost_at).max() else { return };
-        let (orders, wait) =
-            (self.options.orders.clone(), lost_at.since(self.options.clock.wall()));
-        let node = node.clone();
-        actix_rt::spawn(async move {
-            tokio::time::sleep(wait).await;
-            orders.tell(Input::Orphaned(node, orphans, way)).await;
-        });
-    }
-
     /// The session is over: unless a newer one is here already, the child's link is down.
     async fn ended(mut self, over: Over) {
         let Some(Attached { uid, node, epoch, role }) = self.attached.clone() else {
@@ -488,9 +418,13 @@ async fn lose_own_leaves(options: DownlinkOptions) {
 /// Says of all nodes which a member said to be attached to it, that they are not. Those that are
 /// attached here, members among them, are.
 async fn lose_all_left_by(member: Name, why: &str, options: &DownlinkOptions) {
-    let lost = options.state.read(move |fleet| fleet.left_by(&member)).await;
-    let mut lost = lost.unwrap_or_default();
-    lost.retain(|(_, node, _)| !options.orders.ways().has_child(node));
+    let ways = options.orders.ways().clone();
+    let members: BTreeSet<Name> = match &options.door {
+        Door::Quorum(quorum) => quorum.status().members.into_iter().map(|one| one.name).collect(),
+        Door::Above(_) => BTreeSet::new(),
+    };
+    let left = move |fleet: &Fleet| fleet.left_by(&member, |node| ways.has_child(node), &members);
+    let lost = options.state.read(left).await.unwrap_or_default();
     for (uid, node, epoch) in lost {
         options.state.set_link(uid, epoch, Link::Down).await;
         record(EventKind::Link, Some(uid), format!("{node} lost: {why}"), options).await;

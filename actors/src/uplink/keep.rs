@@ -1,8 +1,8 @@
 //! The file in which a leaf keeps the Cfg that it holds, over its restarts.
 //!
-//! It is written anew as a whole and takes the place of the last one at once. Where that fails there
-//! is none: a leaf that starts with nothing asks for nothing, one that starts with old Cfg would go
-//! back.
+//! It is written anew as a whole and takes the place of the last one at once. Where that fails
+//! there is none: a leaf that starts with nothing asks for nothing, one that starts with old Cfg
+//! would go back.
 
 use std::{
     fs::{self, File},

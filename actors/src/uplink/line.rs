@@ -1,5 +1,5 @@
-//! The line of a child to its parents: dials, moves frames between the connection and the child, and
-//! dials anew with jittered backoff whenever the connection ends.
+//! The line of a child to its parents: dials, moves frames between the connection and the child,
+//! and dials anew with jittered backoff whenever the connection ends.
 //!
 //! Who has the line holds the [`Child`](kraken_engine::sync::child::Child), has something to say,
 //! and does what the child says is to be done beside sending. A node is one; whatever drives many

@@ -3,7 +3,7 @@
 //! A parent says UP when a session begins and DOWN when it is over. Others may only think that it
 //! is over, because they have lost the parent; where it goes on, the parent says UP again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fleet, Touched};
 use crate::{
@@ -87,9 +87,16 @@ impl Fleet {
     }
 
     /// The nodes whose link was last said to be up by a member or a relay that may not know it any
-    /// more, and those of which these said so in turn; of this node itself, those that are not
-    /// attached here: it said so in an earlier life.
-    pub fn left_by(&self, parent: &Name) -> Vec<(Uid, Name, SessionEpoch)> {
+    /// more, and those of which relays among these said so in turn; of this node itself, those that
+    /// are not attached here: it said so in an earlier life. Without those that are `here`, by
+    /// whatever way, and what is behind them. What another of the `members` says of its own
+    /// children is its own to say.
+    pub fn left_by(
+        &self,
+        parent: &Name,
+        here: impl Fn(&Name) -> bool,
+        members: &BTreeSet<Name>,
+    ) -> Vec<(Uid, Name, SessionEpoch)> {
         let mut by_parent: BTreeMap<&Name, Vec<(Uid, &Name, SessionEpoch)>> = BTreeMap::new();
         for object in self.objects.values() {
             let Some(said) = self.dsc.get(&object.uid).and_then(|dsc| dsc.get(LINK_PATH)) else {
@@ -98,7 +105,7 @@ impl Fleet {
             let is_up = said.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
             let (name, writer) = (&object.key.name, &said.stamp.writer);
             let stands = *writer == self.me && self.attached.contains(name);
-            if is_up && !stands {
+            if is_up && !stands && !here(name) {
                 let left = (object.uid, name, SessionEpoch::new(said.stamp.ms));
                 by_parent.entry(writer).or_default().push(left);
             }
@@ -106,7 +113,9 @@ impl Fleet {
         let mut left = by_parent.remove(parent).unwrap_or_default();
         let mut at = 0;
         while let Some((_, node, _)) = left.get(at).copied() {
-            left.extend(by_parent.remove(node).unwrap_or_default());
+            if !members.contains(node) {
+                left.extend(by_parent.remove(node).unwrap_or_default());
+            }
             at += 1;
         }
         left.into_iter().map(|(uid, node, epoch)| (uid, node.clone(), epoch)).collect()

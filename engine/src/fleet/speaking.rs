@@ -30,9 +30,13 @@ impl Fleet {
             let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
             touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
         }
-        // Whoever hears of it from here on is to know its link as well.
-        let own = self.node(node).map(|object| object.uid);
-        touched.paths.extend(own.and_then(|uid| Some((uid, Path::new(LINK_PATH).ok()?))));
+        // So is its link, where this node has said that: a relay was attached anew.
+        let own = self.node(node).and_then(|object| {
+            let (path, link) =
+                self.dsc.get(&object.uid)?.iter().find(|(p, _)| p.as_str() == LINK_PATH)?;
+            (link.stamp.writer == self.me).then(|| (object.uid, path.clone()))
+        });
+        touched.paths.extend(own);
         touched
     }
 

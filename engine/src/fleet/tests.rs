@@ -391,6 +391,25 @@ fn a_word_that_one_member_alone_has_heard_reaches_the_others_by_its_writer() {
 }
 
 #[test]
+fn what_a_relay_leaves_goes_with_it_and_what_a_member_does_stays() {
+    let mut fleet = fleet();
+    let members = BTreeSet::from([name("n2")]);
+    // By whom each is said to be attached: `n3` is a relay that `m1` had, with one of its own.
+    for (ordinal, parent) in [(2, "m1"), (3, "m1"), (4, "n2"), (5, "n3"), (6, "n5"), (7, "n1")] {
+        fleet.set_object(node(ordinal));
+        fleet.merge(uid(ordinal), vec![sighting(LINK_PATH, "UP", 7, parent)], NOW);
+    }
+    let left = |here: &[&str]| -> Vec<Uid> {
+        let here = |node: &Name| here.contains(&node.as_str());
+        let left = fleet.left_by(&name("m1"), here, &members);
+        left.into_iter().map(|(uid, ..)| uid).collect()
+    };
+    assert_eq!(left(&[]), [uid(2), uid(3), uid(5), uid(6)]);
+    assert_eq!(left(&["n3"]), [uid(2)], "with all that is behind it");
+    assert_eq!(left(&["n2", "n5"]), [uid(3)]);
+}
+
+#[test]
 fn a_link_that_a_member_said_in_an_earlier_life_is_left_unless_its_node_is_here() {
     let mut fleet = fleet();
     fleet.set_object(node(2));
@@ -398,7 +417,8 @@ fn a_link_that_a_member_said_in_an_earlier_life_is_left_unless_its_node_is_here(
         fleet.merge(uid(ordinal), vec![sighting(LINK_PATH, value, 7, writer)], NOW);
     }
     let left = |fleet: &Fleet, member: &str| {
-        fleet.left_by(&name(member)).into_iter().map(|(uid, ..)| uid).collect::<Vec<_>>()
+        let left = fleet.left_by(&name(member), |_| false, &BTreeSet::new());
+        left.into_iter().map(|(uid, ..)| uid).collect::<Vec<_>>()
     };
     assert_eq!(left(&fleet, "n1"), [uid(1)]);
     assert_eq!(left(&fleet, "m2"), [uid(2)]);

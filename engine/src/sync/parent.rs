@@ -24,7 +24,9 @@
 //! A child has at most one unacknowledged CfgDelta; what changes meanwhile collapses into the next,
 //! so that a slow child holds one frame of memory and never another child.
 
+mod below;
 mod judge;
+mod ordered;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -32,17 +34,16 @@ use std::{
 };
 
 use super::{
-    DEAD_AFTER_MS, HOP_MS, LEASE_MS, ORDERS_OPEN_MAX, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX,
-    WINDOW_FRAMES,
-    below::{self, Lower, Nodes},
+    DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
+    below::Nodes,
     declared::{self, Declared, Digests},
     delta::{self, ObjectDelta},
     digest::Digest,
     frame::{
-        Admission, Below, CfgDelta, DscDelta, Frame, Heartbeat, Hello, Left, Refused,
-        RefusedReason, Role, Welcome,
+        Below, CfgDelta, DscDelta, Frame, Heartbeat, Hello, Left, Refused, RefusedReason, Role,
+        Welcome,
     },
-    orders::{Given, Orphan},
+    orders::Given,
     views::{Shown, Sights},
 };
 use crate::{
@@ -52,7 +53,7 @@ use crate::{
     id::{Name, Revision, SessionEpoch, Uid},
     manifest::NODE_KIND,
     object::Object,
-    order::{Answer, Holds, Order, Said},
+    order::{Answer, Holds},
     singleton::{Assurance, Assured},
     time::Millis,
 };
@@ -186,55 +187,6 @@ impl Session {
         Some(self.hello.as_ref()?.role)
     }
 
-    /// The nodes that are attached to the child, where that is a relay.
-    pub fn below(&self) -> impl Iterator<Item = (&Name, &Lower)> {
-        self.below.iter()
-    }
-
-    /// Whether it is still to be decided about a node below the child.
-    pub fn expects(&self, below: &Below) -> bool {
-        self.is_attached() && self.arriving.get(&below.hello.node) == Some(&below.hello.epoch)
-    }
-
-    /// Lets a node in that said Hello to the child, which is a relay. Its Cfg is to be offered next.
-    pub fn admit(&mut self, below: &Below, uid: Uid, welcome: Welcome) -> Vec<Effect> {
-        let Below { hello, hops } = below;
-        self.arriving.remove(&hello.node);
-        let lower = Lower { epoch: hello.epoch, uid, hops: hops + 1 };
-        self.below.insert(hello.node.clone(), lower);
-        self.let_in.push(hello.node.clone());
-        vec![Effect::Send(below::answer(hello, Admission::Welcome(welcome)))]
-    }
-
-    /// Does not let a node in that said Hello to the child.
-    pub fn turn_away(&mut self, below: &Below, refused: Refused) -> Vec<Effect> {
-        self.arriving.remove(&below.hello.node);
-        vec![Effect::Send(below::answer(&below.hello, Admission::Refused(refused)))]
-    }
-
-    /// All nodes that were attached to the child, once the session is over.
-    pub fn abandoned(&mut self) -> Vec<Left> {
-        self.below.take()
-    }
-
-    fn arrives(&mut self, below: Box<Below>) -> Vec<Effect> {
-        match self.below.bars(&below) {
-            Some(refused) => self.turn_away(&below, refused),
-            None => {
-                self.arriving.insert(below.hello.node.clone(), below.hello.epoch);
-                vec![Effect::Arrives(below)]
-            }
-        }
-    }
-
-    fn leaves(&mut self, left: Left) -> Vec<Effect> {
-        if self.arriving.get(&left.node).is_some_and(|epoch| *epoch <= left.epoch) {
-            self.arriving.remove(&left.node);
-        }
-        let has_left = self.below.remove(&left);
-        has_left.then_some(Effect::Leaves(left)).into_iter().collect()
-    }
-
     /// Whether the child is attached.
     pub fn is_attached(&self) -> bool {
         matches!(self.phase, Phase::Attached { .. })
@@ -366,38 +318,6 @@ impl Session {
         Some(declared)
     }
 
-    /// Hands an order to the child, which carries it out or hands it on; or says what to answer.
-    pub fn dispatch(&mut self, order: &Order, catalog: &Catalog, now: Millis) -> Result<(), Said> {
-        let takes = self.hello.as_ref().is_some_and(|hello| hello.takes_orders);
-        if !self.is_attached() || !takes {
-            return Err(Said::Declined(format!("the way to {} is not open", order.to)));
-        }
-        if now > self.heard.after_ms(LEASE_MS) {
-            return Err(Said::Declined(format!("nothing is heard on the way to {}", order.to)));
-        }
-        if !self.orders.has_room(&order.attempt) {
-            return Err(Said::Busy(format!("{ORDERS_OPEN_MAX} orders are on their way")));
-        }
-        self.orders.give(order, catalog);
-        Ok(())
-    }
-
-    /// The nodes that are to carry out the orders that are open.
-    pub fn ordered(&self) -> BTreeSet<Name> {
-        self.orders.nodes()
-    }
-
-    /// The orders that are open, once the session is over, with when each is surely lost. `further`
-    /// says of a node how many sessions are between it and the child, at the most.
-    pub fn orphans(&mut self, further: impl Fn(&Name) -> u32) -> Vec<Orphan> {
-        let Some(hello) = &self.hello else { return Vec::new() };
-        let hops = |node: &Name| match node == &hello.node {
-            true => 0,
-            false => self.below.hops_to(node).unwrap_or_else(|| further(node)).max(1),
-        };
-        self.orders.orphans(self.heard, |node| u64::from(hops(node)) * HOP_MS)
-    }
-
     /// Time has passed; to be called about once a heartbeat.
     pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
         let since = match self.phase {
@@ -467,11 +387,6 @@ impl Session {
     /// A leaf answers for itself, a relay and a member also for those that are attached to it.
     fn may_answer_for(&self, node: &Name) -> bool {
         self.role() == Some(Role::Member) || self.is_voice_of(node)
-    }
-
-    /// Whether a node is the child, or attached to it.
-    fn is_voice_of(&self, node: &Name) -> bool {
-        self.hello.as_ref().is_some_and(|hello| hello.node == *node) || self.below.contains(node)
     }
 
     fn answers_for_another(&mut self, node: &Name) -> Effect {

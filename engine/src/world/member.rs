@@ -271,13 +271,14 @@ impl World {
         if self.holders[place].attached.contains_key(member) {
             return;
         }
+        let members = self.sites.iter().map(|site| site.name.clone()).collect();
         let wall = self.sites[place].wall(self.now);
         let site = &mut self.sites[place];
         if *member != site.name {
             let told = site.fleet.set_lost(member, true);
             site.touched(told);
         }
-        for (uid, _, epoch) in site.fleet.left_by(member) {
+        for (uid, _, epoch) in site.fleet.left_by(member, |_| false, &members) {
             let touched = site.fleet.set_link(uid, epoch, Link::Down, wall);
             site.touched(touched);
         }

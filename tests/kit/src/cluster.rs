@@ -1,6 +1,7 @@
 //! A cluster of real processes: members m1, m2, .. and leaves n1, n2, .. of the very binary that
 //! ships, each with a folder and ports of its own that it keeps over its restarts.
 
+mod config;
 mod members;
 
 use std::{
@@ -19,6 +20,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
+use self::config::{Come, lab_of, leaf_config, member_config, member_name, relay_config};
 use crate::{
     cli::Cli,
     clock::Kept,
@@ -461,56 +463,4 @@ impl Drop for TestCluster {
         // The processes first: then what they kept, and then the folder.
         self.nodes.clear();
     }
-}
-
-/// How a member comes to a cluster.
-#[derive(Debug, Clone, Copy)]
-enum Come {
-    Found,
-    Join(SocketAddr),
-    /// Waits to be told.
-    Wait,
-}
-
-/// What the member of this number, counted from 0, is called.
-fn member_name(index: usize) -> String {
-    format!("m{}", index + 1)
-}
-
-/// A network for members, with an address for each.
-fn lab_of(members: usize) -> Result<Lab> {
-    let hosts = (0..members).zip(1..).map(|(index, last)| {
-        let [one, two, three, _] = GATEWAY.octets();
-        (member_name(index), Ipv4Addr::new(one, two, three, last))
-    });
-    let hosts: Vec<(String, Ipv4Addr)> = hosts.collect();
-    let hosts: Vec<_> = hosts.iter().map(|(name, address)| (name.as_str(), *address)).collect();
-    Lab::new(GATEWAY, &hosts)
-}
-
-fn member_config(own: Addresses, come: &Come, more: &str) -> String {
-    let Addresses { http, raft, sync } = own;
-    // Nobody else is in a network that was made for them.
-    let insecure = !http.ip().is_loopback();
-    let cluster = match come {
-        Come::Found => "init = true".to_owned(),
-        Come::Join(raft) => format!("join = [\"{raft}\"]"),
-        Come::Wait => String::new(),
-    };
-    format!(
-        "[http]\nlisten = \"{http}\"\ninsecure = {insecure}\n\
-         [raft]\nlisten = \"{raft}\"\ninsecure = {insecure}\n{more}\n\
-         [sync]\nlisten = \"{sync}\"\ninsecure = {insecure}\n\
-         [cluster]\n{cluster}\n"
-    )
-}
-
-fn leaf_config(parents: &[SocketAddr]) -> String {
-    let parents: Vec<String> = parents.iter().map(ToString::to_string).collect();
-    format!("[agent]\nparents = {parents:?}\n")
-}
-
-/// More of the table `agent`, and where leaves come in.
-fn relay_config(sync: SocketAddr) -> String {
-    format!("relay = true\n[sync]\nlisten = \"{sync}\"\n")
 }

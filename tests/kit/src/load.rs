@@ -1,8 +1,8 @@
 //! A fleet of light leaves, each with a connection of its own, attached to real members: how long
 //! changes take down and up, what an idle leaf costs, and how fast leaves come back.
 //!
-//! Leaves are held by workers and attach to the members, or to relays between. Nothing of the protocol is written here: a light
-//! leaf is the child and the line of an agent without its actors.
+//! Leaves are held by workers and attach to the members, or to relays between. Nothing of the
+//! protocol is written here: a light leaf is the child and the line of an agent without its actors.
 
 mod change;
 mod crew;

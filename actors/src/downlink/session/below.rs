@@ -1,5 +1,5 @@
-//! What a session does for nodes that are attached below its child, a relay; and, where this node is
-//! a relay itself, what it tells above of its child.
+//! What a session does for nodes that are attached below its child, a relay; and, where this node
+//! is a relay itself, what it tells above of its child.
 
 use std::{sync::Arc, time::Duration};
 
@@ -123,8 +123,8 @@ impl Driver {
         }
     }
 
-    /// A relay has attached. What it said in an earlier life to be attached to it, and does not come
-    /// again, is lost.
+    /// A relay has attached. What it said in an earlier life to be attached to it, and does not
+    /// come again, is lost.
     pub(super) fn lose_what_does_not_come(&self, relay: Name) {
         let options = self.options.clone();
         actix_rt::spawn(async move {
@@ -160,8 +160,8 @@ impl Driver {
         self.standing().is_none_or(|standing| standing.borrow().session.is_some())
     }
 
-    /// This relay is attached in another session, or to nobody: whoever is below it has to be let in
-    /// above again before it is spoken for. Who is refused there is refused here.
+    /// This relay is attached in another session, or to nobody: whoever is below it has to be let
+    /// in above again before it is spoken for. Who is refused there is refused here.
     pub(super) async fn stands(&mut self, session: Option<u64>) -> Vec<Effect> {
         let Some(attached) = &self.attached else { return Vec::new() };
         for below in self.told.values() {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::kit::{CLUSTER, NOW, catalog, charge, identity, manifests, name, object, uid, welcome};
 use crate::{
-    id::{Epoch, Revision},
+    id::{ClusterId, Epoch, Revision},
     object::HOST_PATH,
     sync::{
         child::{Child, Effect},
@@ -48,7 +48,7 @@ fn what_is_kept_is_read_as_it_was() {
 
 #[test]
 fn who_resumes_takes_no_older_cfg_and_drops_what_is_no_longer_its_own() {
-    let fresh = || Child::new(identity(), Default::default(), Vec::new());
+    let fresh = || Child::new(identity(), ClusterId::default(), Vec::new());
     assert_eq!(fresh().kept(), None);
     let mut child = fresh().resuming(kept());
     assert_eq!(child.kept(), Some(kept()));
@@ -71,7 +71,7 @@ fn who_resumes_takes_no_older_cfg_and_drops_what_is_no_longer_its_own() {
 
 #[test]
 fn it_says_the_declarations_that_it_kept() {
-    let mut child = Child::new(identity(), Default::default(), Vec::new()).resuming(kept());
+    let mut child = Child::new(identity(), ClusterId::default(), Vec::new()).resuming(kept());
     let said = child.connected(NOW);
     let [Effect::Send(Frame::Hello(said))] = &said[..] else { panic!("{said:?}") };
     assert_eq!(said.declared.as_ref(), Some(catalog().declared()));

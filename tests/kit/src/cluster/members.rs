@@ -4,7 +4,10 @@ use std::{fs, io::ErrorKind, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Addresses, Come, Shape, TestCluster, member_config};
+use super::{
+    Addresses, Shape, TestCluster,
+    config::{Come, member_config},
+};
 use crate::{cli::Cli, clock};
 
 impl TestCluster {

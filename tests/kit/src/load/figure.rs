@@ -1,5 +1,7 @@
 //! What was measured, and the forms in which it is printed.
 
+use std::fmt::Write as _;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -110,7 +112,8 @@ pub fn table(figures: &[Figure]) -> String {
     for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:width$}   "));
+            // Text takes all that is written.
+            write!(line, "{cell:width$}   ").ok();
         }
         text.push_str(line.trim_end());
         text.push('\n');

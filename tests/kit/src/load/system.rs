@@ -57,7 +57,9 @@ impl System {
     async fn create(&self, leaves: usize) -> Result<()> {
         let numbers: Vec<usize> = (0..leaves).collect();
         for batch in numbers.chunks(BATCH_OBJECTS) {
-            let node = |number: &usize| json!({ "name": name(*number), "labels": { LABEL.0: LABEL.1 }, "cfg": {} });
+            let labels = json!({ LABEL.0: LABEL.1 });
+            let node =
+                |number: &usize| json!({ "name": name(*number), "labels": labels, "cfg": {} });
             let nodes: Vec<Json> = batch.iter().map(node).collect();
             self.client.raw_post("/v1/nodes", &nodes.into()).await.context("nodes")?;
         }

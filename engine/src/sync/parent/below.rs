@@ -1,0 +1,64 @@
+//! What a session knows of the nodes below its child, a relay; see [`crate::sync::below`].
+
+use super::{Effect, Session};
+use crate::{
+    id::{Name, Uid},
+    sync::{
+        below::{self, Lower},
+        frame::{Admission, Below, Left, Refused, Welcome},
+    },
+};
+
+impl Session {
+    /// The nodes that are attached to the child, where that is a relay.
+    pub fn below(&self) -> impl Iterator<Item = (&Name, &Lower)> {
+        self.below.iter()
+    }
+
+    /// Whether it is still to be decided about a node below the child.
+    pub fn expects(&self, below: &Below) -> bool {
+        self.is_attached() && self.arriving.get(&below.hello.node) == Some(&below.hello.epoch)
+    }
+
+    /// Lets a node in that said Hello to the child, a relay. Its Cfg is to be offered next.
+    pub fn admit(&mut self, below: &Below, uid: Uid, welcome: Welcome) -> Vec<Effect> {
+        let Below { hello, hops } = below;
+        self.arriving.remove(&hello.node);
+        let lower = Lower { epoch: hello.epoch, uid, hops: hops + 1 };
+        self.below.insert(hello.node.clone(), lower);
+        self.let_in.push(hello.node.clone());
+        vec![Effect::Send(below::answer(hello, Admission::Welcome(welcome)))]
+    }
+
+    /// Does not let a node in that said Hello to the child.
+    pub fn turn_away(&mut self, below: &Below, refused: Refused) -> Vec<Effect> {
+        self.arriving.remove(&below.hello.node);
+        vec![Effect::Send(below::answer(&below.hello, Admission::Refused(refused)))]
+    }
+
+    /// All nodes that were attached to the child, once the session is over.
+    pub fn abandoned(&mut self) -> Vec<Left> {
+        self.below.take()
+    }
+
+    pub(super) fn arrives(&mut self, below: Box<Below>) -> Vec<Effect> {
+        if let Some(refused) = self.below.bars(&below) {
+            return self.turn_away(&below, refused);
+        }
+        self.arriving.insert(below.hello.node.clone(), below.hello.epoch);
+        vec![Effect::Arrives(below)]
+    }
+
+    pub(super) fn leaves(&mut self, left: Left) -> Vec<Effect> {
+        if self.arriving.get(&left.node).is_some_and(|epoch| *epoch <= left.epoch) {
+            self.arriving.remove(&left.node);
+        }
+        let has_left = self.below.remove(&left);
+        has_left.then_some(Effect::Leaves(left)).into_iter().collect()
+    }
+
+    /// Whether a node is the child, or attached to it.
+    pub(super) fn is_voice_of(&self, node: &Name) -> bool {
+        self.hello.as_ref().is_some_and(|hello| hello.node == *node) || self.below.contains(node)
+    }
+}

@@ -1,0 +1,57 @@
+//! The load of light leaves in small: all of its figures come, with and without relays. How large
+//! they are says nothing on a machine that does other things.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kraken_testkit::load::{Hands, Load, lines};
+use serde_json::Value as Json;
+
+use crate::KRAKEN;
+
+/// Leaves of the fleet.
+const LEAVES: usize = 40;
+/// How long everything is counted that is counted for a time.
+const TIME: Duration = Duration::from_secs(1);
+/// What is measured of every fleet.
+const FIGURES: [&str; 9] = [
+    "fanout.attach.40",
+    "fanout.idle.memory.40",
+    "fanout.idle.bytes.40",
+    "fanout.idle.cpu.40",
+    "fanout.one.40.p99",
+    "fanout.all.40.last",
+    "fanout.change.bytes.40",
+    "fanout.dsc.40.p99",
+    "fanout.reattach.40",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_fleet_is_measured_with_and_without_relays() -> Result<()> {
+    for relays in [0, 2] {
+        let folder = tempfile::tempdir()?;
+        let load = Load {
+            program: KRAKEN.to_owned(),
+            hands: Hands::Threads,
+            folder: folder.path().to_owned(),
+            leaves: LEAVES,
+            relays,
+            ones: 10,
+            alls: 3,
+            time: TIME,
+        };
+        let outcome = load.run(|what| println!("{relays} relays: {what}")).await?;
+        let printed = lines(&outcome.figures)?;
+        let figures = printed.lines().map(serde_json::from_str);
+        let figures = figures.collect::<Result<Vec<Json>, _>>()?;
+        for name in FIGURES {
+            let found = figures.iter().find(|figure| figure["name"] == name);
+            let found = found.with_context(|| format!("{name} with {relays}: {printed}"))?;
+            let value = found["value"].as_f64().context("a value")?;
+            ensure!(value >= 0.0 && value.is_finite(), "{found}");
+        }
+        let missed = figures.iter().find(|figure| figure["name"] == "fanout.dsc.40.missed");
+        assert_eq!(missed.and_then(|missed| missed["value"].as_f64()), Some(0.0), "{printed}");
+    }
+    Ok(())
+}
