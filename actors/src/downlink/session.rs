@@ -140,7 +140,7 @@ impl Driver {
                     Ok(None) => return "the child closed the connection".to_owned(),
                     Err(error) => return error.to_string(),
                 },
-                () = self.dirty.marked() => self.offer().await,
+                () = self.dirty.marked(), if self.session.is_settled() => self.offer().await,
                 Some(down) = next(&mut self.way) => self.hand_down(down).await,
                 Some(decided) = self.arrivals.next() => self.decided(decided).await,
                 session = below::moved(&mut standing) => self.stands(session).await,

@@ -273,6 +273,12 @@ impl Session {
         goes.then_some(Assurance { ago_ms: ago, revision })
     }
 
+    /// Whether the child has acknowledged all Cfg that was sent: what is offered goes at once.
+    /// Until then what changes may be gathered.
+    pub fn is_settled(&self) -> bool {
+        self.acknowledged == self.sequence
+    }
+
     /// The Cfg that the child may see is now this, as of `revision`: both read at once.
     pub fn offer(&mut self, revision: Revision, objects: Vec<Arc<Object>>) -> Vec<Effect> {
         self.wanted = Some((revision, objects));
@@ -415,7 +421,7 @@ impl Session {
         let Some((revision, wanted)) = self.wanted.take_if(|(at, _)| due && *at >= floor) else {
             return Vec::new();
         };
-        let whole_of = std::mem::take(&mut self.let_in);
+        let whole_of = self.let_in_with(&wanted);
         let is_whole = |object: &Object| {
             whole_of.iter().any(|node| object.is_hosted_by(node) || object.is_reached_via(node))
         };

@@ -77,9 +77,10 @@ impl Driver {
             self.options.orders.ways().child_below(&node, &attached.node, way.way);
         }
         self.options.state.set_attached(node, true).await;
-        let mut effects = self.session.admit(&below, admitted.uid, admitted.welcome);
+        let effects = self.session.admit(&below, admitted.uid, admitted.welcome);
         self.remember(*below);
-        effects.extend(self.offer().await);
+        // Its Cfg goes with that of all that are let in meanwhile.
+        self.dirty.mark([admitted.uid]);
         effects
     }
 

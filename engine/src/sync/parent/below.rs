@@ -1,8 +1,12 @@
 //! What a session knows of the nodes below its child, a relay; see [`crate::sync::below`].
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use super::{Effect, Session};
 use crate::{
     id::{Name, Uid},
+    manifest::NODE_KIND,
+    object::Object,
     sync::{
         below::{self, Lower},
         frame::{Admission, Below, Left, Refused, Welcome},
@@ -28,6 +32,20 @@ impl Session {
         self.below.insert(hello.node.clone(), lower);
         self.let_in.push(hello.node.clone());
         vec![Effect::Send(below::answer(hello, Admission::Welcome(welcome)))]
+    }
+
+    /// The nodes that were let in and of which this Cfg has what they may see; it may have been
+    /// gathered before others were.
+    pub(super) fn let_in_with(&mut self, wanted: &[Arc<Object>]) -> Vec<Name> {
+        if self.let_in.is_empty() {
+            return Vec::new();
+        }
+        let nodes = wanted.iter().filter(|object| object.key.kind.as_str() == NODE_KIND);
+        let nodes: BTreeSet<&Name> = nodes.map(|object| &object.key.name).collect();
+        let let_in = std::mem::take(&mut self.let_in).into_iter();
+        let (now, later) = let_in.partition(|node| nodes.contains(node));
+        self.let_in = later;
+        now
     }
 
     /// Does not let a node in that said Hello to the child.

@@ -106,6 +106,24 @@ fn a_relay_is_told_all_of_a_node_that_comes_back_although_nothing_has_changed() 
     assert_eq!((delta.revision, &delta.whole_of[..]), (Revision::new(9), &[name("n2")][..]));
 }
 
+#[test]
+fn cfg_that_was_gathered_before_a_node_was_let_in_says_nothing_of_it() {
+    let mut session = with_n2();
+    // One is on its way, so that the next waits; then a node is let in.
+    session.offer(Revision::new(8), vec![object(1, 8), object(2, 3)]);
+    session.offer(Revision::new(9), vec![object(1, 9), object(2, 3)]);
+    session.admit(&below("n3", 0), uid(3), welcome());
+    let effects = session.receive(Frame::CfgAck { seq: 3 }, authority(&catalog()), NOW);
+    let [Effect::Send(Frame::CfgDelta(delta))] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!((delta.revision, delta.whole_of.len()), (Revision::new(9), 0));
+    session.receive(Frame::CfgAck { seq: 4 }, authority(&catalog()), NOW);
+    let all = vec![object(1, 9), object(2, 3), object(3, 3)];
+    let effects = session.offer(Revision::new(10), all);
+    let [Effect::Send(Frame::CfgDelta(delta))] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(delta.objects, [ObjectDelta::Whole(object(3, 3))]);
+    assert_eq!(delta.whole_of, [name("n3")]);
+}
+
 fn told(seq: u64, objects: Vec<Arc<Object>>, whole_of: &[&str]) -> Frame {
     Frame::CfgDelta(CfgDelta {
         seq,
