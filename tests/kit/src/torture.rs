@@ -36,7 +36,7 @@ use crate::{
     chance::Chance,
     cluster::{Shape, TestCluster},
     disk::Image,
-    is_root,
+    is_root, needs,
     serial::{self, Checked, Op, Told},
     starve::{self, Hogs},
 };
@@ -181,8 +181,8 @@ impl Torture {
         attacks: &mut Vec<Nemesis>,
     ) -> Result<(Checked, usize, Served)> {
         let root = is_root();
-        for left_out in Arsenal::left_out() {
-            tell(&format!("not drawn: {left_out}"));
+        for lacking in Arsenal::left_out() {
+            needs(lacking, false)?;
         }
         let place = tempfile::tempdir()?;
         let disks = if root { self.disks(place.path())? } else { BTreeMap::new() };

@@ -220,9 +220,9 @@ impl Arsenal {
         chance.of(&self.0).copied()
     }
 
-    /// What cannot be drawn on this machine, with what it needs.
+    /// What this machine lacks, and for what.
     pub(super) fn left_out() -> Vec<String> {
         let missing = ALL.into_iter().filter(|nemesis| !nemesis.traits().tool.is_there());
-        missing.map(|nemesis| format!("{nemesis} needs {}", nemesis.traits().tool)).collect()
+        missing.map(|nemesis| format!("{}, for: {nemesis}", nemesis.traits().tool)).collect()
     }
 }
