@@ -78,6 +78,15 @@ impl Field<'_> {
         Ok(())
     }
 
+    fn all_run(&self) -> Result<bool> {
+        for member in self.cluster.members() {
+            if self.cluster.job(&member)?.process().is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whom to attack.
     async fn target(&self, whom: Whom, chance: &mut Chance) -> Option<String> {
         let mut open = self.cluster.members();
@@ -110,7 +119,7 @@ impl Field<'_> {
         let is_fit = match traits.needed {
             Needed::Anything => true,
             Needed::Running => runs,
-            Needed::Whole if traits.whom == Whom::All => self.hurt.is_empty(),
+            Needed::Whole if traits.whom == Whom::All => self.hurt.is_empty() && self.all_run()?,
             Needed::Whole => runs && !self.hurt.contains(&target),
         };
         if !is_fit {
