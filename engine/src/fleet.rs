@@ -122,15 +122,18 @@ impl Fleet {
         self.catalog = catalog;
     }
 
-    /// Takes an object as it is now, and what was said of it before it was known. One that is older
-    /// than what is held came late and is passed over: Cfg never goes back.
-    pub fn set_object(&mut self, object: Arc<Object>) {
+    /// Takes an object as it is now, and what was said of it before it was known, which is what is
+    /// touched. One that is older than what is held came late and is passed over: Cfg never goes
+    /// back.
+    pub fn set_object(&mut self, object: Arc<Object>) -> Touched {
+        let mut touched = Touched::default();
         if self.objects.get(&object.uid).is_some_and(|held| held.revision > object.revision) {
-            return;
+            return touched;
         }
         self.removed.remove(&object.uid);
         if let Some(mut early) = self.early.remove(&object.uid) {
             Arc::make_mut(&mut early).retain(|path, seen| self.may_say(&object, path, seen));
+            touched.paths.extend(early.iter().map(|(path, _)| (object.uid, path.clone())));
             self.dsc.entry(object.uid).or_insert(early);
         }
         if object.key.kind.as_str() == NODE_KIND {
@@ -144,6 +147,7 @@ impl Fleet {
             self.charges.entry(node).or_default().insert(object.uid);
         }
         self.objects.insert(object.uid, object);
+        touched
     }
 
     fn discharge(&mut self, object: &Object) {

@@ -390,6 +390,17 @@ fn a_word_that_one_member_alone_has_heard_reaches_the_others_by_its_writer() {
     }
 }
 
+/// A relay says that a node is attached before its own parent has told it of the node.
+#[test]
+fn what_is_said_of_an_object_before_it_is_known_is_told_once_it_is() {
+    let mut fleet = fleet();
+    let said = fleet.set_link(uid(2), SessionEpoch::new(7), Link::Up, NOW);
+    assert_eq!(said.paths, []);
+    let touched = fleet.set_object(node(2));
+    assert_eq!(touched.paths, [(uid(2), path(LINK_PATH))]);
+    assert_eq!(fleet.set_object(node(2)).paths, []);
+}
+
 #[test]
 fn what_a_relay_leaves_goes_with_it_and_what_a_member_does_stays() {
     let mut fleet = fleet();
