@@ -375,7 +375,7 @@ impl State {
     fn set_objects(&mut self, objects: Vec<Arc<Object>>) {
         let uids: Vec<Uid> = objects.iter().map(|object| object.uid).collect();
         for object in objects {
-            // What this node said of it before it knew it, such as that it is attached, is told now.
+            // What was said of it before it was known, as that it is attached, is told now.
             let said_early = self.fleet.set_object(object);
             self.touched(said_early, false);
         }
