@@ -168,6 +168,11 @@ impl Object {
         self.cfg.get(VIA_PATH).and_then(Value::as_str) == Some(node.as_str())
     }
 
+    /// Whether a node hosts the object, or is the way to it.
+    pub fn is_in_charge_of(&self, node: &Name) -> bool {
+        self.is_hosted_by(node) || self.is_reached_via(node)
+    }
+
     /// The nodes that have it in their charge beside itself: its host, and that through which it is
     /// reached.
     pub fn charges(&self) -> impl Iterator<Item = Name> {

@@ -7,7 +7,6 @@ use actix::Addr;
 use kraken_engine::{
     catalog::Catalog,
     id::Uid,
-    object::Object,
     path::Path,
     sync::{ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, child::Effect, kept::Kept},
 };
@@ -179,7 +178,9 @@ impl Driver {
         let is_gone = effects.iter().any(|effect| matches!(effect, Effect::Gone));
         let changes = effects.iter().any(|effect| match effect {
             // What is below a relay is kept there.
-            Effect::SetCfg(objects) => objects.iter().any(|object| self.is_own(object)),
+            Effect::SetCfg(objects) => {
+                objects.iter().any(|object| object.is_in_charge_of(&self.options.identity.node))
+            }
             Effect::DropCfg(_) | Effect::Declare(_) => true,
             _ => false,
         });
@@ -196,11 +197,6 @@ impl Driver {
         // It fails only where it panicked; what is on the disk is as it was or gone then.
         drop(tokio::task::spawn_blocking(write).await);
         Ok(())
-    }
-
-    fn is_own(&self, object: &Object) -> bool {
-        let me = &self.options.identity.node;
-        object.is_hosted_by(me) || object.is_reached_via(me)
     }
 
     /// Goes on with what was kept: no parent answers.

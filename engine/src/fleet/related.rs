@@ -142,7 +142,7 @@ impl Fleet {
                 }
                 continue;
             };
-            if related.is_hosted_by(child) || related.is_reached_via(child) {
+            if related.is_in_charge_of(child) {
                 continue;
             }
             told.rests_on.insert(related.uid);

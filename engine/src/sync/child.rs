@@ -203,10 +203,9 @@ impl Child {
         Self { manifests: Some(named.collect()), ..self }
     }
 
-    /// Whether an object is in its own charge, and not in that of a node below.
-    pub fn is_own(&self, object: &Object) -> bool {
-        let me = &self.identity.node;
-        object.is_hosted_by(me) || object.is_reached_via(me)
+    /// Whether an object is in its own charge, and not only in that of a node below.
+    fn is_own(&self, object: &Object) -> bool {
+        object.is_in_charge_of(&self.identity.node)
     }
 
     /// The same child, which is known to have held Cfg up to this revision: it takes none from
@@ -271,11 +270,6 @@ impl Child {
         self.lower.remove(&left.node);
         let tells = self.is_attached().then_some(Effect::Send(Frame::Left(left)));
         tells.into_iter().collect()
-    }
-
-    /// The epoch of the Cfg that it holds.
-    pub fn cfg_epoch(&self) -> Epoch {
-        self.cfg_epoch
     }
 
     /// A connection stands: say Hello. `now` is wall time, so that epochs grow over restarts.

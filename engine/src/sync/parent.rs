@@ -422,9 +422,7 @@ impl Session {
             return Vec::new();
         };
         let whole_of = self.let_in_with(&wanted);
-        let is_whole = |object: &Object| {
-            whole_of.iter().any(|node| object.is_hosted_by(node) || object.is_reached_via(node))
-        };
+        let is_whole = |object: &Object| whole_of.iter().any(|node| object.is_in_charge_of(node));
         let mut objects = Vec::new();
         for object in &wanted {
             let held = self.sent.get(&object.uid).map(Arc::as_ref).filter(|held| !is_whole(held));

@@ -68,14 +68,12 @@ impl Child {
     /// What is held of nodes that were let in anew, is not told, and is not held for others.
     fn no_longer_below(&mut self, whole_of: &[Name], told: &[Arc<Object>]) -> Vec<Uid> {
         let told: BTreeSet<Uid> = told.iter().map(|object| object.uid).collect();
-        let is_of =
-            |object: &Object, node: &Name| object.is_hosted_by(node) || object.is_reached_via(node);
         let goes = |object: &&Arc<Object>| {
-            let others = self.lower.iter().filter(|node| !whole_of.contains(node));
-            whole_of.iter().any(|node| is_of(object, node))
+            let mut others = self.lower.iter().filter(|node| !whole_of.contains(node));
+            whole_of.iter().any(|node| object.is_in_charge_of(node))
                 && !told.contains(&object.uid)
                 && !self.is_own(object)
-                && others.into_iter().all(|node| !is_of(object, node))
+                && others.all(|node| !object.is_in_charge_of(node))
         };
         let gone = if whole_of.is_empty() {
             Vec::new()
