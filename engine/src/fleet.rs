@@ -20,7 +20,7 @@ use std::{
 
 use self::related::Told;
 pub use self::{
-    link::{LINK_PATH, Link},
+    link::{LINK_PATH, Link, up_link},
     related::{Elsewhere, parent_of},
 };
 use crate::{

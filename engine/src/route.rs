@@ -29,7 +29,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     catalog::KindCatalog,
-    fleet::{Fleet, LINK_PATH, Link},
+    fleet::{Fleet, up_link},
     id::{NAME_BYTES_MAX, Name, Uid},
     manifest::NODE_KIND,
     mutation::Context,
@@ -233,9 +233,7 @@ impl Standing for Seen<'_> {
 
     /// Whoever last said that the link is up, serves it.
     fn parent_of_object(&self, object: &Object) -> Option<Name> {
-        let link = self.fleet.seen(object.uid)?.get(LINK_PATH)?;
-        let up = link.value.as_ref().and_then(|value| value.as_str()) == Some(Link::Up.as_str());
-        up.then(|| link.stamp.writer.clone())
+        Some(up_link(self.fleet.seen(object.uid)?)?.stamp.writer.clone())
     }
 
     fn with_able<R>(&self, module: &Name, ask: impl FnOnce(&[Name]) -> R) -> R {

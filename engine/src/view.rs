@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     catalog::{Catalog, KindCatalog},
     dsc::{Dsc, Observed},
-    fleet::{LINK_PATH, Link},
+    fleet::up_link,
     object::Object,
     path::Path,
     planner::Facts,
@@ -125,8 +125,8 @@ pub fn is_stale(kind: &KindCatalog, dsc: &Dsc, path: &Path, now: Millis) -> bool
         let ttl_ms = rule.and_then(|rule| rule.ttl_ms);
         ttl_ms.is_some_and(|ttl_ms| seen.seen_at.after_ms(ttl_ms) < now)
     };
-    let is_up = dsc.value(LINK_PATH).and_then(Value::as_str) == Some(Link::Up.as_str());
-    !is_up && dsc.get(path.as_str()).filter(|seen| seen.value.is_some()).is_some_and(over)
+    up_link(dsc).is_none()
+        && dsc.get(path.as_str()).filter(|seen| seen.value.is_some()).is_some_and(over)
 }
 
 impl Facts for View<'_> {

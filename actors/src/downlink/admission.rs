@@ -135,7 +135,7 @@ async fn welcome(
     let hello = &below.hello;
     let node = hello.node.clone();
     let held =
-        move |fleet: &Fleet| (fleet.link_epoch(uid), !fleet.is_down(uid), fleet.spoken_ms(&node));
+        move |fleet: &Fleet| (fleet.link_epoch(uid), fleet.is_up(uid), fleet.spoken_ms(&node));
     let (held, is_up, spoken_ms) = options.state.read(held).await.map_err(not_ready)?;
     // A relay that is attached anew tells of sessions that go on.
     let goes_on = below.hops > 0 && is_up && hello.epoch == held;

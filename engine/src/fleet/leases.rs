@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Fleet, LINK_PATH, Link};
+use super::Fleet;
 use crate::{
     id::{Name, Revision, Uid},
     object::Object,
     singleton::{Assured, Lease},
     time::Millis,
-    value::Value,
 };
 
 impl Fleet {
@@ -52,7 +51,6 @@ impl Fleet {
 
     /// Whether a node is attached to a parent, or is this one.
     pub fn is_attached_somewhere(&self, node: &Name) -> bool {
-        let link = self.node(node).and_then(|node| self.dsc.get(&node.uid)?.value(LINK_PATH));
-        *node == self.me || link.and_then(Value::as_str) == Some(Link::Up.as_str())
+        *node == self.me || self.node(node).is_some_and(|node| self.is_up(node.uid))
     }
 }

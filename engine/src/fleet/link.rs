@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fleet, Touched};
 use crate::{
-    dsc::{Observed, Stamp},
+    dsc::{Dsc, Observed, Stamp},
     id::{Name, SessionEpoch, Uid},
     path::Path,
     sync::below::HOPS_MAX,
@@ -35,6 +35,13 @@ impl Link {
             Self::Down => "DOWN",
         }
     }
+}
+
+/// The word that a node is attached, by whoever says so; `None` where the last word is another.
+pub fn up_link(dsc: &Dsc) -> Option<&Observed> {
+    let said = dsc.get(LINK_PATH)?;
+    let is_up = said.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
+    is_up.then_some(said)
 }
 
 impl Fleet {
@@ -69,10 +76,9 @@ impl Fleet {
         self.take(uid, known, vec![(path, Observed { value, stamp, seen_at: now })], now)
     }
 
-    /// Whether a node is attached nowhere, as far as is known here.
-    pub fn is_down(&self, uid: Uid) -> bool {
-        let link = self.dsc.get(&uid).and_then(|dsc| dsc.get(LINK_PATH));
-        link.is_none_or(|link| link.value != Some(Link::Up.as_str().into()))
+    /// Whether a node is attached somewhere, as far as is known here.
+    pub fn is_up(&self, uid: Uid) -> bool {
+        self.seen(uid).and_then(up_link).is_some()
     }
 
     /// The epoch of the last session that was heard of.
@@ -99,13 +105,10 @@ impl Fleet {
     ) -> Vec<(Uid, Name, SessionEpoch)> {
         let mut by_parent: BTreeMap<&Name, Vec<(Uid, &Name, SessionEpoch)>> = BTreeMap::new();
         for object in self.objects.values() {
-            let Some(said) = self.dsc.get(&object.uid).and_then(|dsc| dsc.get(LINK_PATH)) else {
-                continue;
-            };
-            let is_up = said.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
+            let Some(said) = self.seen(object.uid).and_then(up_link) else { continue };
             let (name, writer) = (&object.key.name, &said.stamp.writer);
             let stands = *writer == self.me && self.attached.contains(name);
-            if is_up && !stands && !here(name) {
+            if !stands && !here(name) {
                 let left = (object.uid, name, SessionEpoch::new(said.stamp.ms));
                 by_parent.entry(writer).or_default().push(left);
             }
@@ -129,7 +132,7 @@ impl Fleet {
             if at == *child {
                 return hops;
             }
-            let link = self.node(&at).and_then(|object| self.dsc.get(&object.uid)?.get(LINK_PATH));
+            let link = self.node(&at).and_then(|object| self.seen(object.uid)?.get(LINK_PATH));
             match link {
                 Some(link) => at.clone_from(&link.stamp.writer),
                 None => break,
@@ -141,8 +144,8 @@ impl Fleet {
     /// The session in which a node is attached here, if this node says so.
     pub(super) fn link_that_stands(&self, uid: Uid) -> Option<SessionEpoch> {
         let node = &self.objects.get(&uid)?.key.name;
-        let said = self.dsc.get(&uid)?.get(LINK_PATH)?;
-        let mine = said.stamp.writer == self.me && said.value == Some(Link::Up.as_str().into());
+        let said = up_link(self.seen(uid)?)?;
+        let mine = said.stamp.writer == self.me;
         (mine && self.attached.contains(node)).then(|| SessionEpoch::new(said.stamp.ms))
     }
 }

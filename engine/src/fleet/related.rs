@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Fleet, LINK_PATH, Link};
+use super::{Fleet, LINK_PATH, up_link};
 use crate::{
     dsc::{Dsc, Observed, Sighting},
     id::{Name, Uid},
@@ -53,9 +53,7 @@ pub fn parent_of(object: &Object, dsc: Option<&Dsc>) -> Option<Name> {
     if object.key.kind.as_str() != NODE_KIND {
         return object.host();
     }
-    let link = dsc?.get(LINK_PATH)?;
-    let is_up = link.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
-    is_up.then(|| link.stamp.writer.clone())
+    Some(up_link(dsc?)?.stamp.writer.clone())
 }
 
 impl Fleet {

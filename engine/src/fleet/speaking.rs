@@ -31,12 +31,12 @@ impl Fleet {
             touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
         }
         // So is its link, where this node has said that: a relay was attached anew.
-        let own = self.node(node).and_then(|object| {
-            let (path, link) =
-                self.dsc.get(&object.uid)?.iter().find(|(p, _)| p.as_str() == LINK_PATH)?;
-            (link.stamp.writer == self.me).then(|| (object.uid, path.clone()))
-        });
-        touched.paths.extend(own);
+        if let Some(object) = self.node(node)
+            && let Some(link) = self.seen(object.uid).and_then(|dsc| dsc.get(LINK_PATH))
+            && link.stamp.writer == self.me
+        {
+            touched.paths.push((object.uid, Path::constant(LINK_PATH)));
+        }
         touched
     }
 

@@ -117,8 +117,8 @@ impl Driver {
     /// it.
     pub(super) async fn lose_all_below(&self, relay: Name, uid: Uid) {
         tokio::time::sleep(RE_ATTACH).await;
-        let is_down = move |fleet: &Fleet| fleet.is_down(uid);
-        if self.options.state.read(is_down).await.unwrap_or(false) {
+        let is_up = move |fleet: &Fleet| fleet.is_up(uid);
+        if !self.options.state.read(is_up).await.unwrap_or(true) {
             let why = "its relay is gone and it attached nowhere else";
             lose_all_left_by(relay, why, &self.options).await;
         }
