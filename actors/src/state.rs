@@ -374,11 +374,12 @@ impl State {
 
     fn set_objects(&mut self, objects: Vec<Arc<Object>>) {
         let uids: Vec<Uid> = objects.iter().map(|object| object.uid).collect();
+        // What was said of one before it was known, as that it is attached, is told now.
+        let mut said_early = Touched::default();
         for object in objects {
-            // What was said of it before it was known, as that it is attached, is told now.
-            let said_early = self.fleet.set_object(object);
-            self.touched(said_early, false);
+            said_early.paths.extend(self.fleet.set_object(object).paths);
         }
+        self.touched(said_early, false);
         self.mark(uids, false);
     }
 

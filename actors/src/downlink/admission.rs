@@ -61,17 +61,18 @@ async fn by_parent(
             Ok(Admitted { uid, welcome })
         }
         Some(Admission::Refused(Refused { reason, text })) => Err(Rejected { reason, text }),
-        None if hello.role == Role::Leaf => from_memory(hello, above, options).await,
+        None if hello.role == Role::Leaf => from_memory(below, above, options).await,
         None => Err(not_ready("this relay is attached to nobody")),
     }
 }
 
 /// What this relay knows by itself of a leaf that was below it, or is in its Cfg.
 async fn from_memory(
-    hello: &Hello,
+    below: &Below,
     above: &Above,
     options: &DownlinkOptions,
 ) -> Result<Admitted, Rejected> {
+    let hello = &below.hello;
     let Standing { cluster, epoch, session } = *above.standing().borrow();
     let is_of_ours = hello.cluster == cluster && hello.cfg_epoch == epoch;
     if session.is_some() || !is_of_ours || cluster == ClusterId::default() {
@@ -79,8 +80,7 @@ async fn from_memory(
     }
     let uid = find(hello.node.clone(), options).await?;
     let uid = uid.ok_or_else(|| not_ready("this relay is attached to nobody"))?;
-    let below = Below { hello: hello.clone(), hops: 0 };
-    let welcome = welcome(&below, uid, (cluster, epoch), options).await?;
+    let welcome = welcome(below, uid, (cluster, epoch), options).await?;
     Ok(Admitted { uid, welcome })
 }
 

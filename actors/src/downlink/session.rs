@@ -74,7 +74,8 @@ struct Driver {
     told: BTreeMap<Name, Below>,
     /// Whether its Cfg was offered.
     offered: bool,
-    arrivals: Arrivals,
+    /// Nodes below the child about which it is being decided; of a relay only.
+    arrivals: Option<Arrivals>,
 }
 
 /// What a leaf is told of the fleet at one moment.
@@ -122,7 +123,7 @@ pub(super) async fn run(
         way: None,
         told: BTreeMap::new(),
         offered: false,
-        arrivals: Arrivals::new(),
+        arrivals: None,
     };
     let over = driver.serve(&mut reader, &writer).await;
     driver.ended(over).await;
@@ -142,8 +143,11 @@ impl Driver {
                 },
                 () = self.dirty.marked(), if self.session.is_settled() => self.offer().await,
                 Some(down) = next(&mut self.way) => self.hand_down(down).await,
-                Some(decided) = self.arrivals.next() => self.decided(decided).await,
-                session = below::moved(&mut standing) => self.stands(session).await,
+                Some(decided) = below::next(&mut self.arrivals) => self.decided(decided).await,
+                session = below::moved(&mut standing) => {
+                    self.stands(session).await;
+                    Vec::new()
+                }
                 _ = tick.tick() => self.tick().await,
             };
             if let Err(over) = self.carry_out(effects, writer).await {
@@ -276,7 +280,7 @@ impl Driver {
                     }
                 }
                 Effect::Holding(holds) => self.options.orders.tell(Input::Holds(holds)).await,
-                Effect::Arrives(below) => self.arrivals.ask(below, self.options.clone()),
+                Effect::Arrives(below) => self.arrives(below),
                 Effect::Leaves(left) => self.has_left(left).await,
             }
         }

@@ -62,6 +62,16 @@ pub(crate) struct ChildWay {
     pub(crate) taken: mpsc::Receiver<Down>,
 }
 
+impl Open {
+    /// The child through which a node is reached, which may be the node itself.
+    fn via<'a>(&'a self, node: &'a Name) -> Option<&'a Name> {
+        if self.children.contains_key(node) {
+            return Some(node);
+        }
+        self.below.get(node).map(|(child, _)| child)
+    }
+}
+
 impl Ways {
     fn open(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -116,16 +126,12 @@ impl Ways {
 
     /// The child through which a node is reached, which may be the node itself.
     pub(crate) fn via(&self, node: &Name) -> Option<Name> {
-        let open = self.open();
-        if open.children.contains_key(node) {
-            return Some(node.clone());
-        }
-        open.below.get(node).map(|(child, _)| child.clone())
+        self.open().via(node).cloned()
     }
 
     /// Whether a node is attached here, or below a relay that is.
     pub(crate) fn has_child(&self, node: &Name) -> bool {
-        self.via(node).is_some()
+        self.open().via(node).is_some()
     }
 
     /// The members that are attached.
@@ -137,9 +143,11 @@ impl Ways {
 
     /// Sends something down; says by which way, or why that cannot be.
     pub(crate) fn down(&self, node: &Name, what: Down) -> Result<Way, Blocked> {
-        let via = self.via(node).ok_or(Blocked::Gone)?;
-        let child = self.open().children.get(&via).map(|child| (child.way, child.sender.clone()));
-        let (way, sender) = child.ok_or(Blocked::Gone)?;
+        let open = self.open();
+        let child = open.via(node).and_then(|via| open.children.get(via));
+        let (way, sender) =
+            child.map(|child| (child.way, child.sender.clone())).ok_or(Blocked::Gone)?;
+        drop(open);
         sender.try_send(what).map(|()| way).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Blocked::Full,
             mpsc::error::TrySendError::Closed(_) => Blocked::Gone,

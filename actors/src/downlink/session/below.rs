@@ -32,13 +32,13 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let (tell, decided) = mpsc::channel(ARRIVALS_MAX);
         Self { turns: Arc::new(Semaphore::new(ARRIVALS_MAX)), tell, decided }
     }
 
     /// Has it decided about a node.
-    pub(super) fn ask(&self, below: Box<Below>, options: DownlinkOptions) {
+    fn ask(&self, below: Box<Below>, options: DownlinkOptions) {
         let (turns, tell) = (self.turns.clone(), self.tell.clone());
         actix_rt::spawn(async move {
             let turn = tokio::time::timeout(TURN_MAX, turns.acquire_owned()).await;
@@ -54,13 +54,22 @@ impl Arrivals {
             drop(tell.send((below, decided)).await);
         });
     }
+}
 
-    pub(super) async fn next(&mut self) -> Option<Decided> {
-        self.decided.recv().await
+/// What was decided next; for ever nothing of a child that is no relay.
+pub(super) async fn next(arrivals: &mut Option<Arrivals>) -> Option<Decided> {
+    match arrivals {
+        Some(arrivals) => arrivals.decided.recv().await,
+        None => std::future::pending().await,
     }
 }
 
 impl Driver {
+    /// A node wants to attach below the child.
+    pub(super) fn arrives(&mut self, below: Box<Below>) {
+        self.arrivals.get_or_insert_with(Arrivals::new).ask(below, self.options.clone());
+    }
+
     /// It was decided about a node below.
     pub(super) async fn decided(&mut self, (below, decided): Decided) -> Vec<Effect> {
         let attached = self.attached.clone().filter(|_| self.session.expects(&below));
@@ -163,8 +172,8 @@ impl Driver {
 
     /// This relay is attached in another session, or to nobody: whoever is below it has to be let
     /// in above again before it is spoken for. Who is refused there is refused here.
-    pub(super) async fn stands(&mut self, session: Option<u64>) -> Vec<Effect> {
-        let Some(attached) = &self.attached else { return Vec::new() };
+    pub(super) async fn stands(&mut self, session: Option<u64>) {
+        let Some(attached) = &self.attached else { return };
         for below in self.told.values() {
             let node = below.hello.node.clone();
             self.options.state.set_attached(node.clone(), false).await;
@@ -184,7 +193,6 @@ impl Driver {
                 }
             });
         }
-        Vec::new()
     }
 
     /// Tells above that a node has left.
