@@ -202,9 +202,14 @@ fn locked(ring: &Mutex<Ring>) -> MutexGuard<'_, Ring> {
 
 #[cfg(test)]
 mod tests {
-    use kraken_engine::time::Millis;
+    use kraken_engine::{
+        command::{Command, Txn},
+        id::Name,
+        time::Millis,
+    };
 
     use super::*;
+    use crate::testing::{MemoryQuorum, proposal};
 
     fn commit(revision: u64, reset: bool) -> Arc<Commit> {
         Arc::new(Commit {
@@ -240,6 +245,23 @@ mod tests {
             }
             Next::Lagged => None,
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_before_a_watch_starts_is_weighed_before_it_does() {
+        let quorum = Arc::new(MemoryQuorum::new(Name::new("m1").unwrap()));
+        quorum.found();
+        let hub = Hub::start(quorum.clone(), 3, CancellationToken::new());
+        let first = quorum.status().revision;
+        // On one thread: the hub has seen nothing of it.
+        for _ in 0..6 {
+            quorum.apply(&proposal(Command::Txn(Txn::default())));
+        }
+        let now = quorum.status().revision;
+        assert!(hub.after(first).is_ok(), "as who does not wait is told");
+        hub.reached(now).await;
+        let oldest = hub.after(first).unwrap_err().oldest;
+        assert!(oldest > first && hub.after(oldest).is_ok());
     }
 
     #[test]

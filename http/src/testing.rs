@@ -183,7 +183,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn proposal(command: Command) -> Proposal {
+pub(crate) fn proposal(command: Command) -> Proposal {
     Proposal { request: None, author: "test".to_owned(), at: Clock::new().wall(), command }
 }
 

@@ -126,7 +126,9 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
     let dirty = if wanted.dsc { state.watch_objects().await } else { Dirty::new() };
     let hub = &call.shared.hub;
     let now = call.shared.api.quorum.status().revision;
-    hub.reached(from.map_or(now, |from| from.min(now))).await;
+    // All that this server shows has come, or a watch would start with what the hub is about to
+    // let go of and lag at once.
+    hub.reached(now).await;
     let is_ours = of_epoch.is_none_or(|epoch| epoch == call.shared.api.quorum.epoch());
     if let Some(from) = from.filter(|_| !is_ours) {
         return Err(Problem::Gone { from: from.get(), oldest: now.get() });
