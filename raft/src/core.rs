@@ -365,7 +365,7 @@ impl Core {
         let may_begin = identity.phase != Phase::Member;
         let known = self.options.level;
         let open = move || {
-            let (snapshots, newest) = Snapshots::open(state_folder, cluster)?;
+            let (snapshots, newest) = Snapshots::open(Disk::default(), state_folder, cluster)?;
             let (log, writer) = Log::open(site, may_begin, fatal)?;
             snapshots.check_reaches(newest.as_ref().map(|(meta, _)| meta), log.purged())?;
             let held = newest.as_ref().map_or(0, |(_, store)| store.level());

@@ -1,5 +1,6 @@
-//! The calls by which the log changes its disk, in one place, so that tests can put them on a tape
-//! and ask of every moment what a power cut would have left (`log/tests/power.rs`).
+//! The calls by which the log and the snapshots change their disk, in one place, so that tests can
+//! put them on a tape and ask of every moment what a power cut would have left
+//! (`log/tests/power.rs`, `machine/snapshot/tests.rs`).
 
 #[cfg(test)]
 pub(crate) mod tape;

@@ -82,7 +82,7 @@ pub(crate) async fn begin(
     folder.clear()?;
     let (log, state) = (folder.log(), folder.state());
     let write = move || {
-        let (snapshots, _) = Snapshots::open(state.clone(), group)?;
+        let (snapshots, _) = Snapshots::open(Disk::default(), state.clone(), group)?;
         snapshots.save(&meta, &store).map_err(|source| {
             let what = "write a snapshot in";
             crate::machine::StateError::Io { what, path: state, source }

@@ -46,7 +46,7 @@ pub async fn recover(data: &Path) -> Result<Recovered, StartError> {
     let identity = folder.sound_identity()?.filter(|identity| identity.phase == Phase::Member);
     let identity = identity.ok_or_else(|| StartError::Nobody { path: data.to_owned() })?;
     let (cluster, member) = (identity.cluster.get(), identity.member.get());
-    let (snapshots, newest) = Snapshots::open(folder.state(), cluster)?;
+    let (snapshots, newest) = Snapshots::open(Disk::default(), folder.state(), cluster)?;
     let disk = Disk::default();
     let site = Site { folder: folder.log(), cluster, member, segment_bytes: SEGMENT_BYTES, disk };
     let (log, writer) = Log::open(site, false, Fatal::new())?;

@@ -45,14 +45,16 @@ enum Deed {
         name: String,
     },
     SyncedFolder,
-    /// The log was asked for the step of this number.
+    /// The step of this number was asked for.
     Asked(usize),
-    /// The log has answered the step of this number.
+    /// The step of this number was answered.
     Answered(usize),
 }
 
 #[derive(Debug, Default)]
 struct Reel {
+    /// What was there before, durable.
+    before: Disk,
     deeds: Vec<Deed>,
     /// What files are known by now: inodes are used again, these numbers are not.
     files: BTreeMap<u64, u64>,
@@ -61,7 +63,7 @@ struct Reel {
     fails: bool,
 }
 
-/// Everything that was done in one folder since it was empty.
+/// Everything that was done in one folder since it was begun.
 #[derive(Debug, Default)]
 pub(crate) struct Tape(Mutex<Reel>);
 
@@ -86,6 +88,20 @@ pub(crate) struct Wreck {
 }
 
 impl Tape {
+    /// A tape of a folder with files in it, which are durable.
+    pub(crate) fn of(folder: &Path) -> Self {
+        let mut reel = Reel::default();
+        for item in fs::read_dir(folder).unwrap() {
+            let path = item.unwrap().path();
+            reel.next += 1;
+            let number = reel.next;
+            reel.files.insert(fs::metadata(&path).unwrap().ino(), number);
+            reel.before.names.insert(name(&path), number);
+            reel.before.contents.insert(number, fs::read(&path).unwrap());
+        }
+        Self(Mutex::new(reel))
+    }
+
     fn reel(&self) -> MutexGuard<'_, Reel> {
         self.0.lock().unwrap()
     }
@@ -139,12 +155,12 @@ impl Tape {
         self.reel().deeds.push(Deed::SyncedFolder);
     }
 
-    /// The log is asked for a step.
+    /// A step is asked for.
     pub(crate) fn asked(&self, step: usize) {
         self.reel().deeds.push(Deed::Asked(step));
     }
 
-    /// The log has answered a step.
+    /// A step was answered.
     pub(crate) fn answered(&self, step: usize) {
         self.reel().deeds.push(Deed::Answered(step));
     }
@@ -156,8 +172,10 @@ impl Tape {
 
     /// The folder as it is when the power goes after so many deeds.
     pub(crate) fn cut(&self, after: usize, unsynced: Unsynced) -> Wreck {
-        let deeds = self.reel().deeds[..after].to_vec();
-        let mut disk = Image::default();
+        let (mut disk, deeds) = {
+            let reel = self.reel();
+            (reel.before.clone(), reel.deeds[..after].to_vec())
+        };
         let (mut asked, mut answered) = (0, 0);
         for deed in deeds {
             match deed {
@@ -176,8 +194,8 @@ impl Tape {
 }
 
 /// A disk: what is durable, and what waits to be.
-#[derive(Default)]
-struct Image {
+#[derive(Debug, Clone, Default)]
+struct Disk {
     contents: BTreeMap<u64, Vec<u8>>,
     names: BTreeMap<String, u64>,
     writes: Vec<(u64, usize, Vec<u8>)>,
@@ -185,7 +203,7 @@ struct Image {
     namings: Vec<Deed>,
 }
 
-impl Image {
+impl Disk {
     fn take(&mut self, deed: Deed) {
         match deed {
             Deed::Wrote { file, at, bytes } => self.writes.push((file, at, bytes)),

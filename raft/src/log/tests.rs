@@ -105,7 +105,7 @@ impl StoreBuilder<Types, Log, Machine, TempDir> for Builder {
         let (log, _) = open(folder.path()).unwrap();
         let state = folder.path().join("state");
         fs::create_dir(&state).unwrap();
-        let (snapshots, newest) = Snapshots::open(state, 7).unwrap();
+        let (snapshots, newest) = Snapshots::open(Disk::default(), state, 7).unwrap();
         let machine = Machine::new(Arc::<Shared>::default(), Arc::new(snapshots), newest).unwrap();
         Ok((folder, log, machine))
     }

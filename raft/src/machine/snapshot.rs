@@ -4,7 +4,7 @@
 //! whole and durable; one is kept.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufWriter, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -18,7 +18,10 @@ use bytes::Buf;
 use kraken_engine::store::Store;
 use serde::Serialize;
 
-use crate::{folder::sync_folder, types::SnapshotMeta};
+use crate::{disk::Disk, types::SnapshotMeta};
+
+#[cfg(test)]
+mod tests;
 
 const MAGIC: &[u8; 8] = b"KRAKNSNP";
 const VERSION: u32 = 1;
@@ -64,6 +67,7 @@ pub(crate) struct Image {
 
 /// The snapshots of one member.
 pub(crate) struct Snapshots {
+    disk: Disk,
     folder: PathBuf,
     cluster: u64,
     current: Mutex<Option<(SnapshotMeta, Image)>>,
@@ -73,16 +77,17 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     /// Opens the folder and reads the newest snapshot in it.
     pub(crate) fn open(
+        disk: Disk,
         folder: PathBuf,
         cluster: u64,
     ) -> Result<(Self, Option<(SnapshotMeta, Store)>), StateError> {
-        let newest = newest(&folder).map_err(|source| StateError::Io {
+        let newest = newest(&disk, &folder).map_err(|source| StateError::Io {
             what: "list",
             path: folder.clone(),
             source,
         })?;
-        let snapshots =
-            Self { folder, cluster, current: Mutex::new(None), received: AtomicU64::new(0) };
+        let (current, received) = (Mutex::new(None), AtomicU64::new(0));
+        let snapshots = Self { disk, folder, cluster, current, received };
         let Some(path) = newest else { return Ok((snapshots, None)) };
         let io_error = |source| StateError::Io { what: "read", path: path.clone(), source };
         let file = Arc::new(File::open(&path).map_err(io_error)?);
@@ -125,20 +130,20 @@ impl Snapshots {
     pub(crate) fn save(&self, meta: &SnapshotMeta, store: &Store) -> io::Result<Image> {
         let path = self.folder.join("building.tmp");
         let write = || {
-            let file = create(&path)?;
-            let mut out = Summed { inner: &file, crc: crc32fast::Hasher::new() };
+            let file = self.disk.create(&path)?;
+            let mut out = Summed { disk: &self.disk, file: &file, end: 0, crc: <_>::default() };
             let mut buffered = BufWriter::with_capacity(1 << 18, &mut out);
             self.encode(&mut buffered, meta, store)?;
             buffered.flush()?;
             drop(buffered);
-            let crc = out.crc.finalize();
-            (&file).write_all(&crc.to_le_bytes())?;
-            file.sync_all()?;
-            Ok(file)
+            let crc = out.crc.clone().finalize();
+            out.write_all(&crc.to_le_bytes())?;
+            let bytes = out.end;
+            self.disk.sync_all(&file)?;
+            Ok(Image { file: Arc::new(file), bytes, path: Some(path.clone()) })
         };
-        let file = write().inspect_err(|_: &io::Error| drop(fs::remove_file(&path)))?;
-        let bytes = file.metadata()?.len();
-        self.place(meta, Image { file: Arc::new(file), bytes, path: Some(path) })
+        let image = write().inspect_err(|_: &io::Error| drop(self.disk.remove(&path)))?;
+        self.place(meta, image)
     }
 
     fn encode(&self, out: &mut impl Write, meta: &SnapshotMeta, store: &Store) -> io::Result<()> {
@@ -186,7 +191,8 @@ impl Snapshots {
     pub(crate) fn receive(&self) -> io::Result<Incoming> {
         let number = self.received.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(format!("receiving-{number}.tmp"));
-        Ok(Incoming { file: create(&path)?, path, bytes: 0, kept: false })
+        let (disk, file) = (self.disk.clone(), self.disk.create(&path)?);
+        Ok(Incoming { disk, file, path, bytes: 0, kept: false })
     }
 
     /// Puts a snapshot into place, in the stead of the one before.
@@ -200,13 +206,13 @@ impl Snapshots {
             || "snapshot-none.state".to_owned(),
             |id| format!("snapshot-{:020}-{}.state", id.index + 1, id.leader_id),
         );
-        fs::rename(path, self.folder.join(&name))?;
-        sync_folder(&self.folder)?;
+        self.disk.rename(path, &self.folder.join(&name))?;
+        self.disk.sync_folder(&self.folder)?;
         let image = Image { path: None, ..image };
         self.set_current(meta.clone(), image.clone());
         for other in files(&self.folder)? {
             if other.file_name().is_some_and(|found| found < name.as_str()) {
-                fs::remove_file(other)?;
+                self.disk.remove(&other)?;
             }
         }
         Ok(image)
@@ -237,6 +243,7 @@ impl Snapshots {
 
 /// A snapshot that is being received; removed unless it is finished.
 pub(crate) struct Incoming {
+    disk: Disk,
     file: File,
     path: PathBuf,
     /// Bytes received.
@@ -247,14 +254,14 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Takes the next bytes.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+        self.disk.write(&self.file, bytes, self.bytes)?;
         self.bytes += bytes.len() as u64;
         Ok(())
     }
 
     /// Makes it durable; it is put into place when it is installed.
     pub(crate) fn finish(mut self) -> io::Result<Image> {
-        self.file.sync_all()?;
+        self.disk.sync_all(&self.file)?;
         self.kept = true;
         let file = Arc::new(self.file.try_clone()?);
         Ok(Image { file, bytes: self.bytes, path: Some(self.path.clone()) })
@@ -265,38 +272,38 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.kept {
             // What stays is removed at the next start.
-            drop(fs::remove_file(&self.path));
+            drop(self.disk.remove(&self.path));
         }
     }
 }
 
+/// What is written to a new file, with the checksum of all of it.
 struct Summed<'a> {
-    inner: &'a File,
+    disk: &'a Disk,
+    file: &'a File,
+    end: u64,
     crc: crc32fast::Hasher,
 }
 
 impl Write for Summed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.crc.update(&bytes[..written]);
-        Ok(written)
+        self.disk.write(self.file, bytes, self.end)?;
+        self.crc.update(bytes);
+        self.end += bytes.len() as u64;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
+        Ok(())
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
-}
-
 /// The newest snapshot; what was being written when the process ended is removed.
-fn newest(folder: &Path) -> io::Result<Option<PathBuf>> {
+fn newest(disk: &Disk, folder: &Path) -> io::Result<Option<PathBuf>> {
     for item in fs::read_dir(folder)? {
         let path = item?.path();
         if path.extension().is_some_and(|extension| extension == "tmp") {
-            fs::remove_file(path)?;
+            disk.remove(&path)?;
         }
     }
     Ok(files(folder)?.into_iter().max())

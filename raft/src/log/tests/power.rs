@@ -11,7 +11,7 @@ use openraft::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{Log, Model, Site, Step, all, site, step};
+use super::{Log, Model, Site, Step, WriterThread, all, site, step};
 use crate::{
     disk::{
         Disk,
@@ -75,7 +75,8 @@ async fn run(steps: &[Step]) -> (Arc<Tape>, Vec<Held>) {
     (tape, held)
 }
 
-async fn recover(wreck: &Wreck, disk: Disk) -> Held {
+/// Opens what a power cut left.
+async fn open(wreck: &Wreck, disk: Disk) -> (Held, Log, WriterThread) {
     let site = Site { disk, ..site(wreck.folder.path()) };
     let (mut log, writer) = Log::open(site, true, Fatal::new()).unwrap();
     let held = Held {
@@ -83,6 +84,11 @@ async fn recover(wreck: &Wreck, disk: Disk) -> Held {
         entries: all(&mut log).await,
         vote: openraft::RaftLogReader::read_vote(&mut log).await.unwrap(),
     };
+    (held, log, writer)
+}
+
+async fn recover(wreck: &Wreck) -> Held {
+    let (held, mut log, writer) = open(wreck, Disk::default()).await;
     // It can be written to.
     let next = held.purged.map_or(0, |id| id.index + 1) + held.entries.len() as u64;
     let probe = super::entry(99, next, 10);
@@ -97,15 +103,28 @@ async fn check(steps: &[Step], seed: u64, stride: usize) {
     for moment in (0..tape.moments()).step_by(stride) {
         for unsynced in [Unsynced::Lost, Unsynced::Kept, Unsynced::Torn(seed ^ moment as u64)] {
             let wreck = tape.cut(moment, unsynced);
-            let found = recover(&wreck, Disk::default()).await;
-            let mut between = held[wreck.answered..=wreck.asked].windows(2);
-            let right = found == held[wreck.answered]
-                || between.any(|pair| pair[0].may_become(&pair[1], &found));
-            assert!(
-                right,
-                "power cut after {moment} deeds, {unsynced:?}, step {} answered of {}: {found:#?}",
+            let may_be = |found: &Held| {
+                let mut between = held[wreck.answered..=wreck.asked].windows(2);
+                found == &held[wreck.answered]
+                    || between.any(|pair| pair[0].may_become(&pair[1], found))
+            };
+            let when = format!(
+                "power cut after {moment} deeds, {unsynced:?}, step {} answered of {}",
                 wreck.answered, wreck.asked,
             );
+            // The power goes once more while it is opened, and once it is open.
+            let again = Arc::new(Tape::of(wreck.folder.path()));
+            let (found, _, writer) = open(&wreck, Disk::on(again.clone())).await;
+            let opened = again.moments() - 1;
+            writer.stop().await;
+            assert!(may_be(&found), "{when}: {found:#?}");
+            for second in 0..=opened {
+                let torn = Unsynced::Torn(seed ^ (moment + second) as u64);
+                let found_then = recover(&again.cut(second, torn)).await;
+                assert!(may_be(&found_then), "{when}, again after {second}: {found_then:#?}");
+                let holds = second < opened || found_then == found;
+                assert!(holds, "{when}: opened with {found:#?}, then with {found_then:#?}");
+            }
         }
     }
 }
@@ -157,7 +176,7 @@ async fn what_a_failed_sync_dropped_is_never_called_durable() {
     log.save_vote(&Vote::new(2, 1)).await.unwrap();
     writer.stop().await;
     let wreck = tape.cut(tape.moments() - 1, Unsynced::Lost);
-    let held = recover(&wreck, Disk::default()).await;
+    let held = recover(&wreck).await;
     assert_eq!((held.entries, held.vote), (found, Some(Vote::new(2, 1))));
 }
 
