@@ -22,7 +22,7 @@ use kraken_testkit::{
     lock::Lock,
     measured, needs,
     process::Sweep,
-    wait_until,
+    tool, wait_until,
 };
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -43,10 +43,6 @@ const WRITES_AGAIN_MAX: Duration = Duration::from_secs(3);
 /// How long a unit may take to be up, or to end in good order.
 const UNIT_MAX: Duration = Duration::from_secs(30);
 
-fn has(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
-}
-
 /// A unit's text.
 fn unit(name: &str) -> Result<String> {
     let file = Path::new(EXAMPLE).join(format!("kraken-{name}.service"));
@@ -61,7 +57,7 @@ fn key<'a>(unit: &'a str, key: &str) -> Result<&'a str> {
 
 #[test]
 fn units_pass_systemd_analyze() -> Result<()> {
-    if !needs("systemd-analyze", has("systemd-analyze"))? {
+    if !needs("systemd-analyze", tool::has("systemd-analyze"))? {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;

@@ -56,6 +56,20 @@ impl Book {
         book
     }
 
+    fn of(commands: Vec<Command>) -> Self {
+        let mut book = Self::new();
+        for command in commands {
+            book.write(command);
+        }
+        book
+    }
+
+    /// A revision at which something was written.
+    fn pick(&self, which: prop::sample::Index) -> Revision {
+        let revisions: Vec<Revision> = self.copies.keys().copied().collect();
+        revisions[which.index(revisions.len())]
+    }
+
     fn write(&mut self, command: Command) -> Outcome {
         self.index += 1;
         let (at, author) = (Millis::new(self.index), format!("author {}", self.index));
@@ -210,13 +224,9 @@ proptest! {
         from: prop::sample::Index,
         to: prop::sample::Index,
     ) {
-        let mut book = Book::new();
-        for command in commands {
-            book.write(command);
-        }
-        let revisions: Vec<Revision> = book.copies.keys().copied().collect();
-        let (a, b) = (from.index(revisions.len()), to.index(revisions.len()));
-        let (from, to) = (revisions[a.min(b)], revisions[a.max(b)]);
+        let book = Book::of(commands);
+        let (a, b) = (book.pick(from), book.pick(to));
+        let (from, to) = (a.min(b), a.max(b));
         let told = |replayed: &&Replayed| from < replayed.revision && replayed.revision <= to;
         let told: Vec<Replayed> = book.told.iter().filter(told).cloned().collect();
         let changes = told.iter().map(|replayed| replayed.changes.len()).sum();
@@ -228,10 +238,7 @@ proptest! {
 
     #[test]
     fn every_revision_is_found_as_it_was(commands in prop::collection::vec(command(), 1..20)) {
-        let mut book = Book::new();
-        for command in commands {
-            book.write(command);
-        }
+        let book = Book::of(commands);
         for (revision, copy) in &book.copies {
             let past = book.past(*revision);
             for object in NAMES {
@@ -249,13 +256,9 @@ proptest! {
         from: prop::sample::Index,
         to: prop::sample::Index,
     ) {
-        let mut book = Book::new();
-        for command in commands {
-            book.write(command);
-        }
-        let revisions: Vec<Revision> = book.copies.keys().copied().collect();
-        let (a, b) = (from.index(revisions.len()), to.index(revisions.len()));
-        let (from, to) = (revisions[a.min(b)], revisions[a.max(b)]);
+        let book = Book::of(commands);
+        let (a, b) = (book.pick(from), book.pick(to));
+        let (from, to) = (a.min(b), a.max(b));
         let found = diff(&book.past(from), &book.past(to), &book.store);
         for object in NAMES {
             let before = book.copies[&from].find(&node(object));
@@ -274,12 +277,8 @@ proptest! {
         commands in prop::collection::vec(command(), 1..16),
         to: prop::sample::Index,
     ) {
-        let mut book = Book::new();
-        for command in commands {
-            book.write(command);
-        }
-        let revisions: Vec<Revision> = book.copies.keys().copied().collect();
-        let to = revisions[to.index(revisions.len())];
+        let mut book = Book::of(commands);
+        let to = book.pick(to);
         // What is being deleted cannot be put back before it is gone.
         let stays = |object: &Object| !object.deleting;
         let txn = rollback(&book.past(to), &book.store, stays).unwrap();
@@ -298,10 +297,7 @@ proptest! {
 
     #[test]
     fn versions_end_with_what_is_there_now(commands in prop::collection::vec(command(), 1..20)) {
-        let mut book = Book::new();
-        for command in commands {
-            book.write(command);
-        }
+        let book = Book::of(commands);
         for object in NAMES {
             let versions = book.versions(object);
             let now = book.store.find(&node(object)).cloned();

@@ -131,7 +131,8 @@ impl Site {
         if object.tenure.floor_ms > 0 {
             self.advance_to(object.tenure.floor_ms);
         }
-        self.fleet.set_object(object);
+        let said_early = self.fleet.set_object(object);
+        self.touched(said_early);
     }
 
     /// Holds all Cfg up to a write.

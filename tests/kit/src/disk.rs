@@ -4,18 +4,19 @@
 mod image;
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::{
     errno::Errno,
     fcntl::{FallocateFlags, fallocate},
 };
 
 pub use self::image::Image;
+use crate::tool;
 
 /// What fills a disk up.
 const FILLER: &str = "filler";
@@ -72,8 +73,5 @@ pub fn free(folder: &Path) -> Result<()> {
 }
 
 fn run<const N: usize>(program: &str, args: [&str; N], last: &Path) -> Result<()> {
-    let output = Command::new(program).args(args).arg(last).output().context(program.to_owned())?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} {args:?} {}: {}", last.display(), errors.trim());
-    Ok(())
+    tool::run(program, args.map(OsStr::new).into_iter().chain([last.as_os_str()]))
 }

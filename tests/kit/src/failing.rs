@@ -1,7 +1,7 @@
 //! A disk that fails once, as the process of a member sees it: `strace` answers its next request to
 //! write everything out with an error, although it was written. Needs root.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -10,11 +10,6 @@ use crate::{job::Job, process::Process};
 /// The requests, and how the first one of each thread fails.
 const TRACED: &str = "trace=fsync,fdatasync";
 const FAILS: &str = "inject=fsync,fdatasync:error=EIO:when=1";
-
-/// Whether this machine can.
-pub(crate) fn is_there() -> bool {
-    Command::new("strace").arg("--version").output().is_ok()
-}
 
 /// Has the next request of a process fail, as long as what is returned is kept.
 pub(crate) fn fail_next_sync(process: &Process, folder: &Path) -> Result<Job> {

@@ -3,12 +3,13 @@
 
 mod switch;
 
-use std::{net::Ipv4Addr, process::Command};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, ensure};
 
 pub use self::switch::Quality;
 use self::switch::Switch;
+use crate::tool;
 
 /// How all that a lab makes is named. One lab at a time, by the lock of clusters.
 const LAB: &str = "krakenlab";
@@ -136,8 +137,5 @@ fn remove(hosts: &[Host]) {
 }
 
 fn ip(args: &str) -> Result<()> {
-    let output = Command::new("ip").args(args.split(' ')).output().context("cannot run ip")?;
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "ip {args}: {}", errors.trim());
-    Ok(())
+    tool::run("ip", args.split(' '))
 }

@@ -23,6 +23,7 @@ pub mod ports;
 pub mod process;
 pub mod serial;
 mod starve;
+pub mod tool;
 pub mod torture;
 mod wait;
 pub mod worlds;

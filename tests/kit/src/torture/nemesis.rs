@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{chance::Chance, clock, failing, is_root};
+use crate::{chance::Chance, clock, is_root, tool};
 
 /// One way to hurt a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Tool {
             Self::Hands => true,
             Self::Root => is_root(),
             Self::Clock => clock::library().is_some(),
-            Self::Strace => is_root() && failing::is_there(),
+            Self::Strace => is_root() && tool::has("strace"),
         }
     }
 }
