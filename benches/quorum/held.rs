@@ -52,7 +52,7 @@ async fn hold(bench: &mut Bench<'_>, size: &str, objects: u64, restarts: bool) -
         let mut pair = bench.pair().await?;
         pair.fill(objects).await?;
         for system in &pair.systems {
-            runs.memory.add(system.who(), memory(system)?);
+            runs.memory.add(system.who(), system.memory()?);
             runs.disk.add(system.who(), float(system.bytes_on_disk()?));
         }
         for _ in 0..(bench.runs() / fills) * u16::from(restarts) {
@@ -78,15 +78,6 @@ async fn hold(bench: &mut Bench<'_>, size: &str, objects: u64, restarts: bool) -
     }
     bench.take(figures);
     Ok(())
-}
-
-/// The memory of the member that holds the most.
-fn memory(system: &System) -> Result<f64> {
-    let mut most = 0;
-    for process in system.processes()? {
-        most = most.max(process.memory()?);
-    }
-    Ok(float(most))
 }
 
 /// Seconds from the start of a killed follower until it shows the last write and serves.

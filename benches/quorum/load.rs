@@ -166,6 +166,11 @@ struct Turn {
     every: Duration,
 }
 
+/// How long a load takes that is counted for a time.
+pub(crate) fn with_warm_up(time: Duration) -> Duration {
+    time + time / WARM_UP_PART
+}
+
 /// Puts a load on a system.
 pub(crate) async fn run(system: &System, plan: Plan) -> Result<Outcome> {
     let mut clients = Vec::new();

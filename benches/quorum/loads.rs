@@ -89,7 +89,7 @@ pub(crate) async fn measure(bench: &mut Bench<'_>) -> Result<()> {
     for count in watchers {
         watchers::measure(bench, &pair, count).await?;
     }
-    elections(bench, &pair, &before).await?;
+    elections(bench, &pair, &before, "elections").await?;
     for loss in losses {
         lost::measure(bench, &mut pair, loss).await?;
     }
@@ -110,15 +110,21 @@ async fn closed(bench: &mut Bench<'_>, pair: &Pair, group: &Group) -> Result<()>
     Ok(())
 }
 
-/// The same rate for both, half of what the slower one of them takes.
-async fn open(bench: &mut Bench<'_>, pair: &Pair) -> Result<()> {
+/// Puts at the same rate for both, half of what the slower one of them takes.
+pub(crate) async fn half_of_the_slower(bench: &Bench<'_>, pair: &Pair) -> Result<Plan> {
     let (objects, time) = (bench.objects(), bench.time());
     let plan = Plan { ask: Ask::Put, clients: CLIENTS_OPEN, objects, time, rate: None };
     let mut rate = f64::INFINITY;
     for system in &pair.systems {
         rate = rate.min(run(system, plan).await?.per_s / 2.0);
     }
-    let both = by_turns(bench, pair, Plan { rate: Some(rate.max(1.0)), ..plan }).await?;
+    Ok(Plan { rate: Some(rate.max(1.0)), ..plan })
+}
+
+/// The rows of the open load.
+async fn open(bench: &mut Bench<'_>, pair: &Pair) -> Result<()> {
+    let plan = half_of_the_slower(bench, pair).await?;
+    let both = by_turns(bench, pair, plan).await?;
     let mut figures = vec![both.figure(OPEN, "per_s", |run| run.per_s)];
     figures.extend(quantiles(&both, OPEN));
     figures.push(both.figure(&format!("{OPEN}.cpu"), "us", Outcome::cpu_each));
@@ -154,7 +160,7 @@ fn generator(both: &Both<Outcome>, name: &str) -> Figure {
 }
 
 /// The highest term of each system.
-async fn terms(pair: &Pair) -> Result<Vec<u64>> {
+pub(crate) async fn terms(pair: &Pair) -> Result<Vec<u64>> {
     let mut terms = Vec::new();
     for system in &pair.systems {
         let mut highest = 0;
@@ -166,12 +172,17 @@ async fn terms(pair: &Pair) -> Result<Vec<u64>> {
     Ok(terms)
 }
 
-/// How many elections there were under all these loads.
-async fn elections(bench: &mut Bench<'_>, pair: &Pair, before: &[u64]) -> Result<()> {
+/// How many elections there were since `before` was read.
+pub(crate) async fn elections(
+    bench: &mut Bench<'_>,
+    pair: &Pair,
+    before: &[u64],
+    name: &str,
+) -> Result<()> {
     let mut both = Both::new();
     for ((system, before), after) in pair.systems.iter().zip(before).zip(terms(pair).await?) {
         both.add(system.who(), after.saturating_sub(*before));
     }
-    bench.take(vec![both.figure("elections", "count", |count| float(*count))]);
+    bench.take(vec![both.figure(name, "count", |count| float(*count))]);
     Ok(())
 }

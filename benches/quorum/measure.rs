@@ -1,6 +1,7 @@
 //! What is measured, in which order, and under which names.
 
 mod body;
+mod endure;
 mod etcd;
 mod grpc;
 mod held;
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Seconds that each load is counted
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=600))]
     pub(crate) seconds: u16,
+    /// Minutes of the row endure, which is measured only when it is asked for by its name
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) minutes: u16,
     /// A small form: once, a quarter of a second, few clients, 1,000 objects
     #[arg(long)]
     pub(crate) quick: bool,
@@ -71,7 +75,7 @@ impl Bench<'_> {
     /// Whether any of these rows, or one below them, is asked for.
     fn wants(&self, names: &[String]) -> bool {
         let wanted = |row: &String| {
-            let row = row.strip_prefix("quorum.").unwrap_or(row);
+            let row = short(row);
             let below = |long: &str, short: &str| {
                 long.strip_prefix(short)
                     .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -79,6 +83,11 @@ impl Bench<'_> {
             names.iter().any(|name| below(name, row) || below(row, name))
         };
         self.args.rows.is_empty() || self.args.rows.iter().any(wanted)
+    }
+
+    /// Whether a row is asked for by its own name.
+    fn names(&self, name: &str) -> bool {
+        self.args.rows.iter().any(|row| short(row) == name)
     }
 
     /// How often each row is measured.
@@ -109,6 +118,11 @@ impl Bench<'_> {
     }
 }
 
+/// The name of a row as it stands here.
+fn short(row: &str) -> &str {
+    row.strip_prefix("quorum.").unwrap_or(row)
+}
+
 /// Measures what is asked for. All that was started has ended when this returns or is dropped.
 pub(crate) async fn measure(
     args: &Args,
@@ -119,5 +133,6 @@ pub(crate) async fn measure(
     fs::create_dir_all(&args.folder).with_context(named)?;
     let mut bench = Bench { args, program, take };
     loads::measure(&mut bench).await?;
-    held::measure(&mut bench).await
+    held::measure(&mut bench).await?;
+    endure::measure(&mut bench).await
 }

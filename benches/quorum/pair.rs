@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The name under which the peer stands in figures.
-const PEER: &str = "etcd";
+pub(crate) const PEER: &str = "etcd";
 
 /// Ours, and the peer where it is installed.
 pub(crate) struct Pair {

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::{
     etcd::Etcd,
     members::Members,
+    times::float,
     wire::{Place, Read, Standing, Value, Wire},
 };
 
@@ -128,6 +129,15 @@ impl System {
             wait_until("a member has caught up", READY_MAX, look).await?;
         }
         Ok(())
+    }
+
+    /// Resident memory of the member that holds the most, in bytes.
+    pub(crate) fn memory(&self) -> Result<f64> {
+        let mut most = 0;
+        for process in self.processes()? {
+            most = most.max(process.memory()?);
+        }
+        Ok(float(most))
     }
 
     /// Bytes that the members' folders take, on average.

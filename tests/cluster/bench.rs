@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A row of each sort, in the small form.
-const ROWS: [&str; 7] = [
+const ROWS: [&str; 8] = [
     "put.16",
     "read_linearizable.16",
     "read_stale.1",
@@ -23,6 +23,7 @@ const ROWS: [&str; 7] = [
     "watch.10",
     "first_write.kill",
     "restart.1k",
+    "endure",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ mod switch;
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 pub use self::switch::Quality;
 use self::switch::Switch;

@@ -38,10 +38,8 @@ enum Step {
 /// What a snapshot holds: the entry that it reaches to, and a digest of its state.
 type Held = Option<(u64, u64)>;
 
-fn held(snapshot: &(SnapshotMeta, Store)) -> Held {
-    let (meta, store) = snapshot;
-    let index = meta.last_log_id.expect("it holds entries").index;
-    Some((index, store.digest_of_objects() ^ store.digest_of_rest()))
+fn held((meta, store): &(SnapshotMeta, Store)) -> Held {
+    Some((meta.last_log_id?.index, store.digest_of_objects() ^ store.digest_of_rest()))
 }
 
 fn open(disk: Disk, folder: &Path) -> (Snapshots, Held) {
