@@ -8,6 +8,7 @@ use kraken_actors::{
     module::Factory,
     node::{Node, NodeOptions, Role},
 };
+use kraken_engine::sync::parents::Parent;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 
@@ -52,7 +53,8 @@ async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> 
     let node = start_node(daemon, factories, role).await?;
     keep_watchdog(&node);
     tell_systemd(NotifyState::Ready);
-    let (sync, parents) = (node.sync_addr(), &daemon.config.agent.parents);
+    let (sync, parents) = (node.sync_addr(), daemon.config.agent.parents.iter());
+    let parents: Vec<String> = parents.map(Parent::to_string).collect();
     tracing::info!(node = %daemon.name, ?parents, relay = ?sync, "serving");
     let why = endings.next().await;
     tracing::info!(why, "ending");

@@ -9,7 +9,7 @@ mod place;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
-use kraken_engine::{id::Name, object::Labels};
+use kraken_engine::{id::Name, object::Labels, sync::parents::Parent};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub(crate) use self::load::{Overrides, load};
@@ -152,9 +152,9 @@ pub(crate) struct Cluster {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Agent {
-    /// Sync addresses of members or relays; any that answers will do.
-    #[serde(deserialize_with = "addresses")]
-    pub(crate) parents: Vec<String>,
+    /// Sync addresses of members or relays; any that answers will do. Leaves spread over them, by
+    /// their weights where they have some: `m1:3144 weight=2`.
+    pub(crate) parents: Vec<Parent>,
     /// Serve leaves in the place of members, where `sync.listen` says.
     pub(crate) relay: bool,
 }

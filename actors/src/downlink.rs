@@ -8,6 +8,7 @@
 //! elsewhere.
 
 mod admission;
+mod gate;
 pub mod messages;
 mod session;
 
@@ -26,6 +27,7 @@ use kraken_engine::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::gate::Gate;
 use self::messages::{
     ChildSnapshot, DownlinkSnapshot, IsAttached, Marked, Observe, Register, Serves, Unregister,
 };
@@ -72,12 +74,12 @@ pub struct DownlinkHandle {
 }
 
 /// The register of children.
-#[derive(Default)]
 struct Downlink {
     children: BTreeMap<Name, Entry>,
     /// The children to which something is told of an object.
     by_uid: BTreeMap<Uid, BTreeSet<Name>>,
     superseded: u64,
+    gate: Gate,
 }
 
 struct Entry {
@@ -97,14 +99,21 @@ impl DownlinkHandle {
     /// Takes children from a listener that is bound already.
     pub async fn start(listener: TcpListener, options: DownlinkOptions) -> std::io::Result<Self> {
         let local_addr = listener.local_addr()?;
+        let gate = Gate::new(options.clock);
+        let downlink = Downlink {
+            children: BTreeMap::new(),
+            by_uid: BTreeMap::new(),
+            superseded: 0,
+            gate: gate.clone(),
+        };
         let address = Downlink::create(|context| {
             context.set_mailbox_capacity(DOWNLINK_MAILBOX_MAX);
-            Downlink::default()
+            downlink
         });
         let changed = options.state.watch_objects().await;
         let to = address.clone();
         actix_rt::spawn(forward(changed, to, options.clone()));
-        actix_rt::spawn(accept(listener, address.clone(), options));
+        actix_rt::spawn(accept(listener, address.clone(), gate, options));
         Ok(Self { address, local_addr })
     }
 
@@ -144,7 +153,12 @@ async fn forward(changed: Dirty<Uid>, address: Addr<Downlink>, options: Downlink
     }
 }
 
-async fn accept(listener: TcpListener, address: Addr<Downlink>, options: DownlinkOptions) {
+async fn accept(
+    listener: TcpListener,
+    address: Addr<Downlink>,
+    gate: Gate,
+    options: DownlinkOptions,
+) {
     loop {
         let accepted = tokio::select! {
             () = options.stop.cancelled() => return,
@@ -152,7 +166,8 @@ async fn accept(listener: TcpListener, address: Addr<Downlink>, options: Downlin
         };
         match accepted {
             Ok((stream, peer)) => {
-                let session = session::run(stream, peer, address.clone(), options.clone());
+                let session =
+                    session::run(stream, peer, (address.clone(), gate.clone()), options.clone());
                 actix_rt::spawn(session);
             }
             Err(error) => {
@@ -274,6 +289,7 @@ impl Handler<Observe> for Downlink {
         MessageResult(DownlinkSnapshot {
             children: self.children.iter().map(child).collect(),
             superseded: self.superseded,
+            deferred: self.gate.deferred(),
         })
     }
 }

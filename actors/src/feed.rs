@@ -14,7 +14,7 @@ use kraken_engine::{
     manifest::Manifest,
     object::{Labels, Object},
     store::{Change, Store},
-    sync::{child::Identity, frame::Role},
+    sync::{child::Identity, frame::Role, parents::Parent},
     time::{Millis, whole_ms},
 };
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -227,7 +227,7 @@ async fn peer(toward: &Name, address: String, options: &FeedOptions) -> Peer {
         Identity { node: options.node.clone(), role: Role::Member, labels: options.labels.clone() };
     let uplink = UplinkHandle::start(UplinkOptions {
         identity,
-        parents: vec![address.clone()],
+        parents: vec![Parent::at(&address)],
         state: options.state.clone(),
         reconciler: None,
         orders: options.orders.clone(),

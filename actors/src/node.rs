@@ -12,7 +12,7 @@ use kraken_engine::{
     id::Name,
     manifest::Manifest,
     object::Labels,
-    sync::{child::Identity, frame::Role as ChildRole},
+    sync::{child::Identity, frame::Role as ChildRole, parents::Parent},
 };
 use serde_json::json;
 use tokio::{net::TcpListener, sync::mpsc};
@@ -77,13 +77,13 @@ pub enum Role {
     },
     /// Runs modules on itself.
     Leaf {
-        /// Where parents are reached, `host:port`.
-        parents: Vec<String>,
+        /// Where parents are reached.
+        parents: Vec<Parent>,
     },
     /// Does the same, and serves children in the place of members.
     Relay {
-        /// Where parents are reached, `host:port`.
-        parents: Vec<String>,
+        /// Where parents are reached.
+        parents: Vec<Parent>,
         /// Where children connect; bound already.
         sync: TcpListener,
     },
@@ -304,7 +304,7 @@ struct Parts<'a> {
 async fn start_uplink(
     options: &NodeOptions,
     role: ChildRole,
-    parents: Vec<String>,
+    parents: Vec<Parent>,
     above: Option<AboveEnd>,
     parts: Parts<'_>,
 ) -> UplinkHandle {

@@ -21,7 +21,10 @@ use actix::{Actor, Addr, Context, Handler, MessageResult};
 use kraken_engine::{
     id::{ClusterId, Name},
     manifest::Manifest,
-    sync::child::{Child, Effect, Identity},
+    sync::{
+        child::{Child, Effect, Identity},
+        parents::Parent,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +45,7 @@ pub struct UplinkOptions {
     /// Who attaches.
     pub identity: Identity,
     /// The addresses to try, `host:port`.
-    pub parents: Vec<String>,
+    pub parents: Vec<Parent>,
     /// What the node knows.
     pub state: StateHandle,
     /// Told when the node's object is removed; `None` on a member, which learns of it from the

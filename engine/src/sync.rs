@@ -16,6 +16,8 @@ pub mod kept;
 pub mod orders;
 mod outbox;
 pub mod parent;
+pub mod parents;
+pub mod turnstile;
 pub mod views;
 
 #[cfg(test)]

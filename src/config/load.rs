@@ -175,6 +175,8 @@ impl Source {
 
 #[cfg(test)]
 mod tests {
+    use kraken_engine::sync::parents::Parent;
+
     use super::*;
 
     fn read(text: &str, overrides: Overrides) -> Result<Config, String> {
@@ -207,6 +209,11 @@ mod tests {
             (
                 "[agent]\nparents = [\n  \"m1:3144\",\n  \"m2\",\n]\n",
                 "k.toml:2: agent.parents: \"m2\" is no address; write host:port",
+            ),
+            (
+                "[agent]\nparents = [\"m1:3144 weight=900\"]\n",
+                "k.toml:2: agent.parents: \"weight=900\" is no weight; write host:port weight=N, N \
+                 from 1 to 100",
             ),
             (
                 "[log]\nformat = \"xml\"\n",
@@ -271,7 +278,8 @@ mod tests {
         assert_eq!(config.node.name.as_ref().map(kraken_engine::id::Name::as_str), Some("c"));
         assert_eq!(config.node.labels.len(), 2);
         assert_eq!(config.http.listen.port(), 1);
-        assert_eq!(config.agent.parents, ["m1:1", "m2:2"]);
+        let parents: Vec<String> = config.agent.parents.iter().map(Parent::to_string).collect();
+        assert_eq!(parents, ["m1:1", "m2:2"]);
         assert!(config.cluster.init);
         let service = &config.modules[&kraken_engine::id::Name::new("service").unwrap()];
         assert_eq!(service["grace"].as_str(), Some("5"));

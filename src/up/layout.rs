@@ -13,7 +13,7 @@ use crate::{
     exit::Failure,
 };
 use anyhow::Context as _;
-use kraken_engine::{id::Name, object::Labels};
+use kraken_engine::{id::Name, object::Labels, sync::parents::Parent};
 use serde::{Deserialize, Serialize};
 
 /// Members of the cluster.
@@ -224,7 +224,7 @@ impl Layout {
 
     /// A leaf whose services end with it.
     fn leaf_config(&self) -> Result<Config, Failure> {
-        let parents = self.members.iter().map(|member| member.sync.to_string()).collect();
+        let parents = self.members.iter().map(|member| Parent::at(member.sync)).collect();
         let service = Name::new("service").context("a module's name")?;
         let table = toml::Table::from_iter([("on_shutdown".to_owned(), "stop".into())]);
         Ok(Config {

@@ -70,6 +70,8 @@ pub struct DownlinkSnapshot {
     pub children: Vec<ChildSnapshot>,
     /// Sessions that a newer one of the same child has closed.
     pub superseded: u64,
+    /// How often a leaf was told to come back, because too many came at once.
+    pub deferred: u64,
 }
 
 /// One attached child.

@@ -32,7 +32,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::below::Arrivals;
 use super::{
-    Door, Downlink, DownlinkOptions, admission,
+    Door, Downlink, DownlinkOptions,
+    admission::{self, Rejected},
+    gate::{Gate, Place},
     messages::{IsAttached, Register, Serves, Unregister},
 };
 use crate::{
@@ -55,7 +57,10 @@ struct Driver {
     session: Session,
     peer: SocketAddr,
     register: Addr<Downlink>,
+    gate: Gate,
     options: DownlinkOptions,
+    /// As long as the child is being taken in.
+    place: Option<Place>,
     dirty: Dirty<Uid>,
     close: CancellationToken,
     attached: Option<Attached>,
@@ -101,7 +106,7 @@ struct Attached {
 pub(super) async fn run(
     stream: TcpStream,
     peer: SocketAddr,
-    register: Addr<Downlink>,
+    (register, gate): (Addr<Downlink>, Gate),
     options: DownlinkOptions,
 ) {
     let (mut reader, writer) = wire::split(stream);
@@ -112,7 +117,9 @@ pub(super) async fn run(
         session,
         peer,
         register,
+        gate,
         options,
+        place: None,
         dirty,
         close,
         attached: None,
@@ -153,6 +160,7 @@ impl Driver {
             if let Err(over) = self.carry_out(effects, writer).await {
                 return over;
             }
+            self.make_place();
         }
     }
 
@@ -289,7 +297,11 @@ impl Driver {
 
     async fn greeted(&mut self, hello: Hello, writer: &FrameWriter) -> Result<(), Over> {
         let below = Below { hello: hello.clone(), hops: 0 };
-        let answer = match admission::admit(&below, &self.options).await {
+        let admitted = match self.pass(hello.role) {
+            Ok(()) => admission::admit(&below, &self.options).await,
+            Err(rejected) => Err(rejected),
+        };
+        let answer = match admitted {
             Ok(admitted) if self.register(&hello, admitted.uid).await => {
                 self.attach(&hello, admitted.uid).await;
                 self.remember(below);
@@ -321,6 +333,26 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Whether a child may come in now. Members and relays, of which there are few, always may.
+    fn pass(&mut self, role: Role) -> Result<(), Rejected> {
+        if role == Role::Leaf {
+            let place = self.gate.pass().map_err(|ms| {
+                let text = format!("too many come at once; come back in {ms} ms");
+                Rejected { reason: RefusedReason::Busy(ms), text }
+            })?;
+            self.place = Some(place);
+        }
+        Ok(())
+    }
+
+    /// Makes place for another child once this one has its Cfg, or takes too long.
+    fn make_place(&mut self) {
+        let is_in = self.offered && self.session.is_settled();
+        if self.place.as_ref().is_some_and(|place| is_in || place.is_overdue()) {
+            self.place = None;
+        }
     }
 
     async fn register(&self, hello: &Hello, uid: Uid) -> bool {

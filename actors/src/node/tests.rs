@@ -1,5 +1,6 @@
 //! A member and a leaf in one process, over real sockets, with a lamp as the only module.
 
+mod crowded;
 mod fake_parent;
 mod hosted;
 mod ordered;
@@ -123,7 +124,7 @@ impl Fixture {
     }
 
     async fn leaf(&self, parent: String) -> Node {
-        node("n1", Role::Leaf { parents: vec![parent] }, self.folder.path()).await
+        node("n1", Role::Leaf { parents: vec![Parent::at(parent)] }, self.folder.path()).await
     }
 
     fn parent(&self) -> String {

@@ -310,6 +310,7 @@ impl Driver {
             // The line sends and closes, and the rest was taken before.
             Effect::Send(_)
             | Effect::Close(_)
+            | Effect::Defer(_)
             | Effect::SendAll
             | Effect::Assured(..)
             | Effect::SetCfg(_)

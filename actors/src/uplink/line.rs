@@ -1,5 +1,5 @@
 //! The line of a child to its parents: dials, moves frames between the connection and the child,
-//! and dials anew with jittered backoff whenever the connection ends.
+//! and dials anew whenever the connection ends, whom and when [`Dials`] says.
 //!
 //! Who has the line holds the [`Child`](kraken_engine::sync::child::Child), has something to say,
 //! and does what the child says is to be done beside sending. A node is one; whatever drives many
@@ -17,7 +17,12 @@ use std::{
 
 use kraken_engine::{
     id::Name,
-    sync::{HEARTBEAT_MS, STALLED_AFTER_MS, child::Effect, frame::Frame},
+    sync::{
+        HEARTBEAT_MS, STALLED_AFTER_MS,
+        child::Effect,
+        frame::Frame,
+        parents::{Dials, Ended, Parent, REDIAL_MAX_MS},
+    },
 };
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
@@ -34,10 +39,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a frame may wait for room before another session is tried.
 const SEND_TIMEOUT: Duration = Duration::from_millis(STALLED_AFTER_MS);
-/// The first pause before dialling again.
-const REDIAL_MIN: Duration = Duration::from_millis(100);
-/// The longest pause before dialling again.
-const REDIAL_MAX: Duration = Duration::from_secs(5);
+/// A session that held for so long was a good one.
+const GOOD_AFTER: Duration = Duration::from_millis(REDIAL_MAX_MS);
 
 /// Who has a line.
 pub trait Owner {
@@ -83,10 +86,10 @@ impl Traffic {
 /// Where a line leads.
 #[derive(Debug, Clone)]
 pub struct Way {
-    /// The node whose line it is: first choices and pauses are spread by name.
+    /// The node whose line it is: choices and pauses are spread by name.
     pub node: Name,
-    /// The addresses to try, `host:port`.
-    pub parents: Vec<String>,
+    /// The parents to try.
+    pub parents: Vec<Parent>,
     /// The address to dial from; the kernel's choice where absent.
     pub from: Option<IpAddr>,
 }
@@ -94,10 +97,9 @@ pub struct Way {
 /// A line and its owner.
 pub struct Line<O> {
     owner: O,
-    way: Way,
+    dials: Dials,
+    from: Option<IpAddr>,
     traffic: Arc<Traffic>,
-    /// Dials so far; chooses the next address.
-    dialled: usize,
 }
 
 /// Why a connection is over.
@@ -106,6 +108,8 @@ enum Over {
     Stopped,
     /// Dial again.
     Redial(String),
+    /// The same, after so many milliseconds.
+    Deferred(String, u64),
 }
 
 impl From<Stopped> for Over {
@@ -117,7 +121,8 @@ impl From<Stopped> for Over {
 impl<O: Owner> Line<O> {
     /// A line that is not used yet.
     pub fn new(owner: O, way: Way, traffic: Arc<Traffic>) -> Self {
-        Self { owner, way, traffic, dialled: 0 }
+        let Way { node, parents, from } = way;
+        Self { owner, dials: Dials::new(&node, parents), from, traffic }
     }
 
     /// Who has the line.
@@ -128,50 +133,30 @@ impl<O: Owner> Line<O> {
     /// Keeps the child attached until its owner stops. Must be called within a set of local tasks,
     /// such as an arbiter. Whoever drops it ends the connection.
     pub async fn keep_attached(mut self) {
-        let mut pause = REDIAL_MIN;
         loop {
             let started = Instant::now();
-            match self.attach().await {
+            let (why, deferred) = match self.attach().await {
                 Over::Stopped => return,
-                Over::Redial(why) => {
-                    tracing::debug!(%why, "not attached");
-                }
-            }
+                Over::Redial(why) => (why, None),
+                Over::Deferred(why, ms) => (why, Some(ms)),
+            };
+            tracing::debug!(%why, "not attached");
+            let held = started.elapsed() > GOOD_AFTER;
+            let ended = if held { Ended::Lost } else { Ended::Failed };
+            let ended = deferred.map_or(ended, Ended::Deferred);
             if self.owner.input(Input::Disconnected).await.is_err() {
                 return;
             }
             self.owner.cut_off().await;
-            // A session that held for a while was a good one: the next is tried at once.
-            pause = if started.elapsed() > REDIAL_MAX { REDIAL_MIN } else { pause };
-            sleep(self.jittered(pause)).await;
-            pause = (pause * 2).min(REDIAL_MAX);
+            sleep(Duration::from_millis(self.dials.ended(ended))).await;
         }
     }
 
-    /// Between a half and the whole of a pause, by name and dial, so that children spread.
-    fn jittered(&self, pause: Duration) -> Duration {
-        let name = self.way.node.as_str();
-        let seed =
-            name.bytes().fold(self.dialled, |seed, b| seed.wrapping_mul(31) + usize::from(b));
-        let share = u32::try_from(seed % 512).unwrap_or_default();
-        pause / 2 + pause / 1_024 * share
-    }
-
-    /// The next address. The first is chosen by name, so that leaves spread over their parents.
-    fn next_parent(&mut self) -> Option<String> {
-        let name = self.way.node.as_str();
-        let start = name.bytes().fold(0_usize, |sum, b| sum.wrapping_mul(31) + usize::from(b));
-        let parents = &self.way.parents;
-        let index = start.wrapping_add(self.dialled).checked_rem(parents.len())?;
-        self.dialled += 1;
-        parents.get(index).cloned()
-    }
-
     async fn attach(&mut self) -> Over {
-        let Some(parent) = self.next_parent() else {
+        let Some(parent) = self.dials.dial().map(str::to_owned) else {
             return Over::Redial("no parent is configured".to_owned());
         };
-        let stream = match timeout(CONNECT_TIMEOUT, dial(&parent, self.way.from)).await {
+        let stream = match timeout(CONNECT_TIMEOUT, dial(&parent, self.from)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return Over::Redial(format!("{parent}: {error}")),
             Err(_) => return Over::Redial(format!("{parent} does not answer")),
@@ -212,19 +197,24 @@ impl<O: Owner> Line<O> {
 
     /// Carries effects out in their order: what is sent follows what was done before it.
     async fn carry_out(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {
-        let (mut others, mut over) = (Vec::new(), None);
+        let (mut others, mut over, mut deferred) = (Vec::new(), None, None);
         for effect in effects {
             match effect {
                 Effect::Send(frame) => {
                     self.leave(std::mem::take(&mut others), writer).await?;
                     self.send(&frame, writer).await?;
                 }
-                Effect::Close(why) => over = Some(Over::Redial(why)),
+                Effect::Close(why) => over = Some(why),
+                Effect::Defer(ms) => deferred = Some(ms),
                 other => others.push(other),
             }
         }
         self.leave(others, writer).await?;
-        over.map_or(Ok(()), Err)
+        match (over, deferred) {
+            (None, _) => Ok(()),
+            (Some(why), None) => Err(Over::Redial(why)),
+            (Some(why), Some(ms)) => Err(Over::Deferred(why, ms)),
+        }
     }
 
     /// Leaves to the owner what is its own to do, and sends what follows from that.

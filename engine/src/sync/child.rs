@@ -8,7 +8,7 @@
 //! | Greeting | Welcome of a leaf that lived before | Attached | Attached, Reborn, SendAll |
 //! | Greeting | Welcome to a later epoch | Attached | the same; Cfg of any revision is taken |
 //! | Greeting | Welcome to another cluster, or an earlier epoch | Detached | Close |
-//! | Greeting | Refused | Detached | Close, and Gone where the object is |
+//! | Greeting | Refused | Detached | Close, and Gone where the object is, Defer where it is busy |
 //! | Greeting | another frame, or silence | Detached | Close |
 //! | Attached | the first CfgDelta | Attached | SetCfg, DropCfg of all else, CfgAck |
 //! | Attached | CfgDelta that fits | Attached | SetCfg, DropCfg, CfgAck; Gone where its object is |
@@ -73,6 +73,8 @@ pub enum Effect {
     Send(Frame),
     /// Close the connection and dial again later.
     Close(String),
+    /// The parent asks to be dialled again after so many milliseconds.
+    Defer(u64),
     /// Attached: the hybrid clock must be moved beyond this.
     Attached(Welcome),
     /// The parent may hold what this leaf said in an earlier life, with a clock that was ahead of
@@ -427,6 +429,7 @@ impl Child {
                 let uids = std::mem::take(&mut self.objects).into_keys().collect();
                 effects.extend([Effect::DropCfg(uids), Effect::Gone]);
             }
+            RefusedReason::Busy(ms) => effects.push(Effect::Defer(ms)),
             RefusedReason::Version | RefusedReason::Cluster | RefusedReason::NotReady => {}
         }
         effects

@@ -207,6 +207,8 @@ pub enum RefusedReason {
     NotReady,
     /// The child's object has been removed: stop deciding for it.
     Gone,
+    /// Too many come at once: come back to this parent after so many milliseconds.
+    Busy(u64),
 }
 
 /// A change of the Cfg that a child may see. The first of a session is all of it: what the child

@@ -189,8 +189,9 @@ impl World {
                 Effect::Recall(recall) => self.recalled(place, recall),
                 Effect::LookAt(look) => self.looked_at(place, look),
                 // In this world everybody has the same declarations from the start.
-                // No world has relays.
-                Effect::Declare(_)
+                // No world has relays, and no parent in it is busy.
+                Effect::Defer(_)
+                | Effect::Declare(_)
                 | Effect::Undeclared(_)
                 | Effect::Gone
                 | Effect::Reached(_)

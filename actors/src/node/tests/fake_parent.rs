@@ -99,7 +99,8 @@ impl Parent {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let parents = vec![listener.local_addr().unwrap().to_string()];
+        let parents =
+            vec![kraken_engine::sync::parents::Parent::at(listener.local_addr().unwrap())];
         let leaf = node("n1", Role::Leaf { parents }, folder.path()).await;
         let (reader, writer) = greet(&listener, 0).await;
         let (seen, answers, holds) = (BTreeMap::new(), Vec::new(), Vec::new());

@@ -11,7 +11,7 @@ use super::{
 
 async fn relay(fixture: &Fixture, of: &str, parents: &[String]) -> Node {
     let sync = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let role = Role::Relay { parents: parents.to_vec(), sync };
+    let role = Role::Relay { parents: parents.iter().map(Parent::at).collect(), sync };
     node(of, role, fixture.folder.path()).await
 }
 
@@ -20,7 +20,8 @@ fn address(of: &Node) -> String {
 }
 
 async fn leaf(fixture: &Fixture, parents: &[String]) -> Node {
-    node("n1", Role::Leaf { parents: parents.to_vec() }, fixture.folder.path()).await
+    let parents = parents.iter().map(Parent::at).collect();
+    node("n1", Role::Leaf { parents }, fixture.folder.path()).await
 }
 
 /// Who says that a node is attached, once somebody does.

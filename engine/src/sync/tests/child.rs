@@ -141,6 +141,14 @@ fn a_refusal_ends_the_session() {
 }
 
 #[test]
+fn a_parent_that_is_busy_is_dialled_again_when_it_says() {
+    let mut child = child();
+    child.connected(NOW);
+    let effects = child.receive(refused(RefusedReason::Busy(700)), NOW);
+    assert_eq!(effects, [Effect::Close("no".to_owned()), Effect::Defer(700)]);
+}
+
+#[test]
 fn a_refused_epoch_is_passed_by_the_next_hello() {
     let mut child = child();
     child.connected(NOW);

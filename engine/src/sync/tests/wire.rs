@@ -76,6 +76,7 @@ fn every_frame() -> Vec<(&'static str, Frame)> {
         ("refused: epoch", refused(RefusedReason::Epoch(SessionEpoch::new(9)))),
         ("refused: not ready", refused(RefusedReason::NotReady)),
         ("refused: gone", refused(RefusedReason::Gone)),
+        ("refused: busy", refused(RefusedReason::Busy(250))),
         ("cfg, whole and gone", Frame::CfgDelta(whole)),
         ("cfg, changed", changed()),
         ("cfg acknowledged", Frame::CfgAck { seq: 1 }),

@@ -28,6 +28,7 @@ use kraken_engine::{
     sync::{
         child::{Child, Effect, Identity},
         frame::Role,
+        parents::Parent,
     },
     time::Millis,
     value::Value,
@@ -170,7 +171,7 @@ impl Leaf {
     /// The line of a leaf, and what it moves.
     pub(super) fn line(
         number: usize,
-        parents: Vec<String>,
+        parents: Vec<Parent>,
         hub: Rc<Hub>,
         nudge: Rc<Notify>,
     ) -> Result<(Line<Self>, Arc<Traffic>)> {
@@ -275,7 +276,8 @@ impl Owner for Leaf {
                 | Effect::Carry(..)
                 | Effect::Recall(_)
                 | Effect::Send(_)
-                | Effect::Close(_) => self.hub.strange.set(self.hub.strange.get() + 1),
+                | Effect::Close(_)
+                | Effect::Defer(_) => self.hub.strange.set(self.hub.strange.get() + 1),
             }
         }
         Ok(more)

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use kraken_actors::uplink::line::Traffic;
+use kraken_engine::sync::parents::Parent;
 use tokio::{
     net::TcpStream,
     runtime::Builder,
@@ -98,12 +99,13 @@ impl Worker {
     }
 
     fn attach(&mut self, share: &Share) -> Result<()> {
+        let parents: Vec<Parent> = share.parents.iter().map(Parent::at).collect();
         let gate = Arc::new(Semaphore::new(DIALS_MAX));
         let mut lines = Vec::with_capacity(share.count);
         for number in share.first..share.first + share.count {
             let nudge = Rc::new(Notify::new());
             let (line, traffic) =
-                Leaf::line(number, share.parents.clone(), self.hub.clone(), nudge.clone())?;
+                Leaf::line(number, parents.clone(), self.hub.clone(), nudge.clone())?;
             self.traffic.push(traffic);
             self.nudges.push(nudge);
             lines.push(line);
