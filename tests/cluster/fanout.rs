@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use kraken_testkit::load::{Hands, Load, lines};
+use kraken_testkit::load::{Agents, Hands, Load, Outcome, lines};
 use serde_json::Value as Json;
 
 use crate::KRAKEN;
@@ -25,6 +25,16 @@ const FIGURES: [&str; 9] = [
     "fanout.dsc.40.p99",
     "fanout.reattach.40",
 ];
+/// What is measured of real agents.
+const AGENTS_FIGURES: [&str; 7] = [
+    "agents.start.4",
+    "agents.idle.memory.4",
+    "agents.idle.cpu.4",
+    "agents.idle.members.cpu.4",
+    "agents.all.p50.4",
+    "agents.all.last.4",
+    "agents.reattach.4",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_fleet_is_measured_with_and_without_relays() -> Result<()> {
@@ -41,17 +51,32 @@ async fn a_small_fleet_is_measured_with_and_without_relays() -> Result<()> {
             time: TIME,
         };
         let outcome = load.run(|what| println!("{relays} relays: {what}")).await?;
-        let printed = lines(&outcome.figures)?;
-        let figures = printed.lines().map(serde_json::from_str);
-        let figures = figures.collect::<Result<Vec<Json>, _>>()?;
-        for name in FIGURES {
-            let found = figures.iter().find(|figure| figure["name"] == name);
-            let found = found.with_context(|| format!("{name} with {relays}: {printed}"))?;
-            let value = found["value"].as_f64().context("a value")?;
-            ensure!(value >= 0.0 && value.is_finite(), "{found}");
-        }
+        let figures = found(&outcome, &FIGURES)?;
         let missed = figures.iter().find(|figure| figure["name"] == "fanout.dsc.40.missed");
-        assert_eq!(missed.and_then(|missed| missed["value"].as_f64()), Some(0.0), "{printed}");
+        assert_eq!(missed.and_then(|missed| missed["value"].as_f64()), Some(0.0), "{figures:?}");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_real_agents_are_measured() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (program, folder) = (KRAKEN.to_owned(), folder.path().to_owned());
+    let agents = Agents { program, folder, leaves: 4, alls: 3, time: TIME };
+    let outcome = agents.run(|what| println!("{what}")).await?;
+    found(&outcome, &AGENTS_FIGURES).map(drop)
+}
+
+/// All figures, of which these must be there.
+fn found(outcome: &Outcome, names: &[&str]) -> Result<Vec<Json>> {
+    let printed = lines(&outcome.figures)?;
+    let figures = printed.lines().map(serde_json::from_str);
+    let figures = figures.collect::<Result<Vec<Json>, _>>()?;
+    for name in names {
+        let found = figures.iter().find(|figure| figure["name"] == *name);
+        let found = found.with_context(|| format!("{name}: {printed}"))?;
+        let value = found["value"].as_f64().context("a value")?;
+        ensure!(value >= 0.0 && value.is_finite(), "{found}");
+    }
+    Ok(figures)
 }

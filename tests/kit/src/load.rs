@@ -4,6 +4,7 @@
 //! Leaves are held by workers and attach to the members, or to relays between. Nothing of the
 //! protocol is written here: a light leaf is the child and the line of an agent without its actors.
 
+mod agents;
 mod change;
 mod crew;
 mod echo;
@@ -21,18 +22,19 @@ use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::{
-    crew::Crew,
-    figure::{float, size},
-    orders::now,
-    system::System,
-};
 pub use self::{
+    agents::Agents,
     crew::Hands,
     echo::serve as echo,
     figure::{Figure, lines, table},
     plot::{Curve, distributions, growth},
     worker::work,
+};
+use self::{
+    crew::Crew,
+    figure::{float, size},
+    orders::now,
+    system::System,
 };
 
 /// The path of Cfg by which leaves are asked for a word.

@@ -11,7 +11,9 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use kraken_testkit::load::{Hands, Load, Outcome, distributions, echo, growth, lines, table, work};
+use kraken_testkit::load::{
+    Agents, Hands, Load, Outcome, distributions, echo, growth, lines, table, work,
+};
 
 /// Measures members with many leaves attached
 #[derive(Debug, Parser)]
@@ -25,6 +27,9 @@ struct Args {
     /// How many relays stand between them and the members
     #[arg(long, default_value_t = 0)]
     relays: usize,
+    /// That many real agents in place of light leaves
+    #[arg(long, conflicts_with_all = ["leaves", "relays", "ones"])]
+    agents: Option<usize>,
     /// The program of the members; without it the `kraken` beside this one
     #[arg(long)]
     program: Option<PathBuf>,
@@ -72,8 +77,18 @@ async fn measure(args: Args) -> Result<()> {
     let own = std::env::current_exe()?;
     let program = args.program.clone().unwrap_or_else(|| own.with_file_name("kraken"));
     let program = program.to_str().context("the program's path is no text")?.to_owned();
+    let (alls, time) = (args.alls, Duration::from_secs(args.seconds));
     let mut all = Outcome::default();
-    for leaves in args.leaves {
+    if let Some(leaves) = args.agents {
+        let folder = args.folder.clone();
+        let agents = Agents { program: program.clone(), folder, leaves, alls, time };
+        all = agents.run(|what| note(&format_args!("{leaves} agents: {what}"))).await?;
+        if args.json {
+            print(&lines(&all.figures)?);
+        }
+    }
+    let fleets = if args.agents.is_none() { args.leaves } else { Vec::new() };
+    for leaves in fleets {
         let load = Load {
             program: program.clone(),
             hands: Hands::Processes(own.clone()),
@@ -81,8 +96,8 @@ async fn measure(args: Args) -> Result<()> {
             leaves,
             relays: args.relays,
             ones: args.ones,
-            alls: args.alls,
-            time: Duration::from_secs(args.seconds),
+            alls,
+            time,
         };
         let outcome = load.run(|what| note(&format_args!("{leaves}: {what}"))).await?;
         if args.json {
