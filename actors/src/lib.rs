@@ -9,6 +9,7 @@ pub mod dirty;
 pub mod downlink;
 mod feed;
 pub mod host;
+mod journal;
 pub mod module;
 pub mod node;
 mod orders;

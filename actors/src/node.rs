@@ -24,6 +24,7 @@ use crate::{
     downlink::{Door, DownlinkHandle, DownlinkOptions},
     feed::{self, FeedOptions, Peers},
     host::{self, AttemptEnded, HostError, HostHandle, HostOptions},
+    journal,
     module::{
         Factory, Home, Report,
         reporter::{REPORTS_MAX, Stamps},
@@ -42,6 +43,9 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// Where a leaf keeps the Cfg that it holds, below its data folder.
 const CFG_FOLDER: &str = "sync";
+
+/// Where a member keeps what was seen last, below its data folder.
+const DSC_FOLDER: &str = "dsc";
 
 /// Shows all actors of a node as they are.
 pub type Observer = Arc<dyn Fn() -> BoxFuture<'static, serde_json::Value> + Send + Sync>;
@@ -350,6 +354,7 @@ async fn start_side(options: NodeOptions, parts: Parts<'_>) -> Result<Side, Star
         }
         Role::Member { quorum, sync } => {
             let Parts { state, orders, manifests, stop, .. } = parts;
+            journal::start(options.data.join(DSC_FOLDER), state.clone(), stop.clone()).await;
             let peers = feed::start(FeedOptions {
                 node: options.name.clone(),
                 labels: options.labels,

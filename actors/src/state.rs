@@ -17,6 +17,7 @@ use kraken_engine::{
     event::{Event, EventId, EventLog, Happening},
     fleet::{Fleet, Link, Touched},
     id::{Name, Revision, SessionEpoch, Uid},
+    journal::Remembered,
     object::Object,
     path::Path,
     sync::views::ViewDelta,
@@ -152,6 +153,22 @@ impl StateHandle {
             self.stamps.advance_to(latest);
         }
         self.tell(move |state| state.merge(&teller, changes)).await;
+    }
+
+    /// What this node held of objects when its last life ended.
+    pub async fn recall(&self, remembered: Remembered) {
+        let latest = remembered.values().flatten().map(|(_, seen)| seen.stamp.ms).max();
+        if let Some(latest) = latest {
+            self.stamps.advance_to(latest);
+        }
+        self.tell(move |state| {
+            let mut touched = Touched::default();
+            for (uid, sightings) in remembered {
+                touched.paths.extend(state.fleet.recall(uid, sightings).paths);
+            }
+            state.mark_touched(&touched, false);
+        })
+        .await;
     }
 
     /// All writes of Cfg up to `revision` are known, and have made objects so, or removed them.

@@ -35,15 +35,25 @@ pub struct Observed {
     /// Orders this observation among all of the path.
     pub stamp: Stamp,
     /// When the value was last seen to hold, by the holder's clock. Not part of equality between
-    /// replicas: the same value seen again moves this and nothing else.
+    /// replicas: the same value seen again moves this and nothing else. Zero: not in this life of
+    /// the holder, which remembers it from an earlier one.
     #[serde(skip)]
     pub seen_at: Millis,
 }
 
 impl Observed {
-    /// Whether this observation wins over `other`: the total order of merges.
+    /// Whether the holder remembers it from an earlier life and has not heard of it in this one:
+    /// it is stale, and told to nobody.
+    pub fn is_remembered(&self) -> bool {
+        self.seen_at == Millis::ZERO
+    }
+
+    /// Whether this observation wins over `other`: the total order of merges. What is only
+    /// remembered gives way to whatever is heard, also to what is older: all that have heard the
+    /// same shall hold the same, and what nobody says any more counts for nothing beside that.
     fn beats(&self, other: &Self) -> bool {
-        (&self.stamp, &self.value) > (&other.stamp, &other.value)
+        let rank = |seen: &Self| !seen.is_remembered();
+        (rank(self), &self.stamp, &self.value) > (rank(other), &other.stamp, &other.value)
     }
 }
 

@@ -24,7 +24,7 @@ pub use self::{
     related::{Elsewhere, parent_of},
 };
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, is_engine_path},
     dsc::{Dsc, Observed, Sighting, Stamp},
     id::{Name, Revision, Uid},
     manifest::NODE_KIND,
@@ -274,7 +274,7 @@ impl Fleet {
                 renewed.is_some_and(|since| held.stamp.ms < since && since <= stamp.ms)
             };
             let same = held.filter(|held| held.value == value && held.stamp.writer == self.me);
-            if same.is_some_and(|held| !renews(held)) {
+            if same.is_some_and(|held| !renews(held) && !held.is_remembered()) {
                 // It held when the look began.
                 dsc.confirm(&path, now.min(Millis::new(stamp.ms)));
                 continue;
@@ -325,6 +325,26 @@ impl Fleet {
             touched.paths.extend(self.say_link(uid, epoch, Link::Up, now).paths);
         }
         touched
+    }
+
+    /// What was held of an object when this node's last life ended. Nothing of it was heard in this
+    /// one: until it is, it is stale and told to nobody. Neither links nor the words of deciders
+    /// are remembered: who is attached and who decides say them anew.
+    pub fn recall(&mut self, uid: Uid, mut sightings: Vec<Sighting>) -> Touched {
+        let known = self.objects.contains_key(&uid);
+        if !known && !self.keeps_early(uid) {
+            return Touched::default();
+        }
+        sightings.retain(|(path, _)| path.as_str() != LINK_PATH && !is_engine_path(path));
+        self.take(uid, known, sightings, Millis::ZERO)
+    }
+
+    /// All that is to be remembered over this node's restart: of everything but itself, which it
+    /// sees anew; also of objects that are not known yet.
+    pub fn remembered(&self) -> impl Iterator<Item = (Uid, &Arc<Dsc>)> {
+        let own = self.nodes.get(&self.me);
+        let all = self.early.iter().chain(&self.dsc).map(|(uid, dsc)| (*uid, dsc));
+        all.filter(move |(uid, _)| Some(uid) != own)
     }
 
     fn take(
@@ -394,7 +414,9 @@ impl Fleet {
     /// come. Moves when its values were seen last, and nothing else.
     pub fn confirm(&mut self, uid: Uid, writer: &Name, now: Millis) {
         let Some(held) = self.dsc.get_mut(&uid) else { return };
-        let written = held.iter().filter(|(_, observed)| observed.stamp.writer == *writer);
+        let written = held
+            .iter()
+            .filter(|(_, observed)| observed.stamp.writer == *writer && !observed.is_remembered());
         let written: Vec<Path> = written.map(|(path, _)| path.clone()).collect();
         let dsc = Arc::make_mut(held);
         for path in &written {

@@ -16,6 +16,7 @@ pub mod history;
 pub mod id;
 mod intern;
 pub mod invariants;
+pub mod journal;
 pub mod machine;
 pub mod manifest;
 pub mod mutation;

@@ -117,16 +117,17 @@ pub fn seen<'a>(kind: &KindCatalog, dsc: &'a Dsc, path: &Path) -> Option<&'a Val
     (!kind.schema.is_hidden(dsc, path)).then_some(value)
 }
 
-/// Whether what is held at a path was seen longer ago than it is good for. While the link of a node
-/// is up its values stand, although only changes are sent.
+/// Whether what is held at a path was seen longer ago than it is good for, or is only remembered
+/// from before this node started. While the link of a node is up its values stand, although only
+/// changes are sent.
 pub fn is_stale(kind: &KindCatalog, dsc: &Dsc, path: &Path, now: Millis) -> bool {
     let over = |seen: &Observed| {
         let rule = kind.schema.rule(path).map(|(rule, _)| rule);
         let ttl_ms = rule.and_then(|rule| rule.ttl_ms);
         ttl_ms.is_some_and(|ttl_ms| seen.seen_at.after_ms(ttl_ms) < now)
     };
-    up_link(dsc).is_none()
-        && dsc.get(path.as_str()).filter(|seen| seen.value.is_some()).is_some_and(over)
+    let held = dsc.get(path.as_str()).filter(|seen| seen.value.is_some());
+    held.is_some_and(|seen| seen.is_remembered() || up_link(dsc).is_none() && over(seen))
 }
 
 impl Facts for View<'_> {

@@ -234,7 +234,8 @@ impl<'a> Seen<'a> {
     }
 
     fn age_ms(&self) -> Option<u64> {
-        let newest = self.dsc.iter().map(|(_, seen)| seen.seen_at).max()?;
+        let heard = self.dsc.iter().filter(|(_, seen)| !seen.is_remembered());
+        let newest = heard.map(|(_, seen)| seen.seen_at).max()?;
         Some(self.now.since_ms(newest))
     }
 }

@@ -1,6 +1,9 @@
 //! A leaf is killed: its link is down within seconds, and its processes live on and are adopted.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use kraken_testkit::{
@@ -15,6 +18,8 @@ use crate::{
 
 /// Three heartbeats of one second, and time to tell.
 const GONE_MAX: Duration = Duration::from_secs(6);
+/// The time between two writes of what a member remembers, twice.
+const REMEMBERED_MAX: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_leaf_is_seen_as_gone_and_adopts_its_processes() -> Result<()> {
@@ -63,5 +68,59 @@ async fn paused_leaf_is_gone_and_comes_back_by_itself() -> Result<()> {
     cluster.linked(&["n1"], "UP", CONVERGED_MAX).await?;
     cluster.converged(&["n1"], CONVERGED_MAX).await?;
     assert_eq!(cluster.services().await?, before);
+    cluster.pass()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_were_all_lost_remember_what_they_saw_last_and_say_that_it_is_old()
+-> Result<()> {
+    const PATH: &str = "/services/web/state";
+    let mut cluster = TestCluster::start(KRAKEN, &Shape::of(3, 1)).await?;
+    cluster.edge()?.apply(&web("n1")).await?;
+    cluster.converged(&["n1"], CONVERGED_MAX).await?;
+    let before = cluster.services().await?;
+    for member in cluster.members() {
+        let file = cluster.folder().join(&member).join("data/dsc/journal");
+        wait_until(&format!("{member} has written down what it saw"), REMEMBERED_MAX, async || {
+            let bytes = fs::read(&file)?;
+            let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+            ensure!(has(PATH.as_bytes()), "{} bytes without {PATH}", bytes.len());
+            Ok(())
+        })
+        .await?;
+    }
+    cluster.kill9("n1")?;
+    let members = cluster.members();
+    for member in &members {
+        cluster.kill9(member)?;
+    }
+    for member in &members {
+        cluster.start_node(member)?;
+    }
+    for member in &members {
+        let edge = cluster.edge_of(member)?;
+        wait_until(&format!("{member} shows n1"), CONVERGED_MAX, async || {
+            let n1 = edge.node("n1").await?;
+            assert_ne!(text(&n1, "/link"), "UP", "it is attached to nobody");
+            ensure!(text(&n1, PATH) == "RUN", "{n1:?}");
+            let stale = n1.stale.context("what is stale is told")?;
+            assert!(stale.iter().any(|path| path == PATH), "{stale:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    // Whoever comes back says how it is, and goes on.
+    cluster.start_node("n1")?;
+    cluster.converged(&["n1"], CONVERGED_MAX).await?;
+    for member in &members {
+        let edge = cluster.edge_of(member)?;
+        wait_until(&format!("nothing of n1 is old at {member}"), CONVERGED_MAX, async || {
+            let n1 = edge.node("n1").await?;
+            ensure!(text(&n1, PATH) == "RUN" && n1.stale == Some(Vec::new()), "{n1:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    assert_eq!(cluster.services().await?, before, "nothing was started again");
     cluster.pass()
 }

@@ -69,10 +69,14 @@ impl Fleet {
     }
 
     /// Whether this node speaks for an observation towards other members: it wrote it, or a node
-    /// that is attached here did, or a member that is lost.
+    /// that is attached here did, or a member that is lost. For what it only remembers nobody
+    /// speaks.
     fn speaks_for(&self, observed: &Observed) -> bool {
         let writer = &observed.stamp.writer;
-        *writer == self.me || self.attached.contains(writer) || self.bequeathed.contains(writer)
+        !observed.is_remembered()
+            && (*writer == self.me
+                || self.attached.contains(writer)
+                || self.bequeathed.contains(writer))
     }
 
     /// What is to be told of what `teller` has said and changed something here: that for which this
@@ -83,7 +87,7 @@ impl Fleet {
             held.is_some_and(|held| {
                 let writer = &held.stamp.writer;
                 let is_hearsay = writer != teller && self.peers.contains(writer);
-                self.speaks_for(held) || is_hearsay
+                self.speaks_for(held) || is_hearsay && !held.is_remembered()
             })
         };
         touched.paths.iter().filter(tells).cloned().collect()
@@ -99,7 +103,8 @@ impl Fleet {
     /// Whether an observation is to be told to whoever this node is attached to: it speaks for it,
     /// or that member wrote it itself, and may have forgotten it since.
     fn tells(&self, observed: &Observed, parent: Option<&Name>) -> bool {
-        self.speaks_for(observed) || parent == Some(&observed.stamp.writer)
+        let is_of_parent = parent == Some(&observed.stamp.writer);
+        self.speaks_for(observed) || is_of_parent && !observed.is_remembered()
     }
 
     /// All that this node has to tell whoever it has attached to. What others say later in the name

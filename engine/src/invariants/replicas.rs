@@ -6,6 +6,8 @@ use super::{Broken, Trace, What};
 use crate::id::{Name, Uid};
 
 /// 6. With nothing on its way, all that hold what a writer wrote of an object hold the same.
+///
+/// What members only remember from earlier lives is left out: it is stale, and told to nobody.
 pub fn replicas_agree(trace: &Trace) -> Result<(), Broken<'_>> {
     let mut known: BTreeMap<(Uid, &Name), (&Name, u64)> = BTreeMap::new();
     for entry in trace.entries() {

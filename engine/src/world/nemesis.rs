@@ -122,9 +122,13 @@ impl World {
         self.sites[place].paused_until = (self.now + sleeps).min(self.chaos_until);
     }
 
+    /// Now and then the power of all members fails.
     fn crash_a_member(&mut self) {
         let place = self.a_member();
         self.crash(place);
+        if self.chance.percent(10) {
+            (0..self.members).for_each(|place| self.crash(place));
+        }
     }
 
     fn crash(&mut self, place: Place) {
@@ -132,7 +136,12 @@ impl World {
             return;
         }
         self.cut_all_short(place);
+        // What it has written down may be old, or all that it knew.
+        let journals = place < self.members && self.chance.percent(70);
         let site = &mut self.sites[place];
+        if journals {
+            site.journalize();
+        }
         site.is_up = false;
         site.life += 1;
         site.reign = 0;

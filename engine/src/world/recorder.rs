@@ -23,9 +23,11 @@ pub(super) fn digest_of_store(store: &Store) -> u64 {
     xxh3_64(&rmp_serde::to_vec(store).unwrap_or_default())
 }
 
-/// A digest of what a writer wrote of an object.
+/// A digest of what a writer wrote of an object. What is only remembered each member has its own
+/// of.
 pub(super) fn digest_of_written(dsc: &Dsc, writer: &Name) -> u64 {
-    let written = dsc.iter().filter(|(_, observed)| observed.stamp.writer == *writer);
+    let heard = dsc.iter().filter(|(_, observed)| !observed.is_remembered());
+    let written = heard.filter(|(_, observed)| observed.stamp.writer == *writer);
     written.fold(0, |digest, (path, observed)| digest ^ sighting_digest(path, observed))
 }
 

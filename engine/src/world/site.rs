@@ -10,6 +10,7 @@ use crate::{
     dsc::{Dsc, HybridClock, Stamp},
     fleet::{Fleet, Touched},
     id::{AttemptId, Name, Revision, Uid},
+    journal::Remembered,
     machine::{Attempted, Effect},
     mutation::Lane,
     object::Object,
@@ -41,6 +42,8 @@ pub(super) struct Site {
     /// Observations to be told.
     pub(super) untold: BTreeSet<(Uid, Path)>,
     not_before: Millis,
+    /// What it has written down of what it knew, where it is a member.
+    journal: Remembered,
 }
 
 /// By how much a clock is wrong.
@@ -78,10 +81,11 @@ impl Site {
             dirty: BTreeSet::new(),
             untold: BTreeSet::new(),
             not_before: Millis::ZERO,
+            journal: Remembered::new(),
         }
     }
 
-    /// It starts again and knows nothing.
+    /// It starts again and knows nothing but what it remembers.
     pub(super) fn start(&mut self, now: u64, clock_error: ClockError, catalog: Arc<Catalog>) {
         self.clock_error = clock_error;
         self.is_up = true;
@@ -91,6 +95,12 @@ impl Site {
         self.fleet = Fleet::new(self.name.clone(), catalog);
         self.decider = Decider::new(self.lane, self.name.clone(), wall);
         self.clock = HybridClock::new(self.name.clone());
+        for (uid, sightings) in self.journal.clone() {
+            let latest = sightings.iter().map(|(_, seen)| seen.stamp.ms).max();
+            self.advance_to(latest.unwrap_or_default());
+            // Its Cfg, and so its objects, come later.
+            self.fleet.recall(uid, sightings);
+        }
         self.host = Host::default();
         self.dirty.clear();
         self.untold.clear();
@@ -102,6 +112,13 @@ impl Site {
         self.decider = Decider::new(Lane::Quorum, self.name.clone(), wall);
         self.not_before = wall;
         self.reign = term;
+    }
+
+    /// It writes down what it knows.
+    pub(super) fn journalize(&mut self) {
+        let all = self.fleet.remembered();
+        let of = |dsc: &Dsc| dsc.iter().map(|(path, seen)| (path.clone(), seen.clone())).collect();
+        self.journal = all.map(|(uid, dsc)| (uid, of(dsc))).collect();
     }
 
     /// What its clock shows.
