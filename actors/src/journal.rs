@@ -21,15 +21,15 @@ use kraken_engine::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{dirty::Dirty, state::StateHandle};
+use crate::{dirty::Dirty, state::StateHandle, whole};
 
 /// How often what has changed is written.
 const EVERY: Duration = Duration::from_secs(5);
 /// Bytes that may be appended however little the whole takes.
 const APPENDED_MIN: u64 = 1 << 20;
-/// The file, and what it becomes while it is written.
+/// The file, and what one becomes that cannot be read.
 const NAME: &str = "journal";
-const WRITING: &str = "journal.tmp";
+const ASIDE: &str = "journal.unread";
 
 type Held = BTreeMap<Uid, Arc<Dsc>>;
 
@@ -74,7 +74,12 @@ async fn keep(mut book: Book, changed: Dirty<Uid>, state: StateHandle) {
             if is_whole {
                 return fleet.remembered().map(|(uid, dsc)| (uid, dsc.clone())).collect();
             }
-            uids.into_iter().map(|uid| (uid, fleet.dsc(uid))).collect()
+            let own = fleet.node(fleet.me()).map(|node| node.uid);
+            let others = uids.into_iter().filter(|uid| Some(*uid) != own);
+            others
+                .filter(|uid| fleet.object(*uid).is_some())
+                .map(|uid| (uid, fleet.dsc(uid)))
+                .collect()
         };
         let Ok(held) = state.read(read).await else { return };
         let written = tokio::task::spawn_blocking(move || {
@@ -94,21 +99,32 @@ impl Book {
             Err(error) if error.kind() == ErrorKind::NotFound => return Remembered::new(),
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "cannot read what was remembered");
+                self.set_aside();
                 return Remembered::new();
             }
         };
         match journal::read(&bytes) {
             Ok((remembered, lost)) => {
                 if lost > 0 {
-                    tracing::info!(lost, path = %path.display(), "the end of it was not whole");
+                    tracing::warn!(lost, path = %path.display(), "the end of it was not whole");
                 }
                 tracing::info!(objects = remembered.len(), "remembers what was seen last");
                 remembered
             }
             Err(error) => {
                 tracing::warn!(%error, path = %path.display(), "nothing is remembered");
+                self.set_aside();
                 Remembered::new()
             }
+        }
+    }
+
+    /// Keeps a file that cannot be read from being written over.
+    fn set_aside(&self) {
+        let (path, aside) = (self.folder.join(NAME), self.folder.join(ASIDE));
+        match fs::rename(&path, &aside) {
+            Ok(()) => tracing::warn!(path = %aside.display(), "it is kept there"),
+            Err(error) => tracing::warn!(%error, "nor can it be set aside"),
         }
     }
 
@@ -142,14 +158,8 @@ impl Book {
     }
 
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
-        let (path, writing) = (self.folder.join(NAME), self.folder.join(WRITING));
-        let mut file = File::create(&writing)?;
-        file.write_all(bytes)?;
-        // Or a power cut might leave a name without content.
-        file.sync_all()?;
-        fs::rename(writing, path)?;
-        (self.file, self.whole, self.appended) = (Some(file), bytes.len() as u64, 0);
+        self.file = Some(whole::replace(&self.folder, NAME, bytes)?);
+        (self.whole, self.appended) = (bytes.len() as u64, 0);
         Ok(())
     }
 }
@@ -204,6 +214,19 @@ mod tests {
         }
         assert_eq!(book.read(), as_read(&large));
         assert!(longest < 3 * book.whole.max(APPENDED_MIN), "{longest} of {}", book.whole);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut book = book(folder.path());
+        book.write(&held(0..1, "x"), true);
+        let mut newer = fs::read(book.folder.join(NAME)).unwrap();
+        newer[8] = 9;
+        fs::write(book.folder.join(NAME), &newer).unwrap();
+        assert_eq!(book.read(), Remembered::new());
+        book.write(&held(0..1, "y"), true);
+        assert_eq!(fs::read(book.folder.join(ASIDE)).unwrap(), newer);
     }
 
     #[test]

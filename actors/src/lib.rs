@@ -18,4 +18,5 @@ pub mod reconciler;
 mod registration;
 pub mod state;
 pub mod uplink;
+mod whole;
 mod wire;

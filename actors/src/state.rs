@@ -15,7 +15,7 @@ use kraken_engine::{
     catalog::{CATALOG_PATH, Catalog},
     dsc::{Sighting, Stamp},
     event::{Event, EventId, EventLog, Happening},
-    fleet::{Fleet, Link, Touched},
+    fleet::{Fleet, LINK_PATH, Link, Touched},
     id::{Name, Revision, SessionEpoch, Uid},
     journal::Remembered,
     object::Object,
@@ -148,19 +148,13 @@ impl StateHandle {
 
     /// A child tells what it and others saw.
     pub async fn merge(&self, teller: Name, changes: Vec<(Uid, Vec<Sighting>)>) {
-        let latest = changes.iter().flat_map(|(_, s)| s).map(|(_, o)| o.stamp.ms).max();
-        if let Some(latest) = latest {
-            self.stamps.advance_to(latest);
-        }
+        self.stamps.advance_to(latest(changes.iter().flat_map(|(_, sightings)| sightings)));
         self.tell(move |state| state.merge(&teller, changes)).await;
     }
 
     /// What this node held of objects when its last life ended.
     pub async fn recall(&self, remembered: Remembered) {
-        let latest = remembered.values().flatten().map(|(_, seen)| seen.stamp.ms).max();
-        if let Some(latest) = latest {
-            self.stamps.advance_to(latest);
-        }
+        self.stamps.advance_to(latest(remembered.values().flatten()));
         self.tell(move |state| {
             let mut touched = Touched::default();
             for (uid, sightings) in remembered {
@@ -351,6 +345,12 @@ impl StateHandle {
     pub fn stamps(&self) -> &Stamps {
         &self.stamps
     }
+}
+
+/// The latest time of some observations; that of a link is the number of a session.
+fn latest<'a>(sightings: impl Iterator<Item = &'a Sighting>) -> u64 {
+    let told = sightings.filter(|(path, _)| path.as_str() != LINK_PATH);
+    told.map(|(_, seen)| seen.stamp.ms).max().unwrap_or_default()
 }
 
 impl State {

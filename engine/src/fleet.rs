@@ -132,7 +132,10 @@ impl Fleet {
         }
         self.removed.remove(&object.uid);
         if let Some(mut early) = self.early.remove(&object.uid) {
-            Arc::make_mut(&mut early).retain(|path, seen| self.may_say(&object, path, seen));
+            let own = object.key.kind.as_str() == NODE_KIND && object.key.name == self.me;
+            Arc::make_mut(&mut early).retain(|path, seen| {
+                self.may_say(&object, path, seen) && !(own && seen.is_remembered())
+            });
             touched.paths.extend(early.iter().map(|(path, _)| (object.uid, path.clone())));
             self.dsc.entry(object.uid).or_insert(early);
         }
@@ -191,6 +194,10 @@ impl Fleet {
 
     /// All writes of Cfg up to this one have been told. Says what this node may have again.
     pub fn set_revision(&mut self, revision: Revision, now: Millis) -> Vec<Uid> {
+        if self.revision == Revision::default() {
+            // What is remembered of objects that are not there is of no more use.
+            self.early.retain(|_, dsc| dsc.iter().any(|(_, seen)| !seen.is_remembered()));
+        }
         self.revision = self.revision.max(revision);
         let before = self.assured;
         self.assured.hold(self.revision);
@@ -328,22 +335,27 @@ impl Fleet {
     }
 
     /// What was held of an object when this node's last life ended. Nothing of it was heard in this
-    /// one: until it is, it is stale and told to nobody. Neither links nor the words of deciders
-    /// are remembered: who is attached and who decides say them anew.
+    /// one: until it is, it is stale, told to nobody, and nobody decides by it. Neither links nor
+    /// the words of deciders are remembered: who is attached and who decides say them anew.
+    ///
+    /// It may be recalled before there is Cfg. Then there is no bound but what was remembered.
     pub fn recall(&mut self, uid: Uid, mut sightings: Vec<Sighting>) -> Touched {
         let known = self.objects.contains_key(&uid);
-        if !known && !self.keeps_early(uid) {
+        sightings.retain(|(path, _)| path.as_str() != LINK_PATH && !is_engine_path(path));
+        let own = self.nodes.get(&self.me) == Some(&uid);
+        if sightings.is_empty() || own || self.removed.contains(&uid) {
             return Touched::default();
         }
-        sightings.retain(|(path, _)| path.as_str() != LINK_PATH && !is_engine_path(path));
         self.take(uid, known, sightings, Millis::ZERO)
     }
 
     /// All that is to be remembered over this node's restart: of everything but itself, which it
-    /// sees anew; also of objects that are not known yet.
+    /// sees anew. As long as it has no Cfg, also of what it does not know; then that is gone.
     pub fn remembered(&self) -> impl Iterator<Item = (Uid, &Arc<Dsc>)> {
         let own = self.nodes.get(&self.me);
-        let all = self.early.iter().chain(&self.dsc).map(|(uid, dsc)| (*uid, dsc));
+        let has_cfg = self.revision > Revision::default();
+        let unknown = self.early.iter().filter(move |_| !has_cfg);
+        let all = unknown.chain(&self.dsc).map(|(uid, dsc)| (*uid, dsc));
         all.filter(move |(uid, _)| Some(uid) != own)
     }
 

@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    dsc::{Dsc, Sighting},
+    catalog::is_engine_path,
+    dsc::{Dsc, Observed, Sighting},
+    fleet::LINK_PATH,
     id::Uid,
+    path::Path,
 };
 
 /// Before everything else.
@@ -43,12 +46,13 @@ pub fn head() -> Vec<u8> {
     [&MAGIC[..], &FORMAT.to_le_bytes()].concat()
 }
 
-/// Appends records of these objects, which hold that now.
+/// Appends records of these objects, which hold that now. Links and the words of deciders are left
+/// out: they are not remembered.
 pub fn write<'a>(out: &mut Vec<u8>, objects: impl IntoIterator<Item = (Uid, &'a Dsc)>) {
     #[derive(Serialize)]
     struct Entry<'a>(Uid, Vec<Seen<'a>>);
     #[derive(Serialize)]
-    struct Seen<'a>(&'a crate::path::Path, &'a crate::dsc::Observed);
+    struct Seen<'a>(&'a Path, &'a Observed);
     let mut put = |entries: &mut Vec<Entry<'_>>| {
         // Plain data always encodes.
         let body = rmp_serde::to_vec(entries).unwrap_or_default();
@@ -58,9 +62,11 @@ pub fn write<'a>(out: &mut Vec<u8>, objects: impl IntoIterator<Item = (Uid, &'a 
         out.extend_from_slice(&xxh3_64(&body).to_le_bytes());
         out.extend_from_slice(&body);
     };
+    let is_kept = |path: &Path| path.as_str() != LINK_PATH && !is_engine_path(path);
     let mut entries = Vec::new();
     for (uid, dsc) in objects {
-        entries.push(Entry(uid, dsc.iter().map(|(path, seen)| Seen(path, seen)).collect()));
+        let kept = dsc.iter().filter(|(path, _)| is_kept(path));
+        entries.push(Entry(uid, kept.map(|(path, seen)| Seen(path, seen)).collect()));
         if entries.len() == RECORD_OBJECTS_MAX {
             put(&mut entries);
         }
@@ -102,9 +108,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        dsc::{Observed, Stamp},
+        dsc::Stamp,
         id::{ClusterId, Name, Revision},
-        path::Path,
         time::Millis,
     };
 

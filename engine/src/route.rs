@@ -247,7 +247,8 @@ impl Standing for Seen<'_> {
     fn runs(&self, node: &Name, module: &Name) -> bool {
         let Some(node) = self.fleet.node(node) else { return false };
         let state = format!("/modules/{module}/state");
-        let state = self.fleet.seen(node.uid).and_then(|dsc| dsc.value(&state));
-        state.and_then(|value| value.as_str()) == Some("RUN")
+        let state = self.fleet.seen(node.uid).and_then(|dsc| dsc.get(&state));
+        let state = state.filter(|state| !state.is_remembered());
+        state.and_then(|state| state.value.as_ref()?.as_str()) == Some("RUN")
     }
 }

@@ -110,9 +110,15 @@ impl<'a> View<'a> {
     }
 }
 
-/// What was seen at a path of an object; `None`: not known, or hidden because what it depends on
-/// does not hold.
+/// What was seen at a path of an object; `None`: not known, hidden because what it depends on does
+/// not hold, or only remembered from before this node started, by which nobody decides.
 pub fn seen<'a>(kind: &KindCatalog, dsc: &'a Dsc, path: &Path) -> Option<&'a Value> {
+    let is_heard = dsc.get(path.as_str()).is_some_and(|seen| !seen.is_remembered());
+    shown(kind, dsc, path).filter(|_| is_heard)
+}
+
+/// The same for people, with what is only remembered.
+pub fn shown<'a>(kind: &KindCatalog, dsc: &'a Dsc, path: &Path) -> Option<&'a Value> {
     let value = dsc.value(path.as_str())?;
     (!kind.schema.is_hidden(dsc, path)).then_some(value)
 }

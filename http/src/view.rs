@@ -14,7 +14,7 @@ use kraken_engine::{
     status::Status,
     time::Millis,
     value::Value,
-    view::{is_stale, seen},
+    view::{is_stale, shown},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -210,7 +210,7 @@ impl<'a> Seen<'a> {
         let paths = dsc.iter().map(|(path, _)| path).filter(|path| !is_engine_path(path));
         paths.filter_map(move |path| {
             let value = match kind {
-                Some(kind) => seen(kind, dsc, path),
+                Some(kind) => shown(kind, dsc, path),
                 None => dsc.value(path.as_str()),
             };
             Some((path, value?))

@@ -23,6 +23,7 @@ use kraken_engine::{
         DEAD_AFTER_MS, HEARTBEAT_MS,
         frame::{Below, Frame, Hello, RefusedReason, Role},
         parent::{Authority, Effect, Session},
+        turnstile::{DEFER_MS_MAX, INSIDE_MS_MAX},
         views::RELATED_OBJECTS_MAX,
     },
     time::Millis,
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::below::Arrivals;
 use super::{
     Door, Downlink, DownlinkOptions,
-    admission::{self, Rejected},
+    admission::{self, Admitted, Rejected},
     gate::{Gate, Place},
     messages::{IsAttached, Register, Serves, Unregister},
 };
@@ -45,7 +46,7 @@ use crate::{
 
 /// How long the leaves of a member that was lost may take to attach elsewhere before they count as
 /// lost themselves.
-const RE_ATTACH: Duration = Duration::from_millis(DEAD_AFTER_MS + 2_000);
+const RE_ATTACH: Duration = Duration::from_millis(DEAD_AFTER_MS + 2_000 + 2 * DEFER_MS_MAX);
 
 /// How often an object is looked for that a child's predicates name and nobody knows.
 const LOOK_FOR_LACKING: Duration = Duration::from_secs(5);
@@ -298,7 +299,7 @@ impl Driver {
     async fn greeted(&mut self, hello: Hello, writer: &FrameWriter) -> Result<(), Over> {
         let below = Below { hello: hello.clone(), hops: 0 };
         let admitted = match self.pass(hello.role) {
-            Ok(()) => admission::admit(&below, &self.options).await,
+            Ok(()) => self.admit(&below).await,
             Err(rejected) => Err(rejected),
         };
         let answer = match admitted {
@@ -345,6 +346,18 @@ impl Driver {
             self.place = Some(place);
         }
         Ok(())
+    }
+
+    /// Has it decided whether the child is let in. Where that takes long, the place is for others.
+    async fn admit(&mut self, below: &Below) -> Result<Admitted, Rejected> {
+        let options = self.options.clone();
+        let mut admitting = std::pin::pin!(admission::admit(below, &options));
+        let in_time = Duration::from_millis(INSIDE_MS_MAX);
+        if let Ok(decided) = tokio::time::timeout(in_time, &mut admitting).await {
+            return decided;
+        }
+        self.place = None;
+        admitting.await
     }
 
     /// Makes place for another child once this one has its Cfg, or takes too long.

@@ -131,14 +131,15 @@ impl Owner for Driver {
         Ok(more)
     }
 
-    async fn cut_off(&mut self) {
+    async fn cut_off(&mut self, is_awaited: bool) {
         if let Some(above) = &mut self.options.above {
             above.cut_off();
         }
         if self.is_of_leaf() {
             self.options.state.set_cut_off(true).await;
         }
-        self.tried += 1;
+        // A parent that is busy is there, and has newer Cfg.
+        self.tried += usize::from(!is_awaited);
         if self.tried >= self.options.parents.len()
             && let Some(kept) = self.kept.take()
         {

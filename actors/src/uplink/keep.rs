@@ -4,17 +4,14 @@
 //! there is none: a leaf that starts with nothing asks for nothing, one that starts with old Cfg
 //! would go back.
 
-use std::{
-    fs::{self, File},
-    io::{self, ErrorKind, Write as _},
-    path::{Path, PathBuf},
-};
+use std::{fs, io::ErrorKind, path::PathBuf};
 
 use kraken_engine::sync::kept::Kept;
 
-/// The file, and what it becomes while it is written.
+use crate::whole;
+
+/// The file.
 const NAME: &str = "cfg";
-const WRITING: &str = "cfg.tmp";
 
 /// A folder for the file.
 #[derive(Debug, Clone)]
@@ -51,7 +48,7 @@ impl Keep {
 
     /// Keeps this from now on; on stable storage when this returns. Waits for the disk.
     pub(super) fn keep(&self, kept: &Kept) {
-        if let Err(error) = self.write(&kept.encode()) {
+        if let Err(error) = whole::replace(&self.folder, NAME, &kept.encode()) {
             let path = self.folder.display();
             tracing::warn!(%error, %path, "cannot keep Cfg: a restart begins without any");
             self.remove();
@@ -60,27 +57,14 @@ impl Keep {
 
     /// Keeps nothing.
     pub(super) fn remove(&self) {
-        let removed = fs::remove_file(self.folder.join(NAME)).and_then(|()| sync(&self.folder));
+        let removed =
+            fs::remove_file(self.folder.join(NAME)).and_then(|()| whole::sync(&self.folder));
         if let Err(error) = removed
             && error.kind() != ErrorKind::NotFound
         {
             tracing::warn!(%error, path = %self.folder.display(), "cannot remove old Cfg");
         }
     }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        fs::create_dir_all(&self.folder)?;
-        let (path, writing) = (self.folder.join(NAME), self.folder.join(WRITING));
-        let mut file = File::create(&writing)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(writing, path)?;
-        sync(&self.folder)
-    }
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -109,7 +93,7 @@ mod tests {
             assert_eq!(keep.load(), Some(kept(revision)));
         }
         // Nothing can be written: what is there would be old.
-        fs::create_dir(folder.path().join("sync").join(WRITING)).unwrap();
+        fs::create_dir(folder.path().join("sync").join("cfg.tmp")).unwrap();
         keep.keep(&kept(5));
         assert_eq!(keep.load(), None);
     }

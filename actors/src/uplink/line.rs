@@ -60,8 +60,9 @@ pub trait Owner {
     /// be done at once.
     fn take(&mut self, effects: Vec<Effect>) -> impl Future<Output = Result<Vec<Effect>, Stopped>>;
 
-    /// The connection has ended, and the child was told.
-    fn cut_off(&mut self) -> impl Future<Output = ()>;
+    /// The connection has ended, and the child was told. `is_awaited`: the parent has said when to
+    /// come back.
+    fn cut_off(&mut self, is_awaited: bool) -> impl Future<Output = ()>;
 }
 
 /// Bytes that a line has moved since the start, the length before each frame included.
@@ -147,7 +148,7 @@ impl<O: Owner> Line<O> {
             if self.owner.input(Input::Disconnected).await.is_err() {
                 return;
             }
-            self.owner.cut_off().await;
+            self.owner.cut_off(deferred.is_some()).await;
             sleep(Duration::from_millis(self.dials.ended(ended))).await;
         }
     }

@@ -123,7 +123,8 @@ impl Fleet {
         let by_earlier_host = |path: &Path, observed: &Observed| {
             is_guest && observed.stamp.writer != *child && self.is_said_by_host(object, path)
         };
-        let seen = dsc.iter().filter(|(path, seen)| by_others(path) || by_earlier_host(path, seen));
+        let heard = dsc.iter().filter(|(_, seen)| !seen.is_remembered());
+        let seen = heard.filter(|(path, seen)| by_others(path) || by_earlier_host(path, seen));
         seen.map(|(path, observed)| (path.clone(), observed.clone())).collect()
     }
 

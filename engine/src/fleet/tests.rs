@@ -642,3 +642,52 @@ fn a_child_is_told_of_so_many_objects_and_no_more() {
         assert_eq!((told.rests_on.len(), told.left_out), (RELATED_OBJECTS_MAX, left_out));
     }
 }
+
+#[test]
+fn what_is_remembered_is_stale_and_told_to_nobody_until_it_is_heard() {
+    let mut fleet = fleet();
+    fleet.set_object(node(2));
+    fleet.set_attached(&name("n2"), true);
+    let written = vec![
+        sighting("/power", "ON", 90, "n2"),
+        sighting(LINK_PATH, "UP", 5, "m9"),
+        sighting("/engine/self/phase", "Converged", 90, "n2"),
+    ];
+    let touched = fleet.recall(uid(2), written.clone());
+    assert_eq!(touched.paths, [(uid(2), path("/power"))], "who is attached or decides says so");
+    let is_remembered = |fleet: &Fleet| fleet.dsc(uid(2)).get("/power").unwrap().is_remembered();
+    let is_told =
+        |fleet: &mut Fleet| fleet.spoken_to(None).iter().any(|(object, _)| *object == uid(2));
+    fleet.confirm(uid(2), &name("n2"), NOW);
+    assert!(is_remembered(&fleet) && !is_told(&mut fleet));
+    let kind = fleet.catalog().kind(&name(NODE_KIND)).unwrap().clone();
+    assert!(crate::view::is_stale(&kind, &fleet.dsc(uid(2)), &path("/power"), NOW));
+
+    // An older word counts for more than memory, and memory does not come back.
+    let heard = fleet.merge(uid(2), vec![sighting("/power", "OFF", 80, "n2")], NOW);
+    assert_eq!(heard.paths, [(uid(2), path("/power"))]);
+    assert!(!is_remembered(&fleet) && is_told(&mut fleet));
+    assert!(fleet.recall(uid(2), written).paths.is_empty());
+    assert_eq!(fleet.dsc(uid(2)).value("/power"), Some(&"OFF".into()));
+}
+
+#[test]
+fn what_is_seen_as_it_is_remembered_is_news() {
+    let mut fleet = fleet();
+    fleet.recall(uid(1), vec![sighting("/power", "ON", 10, "n1")]);
+    assert_eq!(see(&mut fleet, "/power", "ON", 60), ["/power"]);
+    assert_eq!(held(&fleet, "/power").unwrap().stamp, stamp(60, "n1"));
+}
+
+#[test]
+fn what_is_unknown_is_remembered_as_long_as_there_is_no_cfg() {
+    let mut fleet = fleet();
+    for ordinal in [1, 2, 3] {
+        fleet.recall(uid(ordinal), vec![sighting("/power", "ON", 10, "m2")]);
+    }
+    let remembered = |fleet: &Fleet| fleet.remembered().map(|(uid, _)| uid).collect::<Vec<_>>();
+    assert_eq!(remembered(&fleet), [uid(2), uid(3)], "itself it sees anew");
+    fleet.set_object(node(3));
+    fleet.set_revision(Revision::new(9), NOW);
+    assert_eq!(remembered(&fleet), [uid(3)], "2 was removed meanwhile");
+}

@@ -19,6 +19,9 @@ pub const REDIAL_MIN_MS: u64 = 100;
 /// The longest one.
 pub const REDIAL_MAX_MS: u64 = 5_000;
 
+/// How often in a row a child has patience with one parent.
+pub const DEFERRALS_MAX: u32 = 3;
+
 /// Where a child may attach, and how large a share of all children is to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -119,6 +122,8 @@ pub struct Dials {
     dialled: u64,
     /// The next pause, before chance takes of it.
     pause_ms: u64,
+    /// How often in a row it was asked for patience.
+    deferred: u32,
 }
 
 /// How a dial ended.
@@ -137,7 +142,8 @@ impl Dials {
     pub fn new(node: &Name, parents: Vec<Parent>) -> Self {
         let ranked = ranked(node, parents);
         let node = xxh3_64(node.as_str().as_bytes());
-        Self { node, ranked, round: Vec::new(), at: 0, dialled: 0, pause_ms: REDIAL_MIN_MS }
+        let (round, pause_ms) = (Vec::new(), REDIAL_MIN_MS);
+        Self { node, ranked, round, at: 0, dialled: 0, pause_ms, deferred: 0 }
     }
 
     /// How many parents there are.
@@ -159,8 +165,10 @@ impl Dials {
     ///
     /// Between a half and the whole of a pause that doubles, so that those who lost the same parent
     /// do not come together to the next. Who is asked for patience comes back to the same parent,
-    /// between once and one and a quarter times as late as was asked.
+    /// between once and one and a quarter times as late as was asked; who is asked too often goes
+    /// on to the next.
     pub fn ended(&mut self, how: Ended) -> u64 {
+        self.deferred = if matches!(how, Ended::Deferred(_)) { self.deferred + 1 } else { 0 };
         match how {
             Ended::Failed => {
                 let pause = self.pause_ms;
@@ -174,7 +182,11 @@ impl Dials {
                 REDIAL_MIN_MS / 2 + self.chance(REDIAL_MIN_MS / 2)
             }
             Ended::Deferred(ms) => {
-                self.round.push(self.at);
+                if self.deferred.is_multiple_of(DEFERRALS_MAX) {
+                    self.deferred = 0;
+                } else {
+                    self.round.push(self.at);
+                }
                 let ms = ms.min(REDIAL_MAX_MS);
                 ms + self.chance(ms / 4)
             }
@@ -282,6 +294,12 @@ mod tests {
         assert_eq!(dial(Ended::Failed).0, first);
         assert_eq!(dial(Ended::Failed).0, second);
         assert_eq!(dial(Ended::Failed).0, third);
+        for _ in 0..2 {
+            dial(Ended::Deferred(10));
+        }
+        let (patient, _) = dial(Ended::Deferred(10));
+        assert_eq!(patient, first);
+        assert_eq!(dial(Ended::Failed).0, second, "it has waited often enough");
         for _ in 0..20 {
             assert!(dial(Ended::Failed).1 <= REDIAL_MAX_MS);
         }

@@ -10,7 +10,7 @@ use crate::time::Millis;
 /// Children that are taken in at a time.
 pub const INSIDE_MAX: usize = 256;
 /// The longest time after which a child is told to come back, in milliseconds.
-pub const DEFER_MS_MAX: u64 = 4_000;
+pub const DEFER_MS_MAX: u64 = 2_000;
 /// How long a child may take to be through, in milliseconds; after that it is not counted.
 pub const INSIDE_MS_MAX: u64 = 3_000;
 

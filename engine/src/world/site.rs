@@ -8,7 +8,7 @@ use crate::{
     catalog::Catalog,
     decider::Decider,
     dsc::{Dsc, HybridClock, Stamp},
-    fleet::{Fleet, Touched},
+    fleet::{Fleet, LINK_PATH, Touched},
     id::{AttemptId, Name, Revision, Uid},
     journal::Remembered,
     machine::{Attempted, Effect},
@@ -96,7 +96,8 @@ impl Site {
         self.decider = Decider::new(self.lane, self.name.clone(), wall);
         self.clock = HybridClock::new(self.name.clone());
         for (uid, sightings) in self.journal.clone() {
-            let latest = sightings.iter().map(|(_, seen)| seen.stamp.ms).max();
+            let told = sightings.iter().filter(|(path, _)| path.as_str() != LINK_PATH);
+            let latest = told.map(|(_, seen)| seen.stamp.ms).max();
             self.advance_to(latest.unwrap_or_default());
             // Its Cfg, and so its objects, come later.
             self.fleet.recall(uid, sightings);

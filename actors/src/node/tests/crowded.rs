@@ -4,7 +4,7 @@ use kraken_engine::{
     id::ClusterId,
     sync::{
         child::{Child, Effect},
-        frame::{Frame, RefusedReason},
+        frame::{Frame, Heartbeat, RefusedReason},
         turnstile::{DEFER_MS_MAX, INSIDE_MAX},
     },
 };
@@ -45,9 +45,24 @@ async fn whoever_finds_all_places_taken_is_told_when_to_come_back_and_gets_in() 
     let Frame::Refused(refused) = answer else { panic!("{answer:?}") };
     assert!(matches!(refused.reason, RefusedReason::Busy(1..=DEFER_MS_MAX)), "{refused:?}");
 
-    // Those who never come through lose their places, one after the other.
+    // Those who live on and never come through lose their places.
     let leaf = fixture.leaf(parent).await;
-    fixture.until("n1", "the leaf attaches", |n1| n1.link.as_deref() == Some("UP")).await;
+    let beating = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tick.tick().await;
+            let sent_ms = Clock::new().wall().get();
+            let beat = Heartbeat { sent_ms, seq: 0, digest: 0, assurance: None };
+            for (_, writer) in &inside {
+                writer.send(&Frame::Heartbeat(beat)).unwrap();
+            }
+        }
+    };
+    let attached = fixture.until("n1", "the leaf attaches", |n1| n1.link.as_deref() == Some("UP"));
+    tokio::select! {
+        () = beating => {}
+        _ = attached => {}
+    }
     let shown = (fixture.member.observer())().await;
     assert!(shown["sync"]["downlink"]["deferred"].as_u64() >= Some(2), "{shown}");
     drop(inside);

@@ -28,7 +28,7 @@ struct Args {
     #[arg(long, default_value_t = 0)]
     relays: usize,
     /// That many real agents in place of light leaves
-    #[arg(long, conflicts_with_all = ["leaves", "relays", "ones"])]
+    #[arg(long, conflicts_with_all = ["leaves", "relays", "ones", "plots"])]
     agents: Option<usize>,
     /// The program of the members; without it the `kraken` beside this one
     #[arg(long)]

@@ -27,7 +27,7 @@ use crate::{
 const ALL_MAX: Duration = Duration::from_mins(3);
 /// How long all is left alone before it is measured.
 const SETTLE: Duration = Duration::from_secs(5);
-/// Microseconds within which leaves of a lost member should be back.
+/// Seconds within which leaves of a lost member should be back.
 const BACK_S: f64 = 5.0;
 
 /// What is measured.
@@ -124,7 +124,9 @@ impl Fleet<'_> {
             let mut times = Vec::new();
             for name in &names {
                 let at = text(seen.get(*name).context("a leaf")?, "/files/word/at");
-                let written = fs::metadata(&at).with_context(|| at.clone())?.modified()?;
+                let content = fs::read_to_string(&at).with_context(|| at.clone())?;
+                ensure!(content == word.to_string(), "{at} holds {content}");
+                let written = fs::metadata(&at)?.modified()?;
                 // It may be there before the answer is.
                 let took = written.duration_since(accepted).unwrap_or_default();
                 times.push(u64::try_from(took.as_micros())?);

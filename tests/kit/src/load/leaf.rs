@@ -283,7 +283,7 @@ impl Owner for Leaf {
         Ok(more)
     }
 
-    async fn cut_off(&mut self) {
+    async fn cut_off(&mut self, _: bool) {
         self.detached();
     }
 }
