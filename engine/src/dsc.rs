@@ -195,11 +195,13 @@ mod tests {
 
     fn sighting() -> impl Strategy<Value = Sighting> {
         let value = prop::option::of((0..3_i64).prop_map(Value::from));
-        (0..3_u8, value, 0..4_u64, 0..2_u32, 0..2_u8).prop_map(
-            |(path, value, ms, counter, writer)| {
+        // Heard, or only remembered.
+        let seen_at = (0..2_u64).prop_map(Millis::new);
+        (0..3_u8, value, 0..4_u64, 0..2_u32, 0..2_u8, seen_at).prop_map(
+            |(path, value, ms, counter, writer, seen_at)| {
                 let stamp = Stamp { ms, counter, writer: Name::new(format!("w{writer}")).unwrap() };
                 let path = Path::new(format!("/p{path}")).unwrap();
-                (path, Observed { value, stamp, seen_at: Millis::ZERO })
+                (path, Observed { value, stamp, seen_at })
             },
         )
     }
