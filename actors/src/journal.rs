@@ -49,13 +49,12 @@ struct Book {
 /// given.
 pub(crate) async fn start(folder: PathBuf, state: StateHandle, stop: CancellationToken) {
     let changed = state.watch_objects().await;
-    let mut book = Book { folder, file: None, whole: 0, appended: 0, failed: false };
+    let book = Book::new(folder);
     let read = tokio::task::spawn_blocking(move || {
         let remembered = book.read();
         (book, remembered)
     });
-    let Ok((read, remembered)) = read.await else { return };
-    book = read;
+    let Ok((book, remembered)) = read.await else { return };
     state.recall(remembered).await;
     actix_rt::spawn(async move {
         stop.run_until_cancelled(keep(book, changed, state)).await;
@@ -92,6 +91,10 @@ async fn keep(mut book: Book, changed: Dirty<Uid>, state: StateHandle) {
 }
 
 impl Book {
+    fn new(folder: PathBuf) -> Self {
+        Self { folder, file: None, whole: 0, appended: 0, failed: false }
+    }
+
     fn read(&self) -> Remembered {
         let path = self.folder.join(NAME);
         let bytes = match fs::read(&path) {
@@ -176,8 +179,7 @@ mod tests {
     use super::*;
 
     fn book(folder: &std::path::Path) -> Book {
-        let folder = folder.join("dsc");
-        Book { folder, file: None, whole: 0, appended: 0, failed: false }
+        Book::new(folder.join("dsc"))
     }
 
     fn held(numbers: std::ops::Range<u64>, value: &str) -> Held {

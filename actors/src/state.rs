@@ -15,7 +15,7 @@ use kraken_engine::{
     catalog::{CATALOG_PATH, Catalog},
     dsc::{Sighting, Stamp},
     event::{Event, EventId, EventLog, Happening},
-    fleet::{Fleet, LINK_PATH, Link, Touched},
+    fleet::{Fleet, Link, Touched, latest_ms},
     id::{Name, Revision, SessionEpoch, Uid},
     journal::Remembered,
     object::Object,
@@ -148,13 +148,13 @@ impl StateHandle {
 
     /// A child tells what it and others saw.
     pub async fn merge(&self, teller: Name, changes: Vec<(Uid, Vec<Sighting>)>) {
-        self.stamps.advance_to(latest(changes.iter().flat_map(|(_, sightings)| sightings)));
+        self.stamps.advance_to(latest_ms(changes.iter().flat_map(|(_, sightings)| sightings)));
         self.tell(move |state| state.merge(&teller, changes)).await;
     }
 
     /// What this node held of objects when its last life ended.
     pub async fn recall(&self, remembered: Remembered) {
-        self.stamps.advance_to(latest(remembered.values().flatten()));
+        self.stamps.advance_to(latest_ms(remembered.values().flatten()));
         self.tell(move |state| {
             let mut touched = Touched::default();
             for (uid, sightings) in remembered {
@@ -185,9 +185,7 @@ impl StateHandle {
     /// What this leaf's decisions need of elsewhere has changed.
     pub async fn set_views(&self, delta: ViewDelta) {
         let seen = delta.objects.iter().flat_map(|(_, sight)| &sight.seen);
-        if let Some(latest) = seen.map(|(_, observed)| observed.stamp.ms).max() {
-            self.stamps.advance_to(latest);
-        }
+        self.stamps.advance_to(latest_ms(seen));
         self.tell(move |state| {
             let changed = state.fleet.set_views(delta, state.clock.wall());
             state.mark(changed, false);
@@ -345,12 +343,6 @@ impl StateHandle {
     pub fn stamps(&self) -> &Stamps {
         &self.stamps
     }
-}
-
-/// The latest time of some observations; that of a link is the number of a session.
-fn latest<'a>(sightings: impl Iterator<Item = &'a Sighting>) -> u64 {
-    let told = sightings.filter(|(path, _)| path.as_str() != LINK_PATH);
-    told.map(|(_, seen)| seen.stamp.ms).max().unwrap_or_default()
 }
 
 impl State {

@@ -20,13 +20,14 @@ use std::{
 
 use self::related::Told;
 pub use self::{
-    link::{LINK_PATH, Link, up_link},
+    link::{LINK_PATH, Link, latest_ms, up_link},
     related::{Elsewhere, parent_of},
 };
 use crate::{
-    catalog::{Catalog, is_engine_path},
+    catalog::Catalog,
     dsc::{Dsc, Observed, Sighting, Stamp},
     id::{Name, Revision, Uid},
+    journal::is_memorable,
     manifest::NODE_KIND,
     object::Object,
     path::Path,
@@ -341,7 +342,7 @@ impl Fleet {
     /// It may be recalled before there is Cfg. Then there is no bound but what was remembered.
     pub fn recall(&mut self, uid: Uid, mut sightings: Vec<Sighting>) -> Touched {
         let known = self.objects.contains_key(&uid);
-        sightings.retain(|(path, _)| path.as_str() != LINK_PATH && !is_engine_path(path));
+        sightings.retain(|(path, _)| is_memorable(path));
         let own = self.nodes.get(&self.me) == Some(&uid);
         if sightings.is_empty() || own || self.removed.contains(&uid) {
             return Touched::default();

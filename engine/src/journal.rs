@@ -46,8 +46,13 @@ pub fn head() -> Vec<u8> {
     [&MAGIC[..], &FORMAT.to_le_bytes()].concat()
 }
 
-/// Appends records of these objects, which hold that now. Links and the words of deciders are left
-/// out: they are not remembered.
+/// Whether what is seen at a path is remembered. Links and the words of deciders are not: who is
+/// attached and who decides say them anew.
+pub(crate) fn is_memorable(path: &Path) -> bool {
+    path.as_str() != LINK_PATH && !is_engine_path(path)
+}
+
+/// Appends records of these objects, which hold that now, as far as it is to be remembered.
 pub fn write<'a>(out: &mut Vec<u8>, objects: impl IntoIterator<Item = (Uid, &'a Dsc)>) {
     #[derive(Serialize)]
     struct Entry<'a>(Uid, Vec<Seen<'a>>);
@@ -62,10 +67,9 @@ pub fn write<'a>(out: &mut Vec<u8>, objects: impl IntoIterator<Item = (Uid, &'a 
         out.extend_from_slice(&xxh3_64(&body).to_le_bytes());
         out.extend_from_slice(&body);
     };
-    let is_kept = |path: &Path| path.as_str() != LINK_PATH && !is_engine_path(path);
     let mut entries = Vec::new();
     for (uid, dsc) in objects {
-        let kept = dsc.iter().filter(|(path, _)| is_kept(path));
+        let kept = dsc.iter().filter(|(path, _)| is_memorable(path));
         entries.push(Entry(uid, kept.map(|(path, seen)| Seen(path, seen)).collect()));
         if entries.len() == RECORD_OBJECTS_MAX {
             put(&mut entries);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Fleet, Touched};
 use crate::{
-    dsc::{Dsc, Observed, Stamp},
+    dsc::{Dsc, Observed, Sighting, Stamp},
     id::{Name, SessionEpoch, Uid},
     path::Path,
     sync::below::HOPS_MAX,
@@ -42,6 +42,13 @@ pub fn up_link(dsc: &Dsc) -> Option<&Observed> {
     let said = dsc.get(LINK_PATH)?;
     let is_up = said.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
     is_up.then_some(said)
+}
+
+/// The time of the latest of some observations, in milliseconds; 0 of none. The stamp of a link is
+/// the number of a session, and no time.
+pub fn latest_ms<'a>(sightings: impl IntoIterator<Item = &'a Sighting>) -> u64 {
+    let timed = sightings.into_iter().filter(|(path, _)| path.as_str() != LINK_PATH);
+    timed.map(|(_, seen)| seen.stamp.ms).max().unwrap_or_default()
 }
 
 impl Fleet {

@@ -8,7 +8,7 @@ use crate::{
     catalog::Catalog,
     decider::Decider,
     dsc::{Dsc, HybridClock, Stamp},
-    fleet::{Fleet, LINK_PATH, Touched},
+    fleet::{Fleet, Touched, latest_ms},
     id::{AttemptId, Name, Revision, Uid},
     journal::Remembered,
     machine::{Attempted, Effect},
@@ -96,9 +96,7 @@ impl Site {
         self.decider = Decider::new(self.lane, self.name.clone(), wall);
         self.clock = HybridClock::new(self.name.clone());
         for (uid, sightings) in self.journal.clone() {
-            let told = sightings.iter().filter(|(path, _)| path.as_str() != LINK_PATH);
-            let latest = told.map(|(_, seen)| seen.stamp.ms).max();
-            self.advance_to(latest.unwrap_or_default());
+            self.advance_to(latest_ms(&sightings));
             // Its Cfg, and so its objects, come later.
             self.fleet.recall(uid, sightings);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Place, World, network::Link};
 use crate::{
     event::{Event as Record, EventId, Happening},
+    fleet::latest_ms,
     id::{ClusterId, Name},
     invariants::What,
     object::{Labels, Object},
@@ -180,8 +181,7 @@ impl World {
                     let wall = self.sites[place].wall(self.now);
                     let site = &mut self.sites[place];
                     let seen = delta.objects.iter().flat_map(|(_, sight)| &sight.seen);
-                    let latest = seen.map(|(_, observed)| observed.stamp.ms).max();
-                    site.advance_to(latest.unwrap_or_default());
+                    site.advance_to(latest_ms(seen));
                     let changed = site.fleet.set_views(delta, wall);
                     site.dirty.extend(changed);
                 }
