@@ -1,5 +1,7 @@
 //! What is proposed to the quorum, and what apply answers. Every write of Cfg is one of these.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -48,7 +50,7 @@ pub fn is_by_engine(author: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RequestId(
     /// A text of the client's choosing, unique to the request; at most 64 bytes count.
-    pub String,
+    pub Arc<str>,
 );
 
 /// What may be asked of the store.

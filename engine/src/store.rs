@@ -1,8 +1,9 @@
 //! The store: the replicated state machine over Cfg. A pure function of the log.
 //!
 //! Every replica applies the same proposals in the same order and holds the same bytes after each.
-//! A proposal is applied whole or refused whole. Objects are shared ([`Arc`]), so that a clone of
-//! the store for a snapshot copies pointers and no states.
+//! A proposal is applied whole or refused whole. A copy of the store, for a snapshot or a plan, costs
+//! the same however much it holds, and so does the next write: what grows with the fleet is kept in
+//! trees of which copies share all that neither has changed.
 
 mod check;
 mod declare;
@@ -24,7 +25,8 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use imbl::{OrdMap, OrdSet};
+use serde::Deserialize;
 
 pub use self::{
     check::{digest_of, digest_of_changes},
@@ -43,25 +45,25 @@ use crate::{
 };
 
 /// All Cfg of the fleet at one revision. A copy shares all that neither has changed since.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "wire::Stored", into = "wire::Stored")]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "wire::Stored")]
 pub struct Store {
     cluster: ClusterId,
     level: u32,
     epoch: Epoch,
     revision: Revision,
-    objects: Part<BTreeMap<Uid, Arc<Object>>>,
-    keys: Part<BTreeMap<ObjectRef, Uid>>,
+    objects: OrdMap<Uid, Arc<Object>>,
+    keys: OrdMap<ObjectRef, Uid>,
     manifests: Part<BTreeMap<String, Manifest>>,
     catalog: Arc<Catalog>,
     freezes: Vec<Freeze>,
     intents: Part<BTreeMap<AttemptId, Intent>>,
     rules: Arc<Rules>,
-    requests: Part<Requests>,
+    requests: Requests,
     /// The modules that were added at run time.
     added: BTreeSet<String>,
     /// Owners with what they own.
-    owned: Part<BTreeSet<(Uid, Uid)>>,
+    owned: OrdSet<(Uid, Uid)>,
 }
 
 /// The feature level that this release knows. Whoever changes what apply does, or adds a command or
@@ -130,16 +132,16 @@ impl Default for Store {
             level: LEVEL_FIRST,
             epoch: Epoch::FIRST,
             revision: Revision::default(),
-            objects: Part::default(),
-            keys: Part::default(),
+            objects: OrdMap::new(),
+            keys: OrdMap::new(),
             manifests: Part::default(),
             catalog: Arc::default(),
             freezes: Vec::new(),
             intents: Part::default(),
             rules: Arc::default(),
-            requests: Part::default(),
+            requests: Requests::default(),
             added: BTreeSet::new(),
-            owned: Part::default(),
+            owned: OrdSet::new(),
         }
     }
 }
@@ -154,7 +156,7 @@ impl Store {
     /// was answered to requests is forgotten: those who were answered are told to list again.
     #[must_use]
     pub fn in_epoch(self, epoch: Epoch, revision: Revision) -> Self {
-        Self { epoch, revision: self.revision.max(revision), requests: Part::default(), ..self }
+        Self { epoch, revision: self.revision.max(revision), requests: Requests::default(), ..self }
     }
 
     /// The feature level: what a newer release has apply do otherwise is done from its level on.

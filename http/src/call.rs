@@ -125,7 +125,7 @@ impl Call {
 
     fn request_id(&self) -> Result<Option<RequestId>, Problem> {
         let id = self.header(REQUEST_HEADER, REQUEST_BYTES_MAX)?;
-        Ok(id.map(|id| RequestId(format!("{id}{}", self.part))))
+        Ok(id.map(|id| RequestId(format!("{id}{}", self.part).into())))
     }
 
     /// The text of a header; `None` where it is absent or empty.

@@ -25,5 +25,5 @@ pub(crate) fn request() -> RequestId {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let (high, low) = *PROCESS;
     // What differs comes first, so that ids are told apart at their first bytes.
-    RequestId(format!("{:x}-{high:016x}{low:016x}", NEXT.fetch_add(1, Ordering::Relaxed)))
+    RequestId(format!("{:x}-{high:016x}{low:016x}", NEXT.fetch_add(1, Ordering::Relaxed)).into())
 }

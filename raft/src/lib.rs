@@ -5,6 +5,7 @@
 //! interface, so that it can be replaced and is compiled here only. The log, the snapshots and the
 //! transport are our own. This crate knows nothing of actors, HTTP or leaves.
 
+mod background;
 mod backup;
 mod core;
 mod disk;

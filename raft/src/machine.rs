@@ -35,6 +35,7 @@ pub(crate) use self::{
     snapshot::{Image, Incoming, Snapshots},
 };
 use crate::{
+    background,
     history::History,
     log::Log,
     options::CHECK_ENTRIES,
@@ -455,6 +456,6 @@ impl RaftSnapshotBuilder<Types> for Builder {
             let snapshot = snapshots.save(&meta, &store)?;
             io::Result::Ok(Snapshot { meta, snapshot })
         };
-        tokio::task::spawn_blocking(build).await.map_err(io::Error::other)?
+        background::run("snapshot", build).await?
     }
 }

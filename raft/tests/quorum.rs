@@ -223,7 +223,7 @@ async fn nothing_is_served_before_there_is_a_cluster() {
 async fn a_repeated_request_is_applied_once() {
     let quorum = Quorum::start(3).await;
     let mut once = put("n1", "first");
-    once.request = Some(RequestId("the one".to_owned()));
+    once.request = Some(RequestId("the one".into()));
     let first = quorum.members[&0].propose(once.clone()).await.unwrap();
     quorum.members[&1].propose(put("n1", "second")).await.unwrap();
     for member in quorum.members.values() {

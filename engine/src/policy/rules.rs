@@ -95,18 +95,16 @@ impl Rules {
     }
 
     /// Rules of these objects, with what was counted before.
-    pub(crate) fn build<'a>(
-        objects: impl Iterator<Item = &'a Object> + Clone,
+    pub(crate) fn build<'a, I: Iterator<Item = &'a Object>>(
+        objects: impl Fn() -> I,
         ledger: Ledger,
     ) -> Self {
         let mut rules = Self { ledger, ..Self::default() };
-        for object in objects.clone().filter(|object| Policy::is(object)) {
+        for object in objects().filter(|object| Policy::is(object)) {
             rules.put_policy(object);
         }
         if !rules.is_empty() {
-            for object in objects {
-                rules.count(object, 1);
-            }
+            objects().for_each(|object| rules.count(object, 1));
         }
         rules
     }

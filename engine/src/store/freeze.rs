@@ -155,17 +155,18 @@ impl Store {
             nodes.into_iter().map(|freeze| (freeze.scope.describe(), freeze)).collect();
         let mut changes = Vec::new();
         let catalog = self.catalog.clone();
-        for object in self.objects.values_mut() {
+        for object in self.objects.values() {
             let by_name = nodes.get(object.key.name.as_str()).copied();
             let candidates = others.iter().copied().chain(by_name);
             let frozen = oldest(candidates, object);
             if frozen != object.frozen {
                 let mut changed = Object { frozen, revision: index, ..(**object).clone() };
                 tenure::follow(&catalog, Some(object), &mut changed, index);
-                let before = Some(std::mem::replace(object, Arc::new(changed)));
-                changes.push(Change::Put { object: object.clone(), before });
+                let before = Some(object.clone());
+                changes.push(Change::Put { object: Arc::new(changed), before });
             }
         }
+        self.take_over(&changes);
         changes
     }
 }

@@ -110,7 +110,7 @@ impl Store {
 
     /// The rules of a store that was read back, with what its policies had counted.
     pub(super) fn restore_policies(&mut self, ledger: Ledger) {
-        let objects = self.objects.values().map(Arc::as_ref);
+        let objects = || self.objects.values().map(Arc::as_ref);
         self.rules = Arc::new(Rules::build(objects, ledger));
     }
 }

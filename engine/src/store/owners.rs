@@ -136,11 +136,9 @@ impl Staged<'_> {
     /// What an object owns.
     fn children(&self, owner: Uid) -> BTreeSet<Uid> {
         let from = (owner, Uid::from_bytes([0; 16]));
-        let of = |owned: &BTreeSet<(Uid, Uid)>| -> Vec<Uid> {
-            let pairs = owned.range(from..).take_while(|(held, _)| *held == owner);
-            pairs.map(|(_, child)| *child).collect()
-        };
-        let all = of(&self.store.owned).into_iter().chain(of(&self.owned));
+        let held = self.store.owned.range(from..).take_while(|(held, _)| *held == owner);
+        let staged = self.owned.range(from..).take_while(|(held, _)| *held == owner);
+        let all = held.chain(staged).map(|(_, child)| *child);
         all.filter(|child| self.current(*child).is_some_and(|c| c.owner == Some(owner))).collect()
     }
 

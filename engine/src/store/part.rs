@@ -1,5 +1,4 @@
-//! Parts of the store that its copies share until one of them changes: a copy for a plan or a
-//! snapshot costs the same however large the store is, and who waits for the store waits no longer.
+//! Small parts of the store that its copies share until one of them changes.
 
 use std::{
     ops::{Deref, DerefMut},

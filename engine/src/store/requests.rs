@@ -1,6 +1,8 @@
 //! The answers given lately, so that a request that comes again is answered and not applied again.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use imbl::{OrdMap, Vector};
 
 use crate::{
     command::{Outcome, RequestId},
@@ -18,13 +20,22 @@ pub const REQUESTS_GAP_MS: u64 = 10_000;
 /// Changed objects that all kept answers name together.
 pub const REQUESTS_UIDS_MAX: usize = 1_000_000;
 
-/// Answers by request; the oldest go first.
+/// An answer that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Kept {
+    pub(super) request: RequestId,
+    pub(super) outcome: Arc<Outcome>,
+    /// The time of its entry; that of a release which wrote no times has none, and goes by its
+    /// number alone.
+    pub(super) at: Option<Millis>,
+}
+
+/// Answers by request; the oldest go first. Copies share what neither has changed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests {
-    /// In order, each with the time of its entry; those of a release that wrote no times have
-    /// none, and go by their number alone.
-    order: VecDeque<(RequestId, Option<Millis>)>,
-    outcomes: BTreeMap<RequestId, Outcome>,
+    /// In order.
+    order: Vector<Kept>,
+    outcomes: OrdMap<RequestId, Arc<Outcome>>,
     uids: usize,
     /// The latest time in any entry. Clocks of proposers differ, this does not go back.
     now: Millis,
@@ -33,17 +44,17 @@ pub(super) struct Requests {
 impl Requests {
     /// The answer given to a request, while it is kept.
     pub(super) fn answer(&self, request: &RequestId) -> Option<&Outcome> {
-        self.outcomes.get(request)
+        self.outcomes.get(request).map(Arc::as_ref)
     }
 
     /// Keeps an answer to an entry of a time, and lets go of what is too old or too much.
     pub(super) fn keep(&mut self, request: RequestId, outcome: Outcome, at: Millis) {
         self.pass_time(at);
-        self.push(request, outcome, Some(self.now));
+        self.push(Kept { request, outcome: Arc::new(outcome), at: Some(self.now) });
         while self.is_over() {
-            let oldest = self.order.pop_front();
-            let oldest = oldest.and_then(|(oldest, _)| self.outcomes.remove(&oldest));
-            self.uids -= oldest.as_ref().map_or(0, uids);
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.outcomes.remove(&oldest.request);
+            self.uids -= uids(&oldest.outcome);
         }
     }
 
@@ -52,41 +63,47 @@ impl Requests {
     fn pass_time(&mut self, at: Millis) {
         let jump = at.since_ms(self.now).saturating_sub(REQUESTS_GAP_MS);
         if jump > 0 {
-            let times = self.order.iter_mut().filter_map(|(_, at)| at.as_mut());
+            let times = self.order.iter_mut().filter_map(|kept| kept.at.as_mut());
             times.for_each(|at| *at = at.after_ms(jump));
         }
         self.now = self.now.max(at);
     }
 
-    fn push(&mut self, request: RequestId, outcome: Outcome, at: Option<Millis>) {
-        self.uids += uids(&outcome);
-        self.order.push_back((request.clone(), at));
-        self.outcomes.insert(request, outcome);
+    fn push(&mut self, kept: Kept) {
+        self.uids += uids(&kept.outcome);
+        self.outcomes.insert(kept.request.clone(), kept.outcome.clone());
+        self.order.push_back(kept);
     }
 
     fn is_over(&self) -> bool {
         let is_old = |at: Millis| at.after_ms(REQUESTS_AGE_MS) < self.now;
         self.order.len() > REQUESTS_MAX
             || (self.uids > REQUESTS_UIDS_MAX && self.order.len() > 1)
-            || self.order.front().is_some_and(|(_, at)| at.is_some_and(is_old))
+            || self.order.front().is_some_and(|kept| kept.at.is_some_and(is_old))
     }
 
-    /// Request and answer, oldest first, and the times of their entries.
-    pub(super) fn into_parts(mut self) -> (Vec<(RequestId, Outcome)>, Vec<Option<Millis>>) {
-        let kept = self.order.into_iter();
-        let kept = kept.filter_map(|(id, at)| Some(((id.clone(), self.outcomes.remove(&id)?), at)));
-        kept.unzip()
+    /// What is kept, oldest first.
+    pub(super) fn kept(&self) -> impl ExactSizeIterator<Item = &Kept> {
+        self.order.iter()
     }
+}
 
-    /// What was kept, with as many times as were written.
-    pub(super) fn from_parts(pairs: Vec<(RequestId, Outcome)>, times: &[Option<Millis>]) -> Self {
+impl FromIterator<Kept> for Requests {
+    fn from_iter<I: IntoIterator<Item = Kept>>(all: I) -> Self {
         let mut requests = Self::default();
-        for (index, (request, outcome)) in pairs.into_iter().enumerate() {
-            let at = times.get(index).copied().flatten();
-            requests.now = requests.now.max(at.unwrap_or_default());
-            requests.push(request, outcome, at);
+        for kept in all {
+            requests.now = requests.now.max(kept.at.unwrap_or_default());
+            requests.push(kept);
         }
         requests
+    }
+}
+
+#[cfg(test)]
+impl Requests {
+    /// How many answers stand in leaves that a copy does not share; each is held twice anyhow.
+    pub(super) fn unshared(&self) -> usize {
+        self.outcomes.values().filter(|outcome| Arc::strong_count(outcome) > 2).count()
     }
 }
 

@@ -26,14 +26,15 @@ impl Store {
             }
         }
         let mut changes = Vec::new();
-        for object in self.objects.values_mut() {
+        for object in self.objects.values() {
             if scopes.iter().any(|scope| scope.covers(object)) {
                 let generation = object.generation + 1;
                 let retried = Object { generation, revision: index, ..(**object).clone() };
-                let before = Some(std::mem::replace(object, Arc::new(retried)));
-                changes.push(Change::Put { object: object.clone(), before });
+                let before = Some(object.clone());
+                changes.push(Change::Put { object: Arc::new(retried), before });
             }
         }
+        self.take_over(&changes);
         Ok(changes)
     }
 }

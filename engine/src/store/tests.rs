@@ -1,5 +1,6 @@
 //! Tests of the store.
 
+mod copies;
 mod declare;
 mod freeze;
 mod kit;
@@ -9,7 +10,7 @@ mod tenure;
 mod txn;
 
 use self::kit::{Fleet, name, node, path, state};
-use super::*;
+use super::{requests::Kept, *};
 use crate::{
     command::{Op, RequestId, Txn},
     manifest::{Extension, PathSpec, Type},
@@ -21,7 +22,7 @@ use crate::{
 #[test]
 fn a_repeated_request_is_answered_and_not_applied_again() {
     let mut fleet = Fleet::new();
-    let request = Some(RequestId("r1".to_owned()));
+    let request = Some(RequestId("r1".into()));
     let ops = vec![Fleet::put("n1", &[])];
     let command = Command::Txn(Txn { ops, ..Txn::default() });
     let first = fleet.ask(request.clone(), command.clone());
@@ -32,16 +33,16 @@ fn a_repeated_request_is_answered_and_not_applied_again() {
     assert_eq!(fleet.store.revision(), before);
 
     let refused =
-        fleet.ask(Some(RequestId("r2".to_owned())), Command::Found { cluster: ClusterId::new(7) });
+        fleet.ask(Some(RequestId("r2".into())), Command::Found { cluster: ClusterId::new(7) });
     assert_eq!(refused.outcome, Outcome::Refused(Refusal::Founded));
-    let again = fleet.ask(Some(RequestId("r2".to_owned())), command);
+    let again = fleet.ask(Some(RequestId("r2".into())), command);
     assert_eq!(again.outcome, refused.outcome, "a refusal is remembered too");
 }
 
 #[test]
 fn answers_are_kept_up_to_their_limits() {
     let mut requests = Requests::default();
-    let id = |number: usize| RequestId(format!("r{number}"));
+    let id = |number: usize| RequestId(format!("r{number}").into());
     let outcome = |uids: usize| Outcome::Applied {
         revision: Revision::new(1),
         changed: vec![Uid::from_bytes([0; 16]); uids],
@@ -62,7 +63,7 @@ fn answers_are_kept_up_to_their_limits() {
 #[test]
 fn answers_are_kept_for_a_time_that_no_clock_turns_back() {
     let mut requests = Requests::default();
-    let id = |number: usize| RequestId(format!("r{number}"));
+    let id = |number: usize| RequestId(format!("r{number}").into());
     let outcome = Outcome::Refused(Refusal::Founded);
     let at = |ms: u64| Millis::new(1_000 + ms);
     let gaps = usize::try_from(REQUESTS_AGE_MS / REQUESTS_GAP_MS).unwrap();
@@ -75,17 +76,17 @@ fn answers_are_kept_for_a_time_that_no_clock_turns_back() {
     requests.keep(id(gaps + 2), outcome.clone(), at(REQUESTS_AGE_MS + 1));
     assert_eq!(requests.answer(&id(0)), None);
     assert!(requests.answer(&id(1)).is_some());
-    let (pairs, times) = requests.clone().into_parts();
-    let mut again = Requests::from_parts(pairs.clone(), &times);
-    let mut untimed = Requests::from_parts(pairs, &[]);
+    let kept = || requests.kept().cloned();
+    let mut again: Requests = kept().collect();
+    let mut untimed: Requests = kept().map(|kept| Kept { at: None, ..kept }).collect();
     for requests in [&mut requests, &mut again, &mut untimed] {
         for gap in 1..=gaps as u64 {
             let now = at(REQUESTS_AGE_MS + gap * REQUESTS_GAP_MS);
-            requests.keep(RequestId(format!("more{gap}")), outcome.clone(), now);
+            requests.keep(RequestId(format!("more{gap}").into()), outcome.clone(), now);
         }
         assert!(requests.answer(&id(gaps + 2)).is_some());
     }
-    assert_eq!(again.clone().into_parts(), requests.into_parts());
+    assert!(again.kept().eq(requests.kept()));
     assert_eq!(again.answer(&id(gaps - 1)), None);
     assert!(again.answer(&late).is_some(), "it counts as of the latest time before it");
     assert!(untimed.answer(&id(gaps - 1)).is_some(), "what has no time goes by number");
@@ -94,7 +95,7 @@ fn answers_are_kept_for_a_time_that_no_clock_turns_back() {
 #[test]
 fn a_jump_of_a_proposers_clock_forgets_no_answer() {
     let mut requests = Requests::default();
-    let id = |number: u64| RequestId(format!("r{number}"));
+    let id = |number: u64| RequestId(format!("r{number}").into());
     let outcome = Outcome::Refused(Refusal::Founded);
     let days = |count: u64| Millis::new(1_000 + count * 86_400_000);
     for day in 0..4 {
@@ -103,8 +104,7 @@ fn a_jump_of_a_proposers_clock_forgets_no_answer() {
         requests.keep(id(2 * day + 1), outcome.clone(), days(0));
     }
     assert!((0..8).all(|number| requests.answer(&id(number)).is_some()));
-    let (pairs, times) = requests.clone().into_parts();
-    let mut again = Requests::from_parts(pairs, &times);
+    let mut again: Requests = requests.kept().cloned().collect();
     for requests in [&mut requests, &mut again] {
         for gap in 1..=REQUESTS_AGE_MS / REQUESTS_GAP_MS {
             let now = days(3).after_ms(gap * REQUESTS_GAP_MS);
@@ -113,7 +113,7 @@ fn a_jump_of_a_proposers_clock_forgets_no_answer() {
         assert_eq!(requests.answer(&id(5)), None, "it was kept for as long as any");
         assert!(requests.answer(&id(7)).is_some());
     }
-    assert_eq!(again.into_parts(), requests.into_parts());
+    assert!(again.kept().eq(requests.kept()));
 }
 
 #[test]
@@ -144,14 +144,14 @@ fn a_snapshot_holds_the_whole_store() {
     let mut fleet = Fleet::new();
     fleet.txn(vec![Fleet::put("n1", &[("/power", "ON")])]).unwrap();
     fleet.freeze(crate::command::Targets::Names(vec![name("n1")])).unwrap();
-    fleet.ask(Some(RequestId("r1".to_owned())), Command::Mark);
+    fleet.ask(Some(RequestId("r1".into())), Command::Mark);
     let bytes = rmp_serde::to_vec_named(&fleet.store).unwrap();
     let again: Store = rmp_serde::from_slice(&bytes).unwrap();
     assert_eq!(rmp_serde::to_vec_named(&again).unwrap(), bytes);
     assert_eq!(again.revision(), fleet.store.revision());
     assert_eq!(again.catalog().digest(), fleet.store.catalog().digest());
     assert!(again.find(&node("n1")).unwrap().frozen.is_some());
-    assert!(again.requests.answer(&RequestId("r1".to_owned())).is_some());
+    assert!(again.requests.answer(&RequestId("r1".into())).is_some());
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn revisions_move_with_writes_and_only_with_them() {
 fn another_epoch_holds_the_same_cfg_beyond_all_revisions_and_forgets_answers() {
     let mut fleet = Fleet::new();
     fleet.txn(vec![Fleet::put("n1", &[])]).unwrap();
-    let request = RequestId("r1".to_owned());
+    let request = RequestId("r1".into());
     fleet.ask(Some(request.clone()), Command::Mark);
     let before = fleet.store.clone();
     let epoch = Epoch::new(9);

@@ -403,6 +403,13 @@ impl Store {
         changes
     }
 
+    /// Takes over objects that are what they were but for what is no part of key, labels and owner.
+    pub(super) fn take_over(&mut self, changes: &[Change]) {
+        for object in changes.iter().map(Change::object) {
+            self.objects.insert(object.uid, object.clone());
+        }
+    }
+
     fn disown(&mut self, object: &Object) {
         if let Some(owner) = object.owner {
             self.owned.remove(&(owner, object.uid));

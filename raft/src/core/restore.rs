@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{Core, MembershipError, ReadError};
 use crate::{
+    background,
     backup::{self, BackupError, BackupHeader},
     folder::Folder,
     genesis::{self, Genesis},
@@ -51,7 +52,11 @@ impl Core {
                 tracing::info!(%error, "a backup was not taken to its end");
             }
         };
-        drop(tokio::task::spawn_blocking(write));
+        tokio::spawn(async move {
+            if let Err(error) = background::run("backup", write).await {
+                tracing::warn!(%error, "a backup was not taken to its end");
+            }
+        });
         Ok(taken)
     }
 

@@ -54,7 +54,7 @@ fn open(folder: &Path) -> Result<(Log, WriterThread), LogError> {
 
 fn data(text: &str, size: usize) -> Data {
     Data::encode(Proposal {
-        request: Some(RequestId("r".repeat(size))),
+        request: Some(RequestId("r".repeat(size).into())),
         author: text.to_owned(),
         at: Millis::new(1),
         command: Command::Mark,

@@ -18,7 +18,7 @@ use bytes::Buf;
 use kraken_engine::store::Store;
 use serde::Serialize;
 
-use crate::{disk::Disk, types::SnapshotMeta};
+use crate::{background::Pace, disk::Disk, types::SnapshotMeta};
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +26,8 @@ mod tests;
 const MAGIC: &[u8; 8] = b"KRAKNSNP";
 const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 24;
+/// Bytes that are written in one piece.
+const PIECE_BYTES: usize = 1 << 18;
 /// Bytes of the file system that stay free when a snapshot is built.
 const RESERVE_BYTES: u64 = 16 << 20;
 
@@ -131,8 +133,9 @@ impl Snapshots {
         let path = self.folder.join("building.tmp");
         let write = || {
             let file = self.disk.create(&path)?;
-            let mut out = Summed { disk: &self.disk, file: &file, end: 0, crc: <_>::default() };
-            let mut buffered = BufWriter::with_capacity(1 << 18, &mut out);
+            let (disk, pace) = (&self.disk, Pace::new());
+            let mut out = Summed { disk, file: &file, end: 0, crc: <_>::default(), pace };
+            let mut buffered = BufWriter::with_capacity(PIECE_BYTES, &mut out);
             self.encode(&mut buffered, meta, store)?;
             buffered.flush()?;
             drop(buffered);
@@ -221,7 +224,7 @@ impl Snapshots {
     /// A file of our own with what stands in another one.
     fn copy(&self, image: &Image) -> io::Result<Image> {
         let mut copy = self.receive()?;
-        let mut part = vec![0; 1 << 18];
+        let mut part = vec![0; PIECE_BYTES];
         while copy.bytes < image.bytes {
             let read = image.file.read_at(&mut part, copy.bytes)?;
             if read == 0 {
@@ -277,12 +280,13 @@ impl Drop for Incoming {
     }
 }
 
-/// What is written to a new file, with the checksum of all of it.
+/// What is written to a new file without haste, with the checksum of all of it.
 struct Summed<'a> {
     disk: &'a Disk,
     file: &'a File,
     end: u64,
     crc: crc32fast::Hasher,
+    pace: Pace,
 }
 
 impl Write for Summed<'_> {
@@ -290,6 +294,7 @@ impl Write for Summed<'_> {
         self.disk.write(self.file, bytes, self.end)?;
         self.crc.update(bytes);
         self.end += bytes.len() as u64;
+        self.pace.rest();
         Ok(bytes.len())
     }
 
