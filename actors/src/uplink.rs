@@ -130,6 +130,11 @@ impl Uplink {
         &self.traffic
     }
 
+    /// How often the child has to be told the time, in milliseconds.
+    pub fn ticks_every_ms(&self) -> u64 {
+        self.child.ticks_every_ms()
+    }
+
     /// Something came from the connection, the node or the clock; answered with what to do.
     pub fn take(&mut self, input: Input) -> Vec<Effect> {
         let now = self.clock.wall();

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod kept;
 pub mod orders;
 mod outbox;
+pub mod pace;
 pub mod parent;
 pub mod parents;
 pub mod turnstile;
@@ -33,13 +34,16 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// How long a child collects changes after the first, in milliseconds.
 pub const BATCH_MS: u64 = 20;
-/// Time between heartbeats, in milliseconds.
+/// Time between heartbeats, in milliseconds, of whoever does not say otherwise; see [`pace`].
 pub const HEARTBEAT_MS: u64 = 1_000;
-/// Silence after which the other side counts as dead, in milliseconds.
+/// Silence after which the other side counts as dead, in milliseconds, with these heartbeats.
 pub const DEAD_AFTER_MS: u64 = 3 * HEARTBEAT_MS;
 /// How long a session is a lease for its child after it sent a heartbeat that was answered, in
 /// milliseconds: it starts nothing that it was handed unless one is that young.
 pub const LEASE_MS: u64 = 2_000;
+/// How long a parent keeps an order for a child of which it hears seldom until that has sent a
+/// heartbeat, in milliseconds.
+pub const KEEP_MS: u64 = 500;
 /// By how much later a session counts as over for each further node on the way, in milliseconds.
 pub const HOP_MS: u64 = 2_000;
 /// Orders that one child may have in hand through one session; of more it is busy.

@@ -1,5 +1,9 @@
 //! What no single key can tell: listeners that the world can reach, keys that exclude each other.
 
+use kraken_engine::{
+    object::Labels,
+    sync::pace::{BULK, HEARTBEAT_LABEL, NORMAL},
+};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Listener, Raft, load::Fault};
@@ -10,6 +14,7 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
     check_listener(&config.raft.listener, "raft.listen", "raft")?;
     check_listener(&config.sync, "sync.listen", "sync")?;
     check_raft(&config.raft)?;
+    check_labels(&config.node.labels)?;
     if config.cluster.init && !config.cluster.join.is_empty() {
         let why = "a member founds a cluster or joins one; give one of init and join".to_owned();
         return Err(Fault { key: "cluster.join", why });
@@ -50,6 +55,16 @@ fn check_raft(raft: &Raft) -> Result<(), Fault> {
         return Err(Fault { key: "raft.segment_bytes", why });
     }
     Ok(())
+}
+
+fn check_labels(labels: &Labels) -> Result<(), Fault> {
+    let strange = labels.iter().find(|(label, value)| {
+        label.as_str() == HEARTBEAT_LABEL && ![NORMAL, BULK].contains(&value.as_str())
+    });
+    strange.map_or(Ok(()), |(label, value)| {
+        let why = format!("{label}={value}: {label} is {NORMAL} or {BULK}");
+        Err(Fault { key: "node.labels", why })
+    })
 }
 
 fn check_level(level: &str) -> Result<(), Fault> {

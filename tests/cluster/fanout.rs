@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use kraken_engine::sync::pace::Pace;
 use kraken_testkit::load::{Agents, Hands, Load, Outcome, lines};
 use serde_json::Value as Json;
 
@@ -45,6 +46,7 @@ async fn a_small_fleet_is_measured_with_and_without_relays() -> Result<()> {
             hands: Hands::Threads,
             folder: folder.path().to_owned(),
             leaves: LEAVES,
+            pace: if relays == 0 { Pace::NORMAL } else { Pace::BULK },
             relays,
             ones: 10,
             alls: 3,

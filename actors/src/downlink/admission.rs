@@ -149,6 +149,7 @@ async fn welcome(
         uid: uid_told,
         hybrid_ms,
         takes_answers: true,
+        takes_beats: true,
         spoken_ms,
         cfg_epoch: epoch,
     })

@@ -2,6 +2,7 @@
 //! what came. A task of its own; everything it waits for is its own child's.
 
 mod below;
+mod lost;
 mod ordered;
 
 use std::{
@@ -20,33 +21,32 @@ use kraken_engine::{
     object::Object,
     singleton::Assured,
     sync::{
-        DEAD_AFTER_MS, HEARTBEAT_MS,
         frame::{Below, Frame, Hello, RefusedReason, Role},
+        pace::Pace,
         parent::{Authority, Effect, Session},
-        turnstile::{DEFER_MS_MAX, INSIDE_MS_MAX},
+        turnstile::INSIDE_MS_MAX,
         views::RELATED_OBJECTS_MAX,
     },
     time::Millis,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    net::TcpStream,
+    time::{Interval, interval},
+};
 use tokio_util::sync::CancellationToken;
 
-use self::below::Arrivals;
+use self::{below::Arrivals, lost::lose_own_leaves};
 use super::{
     Door, Downlink, DownlinkOptions,
     admission::{self, Admitted, Rejected},
     gate::{Gate, Place},
-    messages::{IsAttached, Register, Serves, Unregister},
+    messages::{Register, Serves, Unregister},
 };
 use crate::{
     dirty::Dirty,
     orders::{ChildWay, Down, Input},
     wire::{self, FrameReader, FrameWriter},
 };
-
-/// How long the leaves of a member that was lost may take to attach elsewhere before they count as
-/// lost themselves.
-const RE_ATTACH: Duration = Duration::from_millis(DEAD_AFTER_MS + 2_000 + 2 * DEFER_MS_MAX);
 
 /// How often an object is looked for that a child's predicates name and nobody knows.
 const LOOK_FOR_LACKING: Duration = Duration::from_secs(5);
@@ -134,14 +134,20 @@ pub(super) async fn run(
         arrivals: None,
     };
     let over = driver.serve(&mut reader, &writer).await;
+    // What is still done concerns the child no more, and takes a while.
+    drop((reader, writer));
     driver.ended(over).await;
 }
 
 impl Driver {
     async fn serve(&mut self, reader: &mut FrameReader, writer: &FrameWriter) -> Over {
-        let mut tick = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS / 4));
+        let (mut pace, mut tick) = (Pace::NORMAL, ticks(Pace::NORMAL));
         let mut standing = self.standing();
         loop {
+            if pace != self.pace() {
+                pace = self.pace();
+                tick = ticks(pace);
+            }
             let effects = tokio::select! {
                 () = self.close.cancelled() => return "a newer session has begun".to_owned(),
                 frame = reader.next() => match frame {
@@ -165,13 +171,19 @@ impl Driver {
         }
     }
 
+    /// How often it looks at the time: seldom where the child is heard of seldom and nothing waits.
+    fn pace(&self) -> Pace {
+        let waits = !self.offered || self.place.is_some() || self.session.is_busy();
+        if waits { Pace::NORMAL } else { self.session.pace() }
+    }
+
     async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
         let read = |fleet: &Fleet| (fleet.catalog().clone(), fleet.assured());
         let Ok((catalog, assured)) = self.options.state.read(read).await else {
             return Vec::new();
         };
         // All that was committed before the assurance goes down before it.
-        let on_lease = matches!(frame, Frame::Heartbeat(_)) && self.session.is_on_lease(&catalog);
+        let on_lease = frame.is_heartbeat() && self.session.is_on_lease(&catalog);
         let mut effects = if on_lease { self.offer().await } else { Vec::new() };
         let now = self.options.clock.wall();
         let hybrid_ms = self.options.state.stamps().reading().get().max(now.get());
@@ -431,17 +443,6 @@ impl Driver {
         }
     }
 
-    /// A member was lost: leaves of which nobody hears within a while were lost with it.
-    async fn lose_leaves_of(&self, member: Name) {
-        tokio::time::sleep(RE_ATTACH).await;
-        if self.register.send(IsAttached(member.clone())).await.unwrap_or(true) {
-            return;
-        }
-        self.options.state.set_lost(member.clone(), true).await;
-        lose_all_left_by(member, "its parent is gone and it attached nowhere else", &self.options)
-            .await;
-    }
-
     async fn record(&self, kind: EventKind, uid: Option<Uid>, text: String) {
         record(kind, uid, text, &self.options).await;
     }
@@ -453,31 +454,9 @@ async fn record(kind: EventKind, uid: Option<Uid>, text: String, options: &Downl
     options.state.record(happening).await;
 }
 
-/// Another member has attached and tells this one what it said in an earlier life: nodes that were
-/// attached to it then, and do not come again, are lost.
-async fn lose_own_leaves(options: DownlinkOptions) {
-    tokio::select! {
-        () = options.stop.cancelled() => return,
-        () = tokio::time::sleep(RE_ATTACH) => {}
-    }
-    let me = options.node.clone();
-    lose_all_left_by(me, "its parent started again and it attached nowhere", &options).await;
-}
-
-/// Says of all nodes which a member said to be attached to it, that they are not. Those that are
-/// attached here, members among them, are.
-async fn lose_all_left_by(member: Name, why: &str, options: &DownlinkOptions) {
-    let ways = options.orders.ways().clone();
-    let members: BTreeSet<Name> = match &options.door {
-        Door::Quorum(quorum) => quorum.status().members.into_iter().map(|one| one.name).collect(),
-        Door::Above(_) => BTreeSet::new(),
-    };
-    let left = move |fleet: &Fleet| fleet.left_by(&member, |node| ways.has_child(node), &members);
-    let lost = options.state.read(left).await.unwrap_or_default();
-    for (uid, node, epoch) in lost {
-        options.state.set_link(uid, epoch, Link::Down).await;
-        record(EventKind::Link, Some(uid), format!("{node} lost: {why}"), options).await;
-    }
+/// When a session looks at the time.
+fn ticks(pace: Pace) -> Interval {
+    interval(Duration::from_millis(pace.heartbeat_ms() / 4))
 }
 
 /// The objects that a child may see: itself, what it hosts and what is reached through it; nothing

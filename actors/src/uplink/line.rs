@@ -26,7 +26,7 @@ use kraken_engine::{
 };
 use tokio::{
     net::{TcpSocket, TcpStream, lookup_host},
-    time::{Instant, sleep, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 
 use super::messages::Input;
@@ -59,6 +59,11 @@ pub trait Owner {
     /// Does what is to be done, none of which is to send or to close; what follows from that is to
     /// be done at once.
     fn take(&mut self, effects: Vec<Effect>) -> impl Future<Output = Result<Vec<Effect>, Stopped>>;
+
+    /// How often the child has to be told the time, in milliseconds.
+    fn ticks_every_ms(&self) -> u64 {
+        HEARTBEAT_MS / 4
+    }
 
     /// The connection has ended, and the child was told. `is_awaited`: the parent has said when to
     /// come back.
@@ -178,8 +183,13 @@ impl<O: Owner> Line<O> {
         let hello = self.owner.input(Input::Connected(parent.clone())).await?;
         self.carry_out(hello, writer).await?;
         tracing::debug!(%parent, "connected");
-        let mut tick = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS / 4));
+        let mut every_ms = self.owner.ticks_every_ms();
+        let mut tick = interval(Duration::from_millis(every_ms));
         loop {
+            if every_ms != self.owner.ticks_every_ms() {
+                every_ms = self.owner.ticks_every_ms();
+                tick = interval(Duration::from_millis(every_ms));
+            }
             let effects = tokio::select! {
                 frame = reader.next() => match frame {
                     Ok(Some((frame, size))) => {

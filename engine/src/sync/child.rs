@@ -17,12 +17,14 @@
 //! | Attached | ViewDelta | Attached | SetViews, ViewAck, see [`super::views`] |
 //! | Attached | DscAck | Attached | the next batch |
 //! | Attached | Resync | Attached | SendAll, and digests count afresh |
-//! | Attached | a heartbeat is due | Attached | Heartbeat |
+//! | Attached | a heartbeat is due, or Ping | Attached | Beat, to older parents Heartbeat |
+//! | Attached | Echo, Heartbeat | Attached | the lease is longer, and Assured |
 //! | Attached | silence, no acknowledgements, or a frame out of place | Detached | Close |
 //! | Attached | Dispatch, Cancel, Look, or an answer to give | Attached | see [`super::orders`] |
 //! | Attached | Admitted, `arrives`, `leaves` of a relay | Attached | see [`super::below`] |
 //! | any | `disconnected` | Detached | |
 
+mod beat;
 mod cfg;
 mod ordered;
 
@@ -31,13 +33,15 @@ use std::{
     sync::Arc,
 };
 
+use self::beat::Beats;
 use super::{
-    DEAD_AFTER_MS, HEARTBEAT_MS, PROTOCOL_VERSION, STALLED_AFTER_MS,
+    PROTOCOL_VERSION,
     declared::digests,
     frame::{Admitted, Below, Frame, Hello, Left, Refused, RefusedReason, Role, Welcome},
     kept::Kept,
     orders::Taken,
     outbox::Outbox,
+    pace::Pace,
     views::ViewDelta,
 };
 use crate::{
@@ -146,6 +150,12 @@ pub struct Child {
     lower: BTreeSet<Name>,
     /// When it lets go of what it holds of nodes that have not come back since.
     sweep_at: Option<Millis>,
+    /// The one of this session.
+    pace: Pace,
+    /// Whether it was assured of the quorum in this life: it counts on that.
+    is_assured: bool,
+    /// Where the parent of this session takes them.
+    beats: Option<Beats>,
 }
 
 impl Child {
@@ -172,6 +182,9 @@ impl Child {
             views: 0,
             lower: BTreeSet::new(),
             sweep_at: None,
+            pace: Pace::NORMAL,
+            is_assured: false,
+            beats: None,
             identity,
         }
     }
@@ -281,6 +294,7 @@ impl Child {
         self.outbox.begin();
         self.orders.begin();
         self.views = 0;
+        self.pace = self.next_pace();
         vec![Effect::Send(Frame::Hello(Hello {
             version: PROTOCOL_VERSION,
             node: self.identity.node.clone(),
@@ -294,6 +308,7 @@ impl Child {
             cfg_epoch: self.cfg_epoch,
             takes_views: self.identity.role.is_below(),
             declared: self.manifests.as_ref().map(|held| digests(held.values())),
+            pace: self.pace,
         }))]
     }
 
@@ -351,32 +366,6 @@ impl Child {
         self.outbox.withdraw(uid);
     }
 
-    /// Time has passed; to be called at least every [`BATCH_MS`](super::BATCH_MS) while something
-    /// waits, and every [`HEARTBEAT_MS`] else.
-    pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
-        match self.phase {
-            Phase::Greeting { since } if now >= since.after_ms(DEAD_AFTER_MS) => {
-                self.close("no answer to Hello".to_owned())
-            }
-            Phase::Detached | Phase::Greeting { .. } => Vec::new(),
-            Phase::Attached { heard, .. } if now >= heard.after_ms(DEAD_AFTER_MS) => {
-                self.close(format!("nothing heard for {DEAD_AFTER_MS} ms"))
-            }
-            Phase::Attached { .. } if self.outbox.is_stalled(now) => {
-                self.close(format!("nothing acknowledged for {STALLED_AFTER_MS} ms"))
-            }
-            Phase::Attached { heard, beat } => {
-                let mut effects = self.flush(now);
-                effects.extend(self.sweep(now));
-                if now >= beat.after_ms(HEARTBEAT_MS) {
-                    self.phase = Phase::Attached { heard, beat: now };
-                    effects.push(Effect::Send(Frame::Heartbeat(self.outbox.heartbeat(now))));
-                }
-                effects
-            }
-        }
-    }
-
     fn close(&mut self, why: String) -> Vec<Effect> {
         self.phase = Phase::Detached;
         vec![Effect::Close(why)]
@@ -402,6 +391,11 @@ impl Child {
         self.cluster = welcome.cluster;
         self.uid = welcome.uid.or(self.uid);
         self.answers = welcome.takes_answers;
+        self.beats = welcome.takes_beats.then(Beats::default);
+        if !welcome.takes_beats {
+            // It is of a release that hears of everybody every second.
+            self.pace = Pace::NORMAL;
+        }
         let forgotten = welcome.spoken_ms > self.offered_ms;
         let first = self.born.is_none();
         self.born.get_or_insert(self.epoch);
@@ -442,16 +436,15 @@ impl Child {
                 self.outbox.acknowledge(seq, now);
                 self.flush(now)
             }
+            Frame::Ping => self.beat(now),
             Frame::Resync => {
                 self.outbox.count_afresh();
                 let mut effects = vec![Effect::SendAll];
                 effects.extend(self.flush(now));
                 effects
             }
-            Frame::Heartbeat(beat) => {
-                self.orders.answered(Millis::new(beat.sent_ms), now);
-                self.assured(beat.assurance).into_iter().collect()
-            }
+            Frame::Heartbeat(beat) => self.echoed(Millis::new(beat.sent_ms), beat.assurance, now),
+            Frame::Echo(number, assurance) => self.echoed_number(number, assurance, now),
             Frame::Dispatch(orders) => self.ordered(orders, now),
             Frame::Cancel(recall) => vec![Effect::Recall(recall)],
             Frame::Look(look) => vec![Effect::LookAt(look)],
@@ -460,6 +453,7 @@ impl Child {
                 vec![Effect::Admitted(admitted)]
             }
             Frame::ViewAck { .. }
+            | Frame::Beat(..)
             | Frame::Below(_)
             | Frame::Left(_)
             | Frame::Admitted(_)

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     declared::{Declared, Digests},
     delta::ObjectDelta,
+    pace::Pace,
     views::ViewDelta,
 };
 use crate::{
@@ -43,6 +44,15 @@ pub enum Frame {
     },
     /// Child to parent, and echoed back.
     Heartbeat(Heartbeat),
+    /// Child to parent that takes it, in place of a Heartbeat: the number of this one in the
+    /// session, and the digest. Names and times would be most of it.
+    #[serde(rename = "b")]
+    Beat(u64, u64),
+    /// Parent to child: the number of the Beat that is echoed, and what an echo says of the quorum.
+    #[serde(rename = "e")]
+    Echo(u64, Option<Assurance>),
+    /// Parent to child: send a heartbeat now.
+    Ping,
     /// Parent to child: our digests differ; send all that you hold, and count digests afresh.
     Resync,
     /// Parent to child: carry these out, or hand them on to who does.
@@ -68,6 +78,13 @@ pub enum Frame {
     Admitted(Box<Admitted>),
     /// Relay to parent: a node is attached to me no longer.
     Left(Left),
+}
+
+impl Frame {
+    /// Whether it is a child's heartbeat.
+    pub fn is_heartbeat(&self) -> bool {
+        matches!(self, Self::Heartbeat(_) | Self::Beat(..))
+    }
 }
 
 /// A node that says Hello to a relay.
@@ -140,6 +157,9 @@ pub struct Hello {
     /// The manifests that it holds, by their digests; absent: it takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<Digests>,
+    /// How often it will be heard of.
+    #[serde(default, skip_serializing_if = "Pace::is_normal")]
+    pub pace: Pace,
 }
 
 /// What a child is.
@@ -182,6 +202,9 @@ pub struct Welcome {
     /// The epoch of the Cfg that it will send.
     #[serde(default = "Epoch::first", skip_serializing_if = "Epoch::is_first")]
     pub cfg_epoch: Epoch,
+    /// Whether the parent takes Beats.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub takes_beats: bool,
 }
 
 /// What a parent answers to a Hello that it does not accept.

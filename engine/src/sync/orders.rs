@@ -17,18 +17,24 @@
 //! | upper end | input | what becomes of it |
 //! |---|---|---|
 //! | attached, the child takes orders | `dispatch` | Dispatch, open until the last answer |
-//! | not attached, silent, or full | `dispatch` | refused |
+//! | attached, its heartbeats are far apart, none is young | `dispatch`, `ask` | kept: Ping |
+//! | attached, orders are kept | Heartbeat, Beat | Dispatch behind the echo |
+//! | attached, kept too long or called back | `tick`, `recall` | Declined, if no copy went |
+//! | not attached, full, or silent at a heartbeat a second | `dispatch` | refused |
 //! | attached | Answers, Holds of the child's own node, or of a member | Answered, Holding |
 //! | attached | those of another node | Alarm |
 //! | over | | its open orders are lost once no lease can hold any more |
 //!
 //! A child starts what it was handed only while a heartbeat that it sent at most [`LEASE_MS`] ago
 //! was answered; an answer shares one ordered stream with orders. So what was handed to a session
-//! that is silent for [`DEAD_AFTER_MS`] never starts.
+//! that is silent for [`DEAD_AFTER_MS`] never starts. What a node on the way keeps comes later by
+//! [`KEEP_MS`] at the most, and only the last one on a way keeps: leaves alone are heard of seldom.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, LEASE_MS, ORDERS_OPEN_MAX};
+use super::{
+    ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, KEEP_MS, LEASE_MS, ORDERS_OPEN_MAX,
+};
 use crate::{
     catalog::Catalog,
     id::{AttemptId, Name, Uid},
@@ -206,6 +212,8 @@ struct Grant {
     to: Name,
     uid: Uid,
     paths: Vec<Path>,
+    /// Whether a copy went to the child.
+    sent: bool,
 }
 
 impl Given {
@@ -216,9 +224,22 @@ impl Given {
 
     pub(super) fn give(&mut self, order: &Order, catalog: &Catalog) {
         let (to, uid) = (order.to.clone(), order.object.uid);
-        let grant = Grant { to, uid, paths: order.changes(catalog) };
+        let sent = self.is_sent(&order.attempt);
+        let grant = Grant { to, uid, paths: order.changes(catalog), sent };
         self.by_object.entry(uid).or_default().insert(order.attempt.clone());
         self.open.insert(order.attempt.clone(), grant);
+    }
+
+    /// A copy of it goes to the child.
+    pub(super) fn send(&mut self, attempt: &AttemptId) {
+        if let Some(grant) = self.open.get_mut(attempt) {
+            grant.sent = true;
+        }
+    }
+
+    /// Whether a copy of one that is open went to the child, who says what becomes of it.
+    pub(super) fn is_sent(&self, attempt: &AttemptId) -> bool {
+        self.open.get(attempt).is_some_and(|grant| grant.sent)
     }
 
     pub(super) fn answered(&mut self, answer: &Answer) {
@@ -248,6 +269,60 @@ impl Given {
         let open = self.by_object.get(&uid).into_iter().flatten();
         let mut grants = open.filter_map(|of| self.open.get(of)).chain(&self.closed);
         grants.any(|g| g.to == *node && g.uid == uid && g.paths.contains(path))
+    }
+}
+
+/// When an order that was taken goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goes {
+    /// It is to be sent now.
+    Now,
+    /// The session sends it, once the child's lease is sure to hold.
+    AfterHeartbeat,
+}
+
+/// Orders that wait for a heartbeat of a child whose heartbeats are far apart. They count as given.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    orders: BTreeMap<AttemptId, (Order, Millis)>,
+    /// Whether a heartbeat was asked for on account of them.
+    asked: bool,
+}
+
+impl Kept {
+    pub(super) fn keep(&mut self, order: Order, now: Millis) {
+        let until = now.after_ms(KEEP_MS.min(order.wait_ms));
+        self.orders.entry(order.attempt.clone()).or_insert((order, until));
+    }
+
+    /// Whether a heartbeat is to be asked for.
+    pub(super) fn ask(&mut self) -> bool {
+        !self.orders.is_empty() && !std::mem::replace(&mut self.asked, true)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.orders.is_empty()
+    }
+
+    /// All that have not waited too long.
+    pub(super) fn take(&mut self, now: Millis) -> Vec<Order> {
+        let taken = self.orders.extract_if(.., |_, (_, until)| now <= *until);
+        let taken = taken.map(|(_, (order, _))| order).collect();
+        self.asked = false;
+        taken
+    }
+
+    /// Those that have waited too long.
+    pub(super) fn overdue(&mut self, now: Millis) -> Vec<Order> {
+        let overdue = self.orders.extract_if(.., |_, (_, until)| now > *until);
+        let overdue = overdue.map(|(_, (order, _))| order).collect();
+        self.asked &= !self.orders.is_empty();
+        overdue
+    }
+
+    /// The one of an attempt.
+    pub(super) fn withdraw(&mut self, attempt: &AttemptId) -> Option<Order> {
+        self.orders.remove(attempt).map(|(order, _)| order)
     }
 }
 

@@ -14,9 +14,9 @@
 //! | Attached | CfgAck | Attached | the CfgDelta that has become due |
 //! | Attached | DscDelta | Attached | Merge what the child may say, Alarm, Record, DscAck |
 //! | Attached | DscDelta of a leaf with later Cfg than this parent | Attached | waits for that |
-//! | Attached | Heartbeat | Attached | echo; Resync where the digests differ |
-//! | Attached | Heartbeat of a member, or on a lease | Attached | echo with an [`Assurance`] |
-//! | Attached | `dispatch`, `hand`, Answers, Holds | Attached | see [`super::orders`] |
+//! | Attached | Heartbeat, Beat | Attached | echo; Resync where the digests differ |
+//! | Attached | the same of a member, or on a lease | Attached | echo with an [`Assurance`] |
+//! | Attached | `dispatch`, `recall`, Answers, Holds | Attached | see [`super::orders`] |
 //! | Attached | Below, Left of a relay | Attached | see [`super::below`] |
 //! | Attached | silence, or a frame out of place | Over | Close |
 //! | Over | anything | Over | |
@@ -24,6 +24,7 @@
 //! A child has at most one unacknowledged CfgDelta; what changes meanwhile collapses into the next,
 //! so that a slow child holds one frame of memory and never another child.
 
+mod beat;
 mod below;
 mod judge;
 mod ordered;
@@ -34,7 +35,7 @@ use std::{
 };
 
 use super::{
-    DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
+    PROTOCOL_VERSION, WINDOW_FRAMES,
     below::Nodes,
     declared::{self, Declared, Digests},
     delta::{self, ObjectDelta},
@@ -43,7 +44,8 @@ use super::{
         Below, CfgDelta, DscDelta, Frame, Heartbeat, Hello, Left, Refused, RefusedReason, Role,
         Welcome,
     },
-    orders::Given,
+    orders::{Given, Kept},
+    pace::Pace,
     views::{Shown, Sights},
 };
 use crate::{
@@ -131,8 +133,11 @@ pub struct Session {
     /// What is declared here, and what the child holds of that.
     catalog: Option<Arc<Catalog>>,
     declared: Option<Digests>,
-    /// When something was heard last.
+    /// When something was heard last, and when a heartbeat.
     heard: Millis,
+    beaten: Millis,
+    /// Orders that wait for one.
+    kept: Kept,
     /// What this parent knows of the quorum, and what time it is by both of its clocks.
     assured: Assured,
     now: Millis,
@@ -168,6 +173,8 @@ impl Session {
             catalog: None,
             declared: None,
             heard: now,
+            beaten: now,
+            kept: Kept::default(),
             assured: Assured::default(),
             now,
             hybrid_ms: 0,
@@ -181,6 +188,11 @@ impl Session {
     /// The child, once it has said Hello.
     pub fn child(&self) -> Option<&Hello> {
         self.hello.as_ref()
+    }
+
+    /// How often the child is heard of.
+    pub fn pace(&self) -> Pace {
+        self.hello.as_ref().map(|hello| hello.pace).unwrap_or_default()
     }
 
     fn role(&self) -> Option<Role> {
@@ -273,6 +285,11 @@ impl Session {
         goes.then_some(Assurance { ago_ms: ago, revision })
     }
 
+    /// Whether it is to look at the time often, whatever the pace of the child.
+    pub fn is_busy(&self) -> bool {
+        !self.is_settled() || self.is_behind() || !self.kept.is_empty()
+    }
+
     /// Whether the child has acknowledged all Cfg that was sent: what is offered goes at once.
     /// Until then what changes may be gathered.
     pub fn is_settled(&self) -> bool {
@@ -324,17 +341,21 @@ impl Session {
         Some(declared)
     }
 
-    /// Time has passed; to be called about once a heartbeat.
+    /// Time has passed; to be called some times a heartbeat.
     pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
-        let since = match self.phase {
-            Phase::Expecting { since } | Phase::Asking { since } => since,
-            Phase::Attached { heard } => heard,
+        let (since, silence_ms) = match self.phase {
+            Phase::Expecting { since } | Phase::Asking { since } => {
+                (since, Pace::NORMAL.dead_after_ms())
+            }
+            Phase::Attached { heard } => (heard, self.pace().dead_after_ms()),
             Phase::Over => return Vec::new(),
         };
-        if now < since.after_ms(DEAD_AFTER_MS) {
-            return Vec::new();
+        if now < since.after_ms(silence_ms) {
+            let mut effects = self.give_up_kept(now);
+            effects.extend(self.wake(now));
+            return effects;
         }
-        self.close(format!("nothing heard for {DEAD_AFTER_MS} ms"))
+        self.close(format!("nothing heard for {silence_ms} ms"))
     }
 
     fn close(&mut self, why: String) -> Vec<Effect> {
@@ -366,7 +387,13 @@ impl Session {
                 Vec::new()
             }
             Frame::DscDelta(delta) => self.merge(delta, authority),
-            Frame::Heartbeat(beat) => self.beat(beat, authority),
+            Frame::Heartbeat(beat) => {
+                let echo = |assurance| Frame::Heartbeat(Heartbeat { assurance, ..beat });
+                self.beat(beat.digest, echo, authority)
+            }
+            Frame::Beat(number, digest) => {
+                self.beat(digest, |assurance| Frame::Echo(number, assurance), authority)
+            }
             Frame::Answers(answers) => self.answered(answers),
             Frame::Holds(holds) if self.may_answer_for(&holds.node) => {
                 vec![Effect::Holding(holds)]
@@ -381,6 +408,8 @@ impl Session {
             | Frame::ViewDelta(_)
             | Frame::DscAck { .. }
             | Frame::Resync
+            | Frame::Ping
+            | Frame::Echo(..)
             | Frame::Dispatch(_)
             | Frame::Cancel(_)
             | Frame::Look(_)
@@ -409,6 +438,9 @@ impl Session {
             effects.push(self.answers_for_another(&other.node));
         }
         for answer in &answers {
+            if answer.said.is_last() {
+                self.kept.withdraw(&answer.attempt);
+            }
             self.orders.answered(answer);
         }
         effects.push(Effect::Answered(answers));
@@ -451,25 +483,5 @@ impl Session {
         let seq = self.sequence;
         let delta = CfgDelta { seq, revision, objects, declared, assurance, whole_of, hybrid_ms };
         vec![Effect::Send(Frame::CfgDelta(delta))]
-    }
-
-    fn beat(&mut self, beat: Heartbeat, authority: Authority<'_>) -> Vec<Effect> {
-        let assurance = self.assurance(Some(authority.catalog));
-        let mut effects = vec![Effect::Send(Frame::Heartbeat(Heartbeat { assurance, ..beat }))];
-        // Deltas and heartbeats share one ordered stream, so that all sent before this has come.
-        let due = match &mut self.resyncing {
-            None => beat.digest != self.digest.whole(),
-            Some(beats) => {
-                *beats += 1;
-                *beats >= RESYNC_BEATS
-            }
-        };
-        let latest_ms = authority.hybrid_ms.saturating_add(STAMP_AHEAD_MS_MAX);
-        let came = self.ahead_ms.take_if(|ahead_ms| *ahead_ms <= latest_ms).is_some();
-        if (due || came) && !self.is_early() {
-            self.resyncing = Some(0);
-            effects.push(Effect::Send(Frame::Resync));
-        }
-        effects
     }
 }

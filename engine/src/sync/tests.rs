@@ -7,6 +7,7 @@ mod kept;
 mod kit;
 mod link;
 mod orders;
+mod pace;
 mod parent;
 mod views;
 mod wire;

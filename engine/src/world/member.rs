@@ -1,25 +1,27 @@
 //! A member: its copy of the store, its sessions with leaves and other members, and whether it
 //! believes to lead.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Event, Place, World, network::Link as Wire, quorum::Quorum};
 use crate::{
     fleet::Link,
     id::{Name, SessionEpoch, Term, Uid},
     invariants::What,
+    object::Object,
     order::hands::Way,
     singleton::Handovers,
     store::Store,
     sync::{
-        DEAD_AFTER_MS,
         frame::{Frame, Hello, RefusedReason, Role, Welcome},
+        pace::Pace,
         parent::{Authority, Effect, Session},
     },
 };
 
-/// How long a member waits for the leaves of another that it has lost, in milliseconds.
-const RE_ATTACH_MS: u64 = DEAD_AFTER_MS + 2_000;
+/// How long a member waits for the leaves of another that it has lost, beyond the time in which
+/// they miss that, in milliseconds.
+const RE_ATTACH_MS: u64 = 2_000;
 
 /// What a member holds beside its fleet.
 #[derive(Default)]
@@ -92,7 +94,7 @@ impl World {
         let wall = self.sites[place].wall(self.now);
         let catalog = self.holders[place].store.catalog().clone();
         let hybrid_ms = self.sites[place].hybrid_ms().max(wall.get());
-        let stands = matches!(frame, Frame::Heartbeat(_));
+        let stands = frame.is_heartbeat();
         if stands {
             self.offer_on_lease(place, link);
         }
@@ -113,7 +115,7 @@ impl World {
     }
 
     /// Carries out what the upper end of a session wants.
-    fn descend(&mut self, place: Place, link: u64, effects: Vec<Effect>) {
+    pub(super) fn descend(&mut self, place: Place, link: u64, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Send(frame) => self.send_on(link, false, &frame),
@@ -172,8 +174,9 @@ impl World {
         let cluster = self.quorum.store.cluster();
         let spoken_ms = self.sites[place].fleet.spoken_ms(&hello.node);
         let cfg_epoch = self.quorum.store.epoch();
-        let takes_answers = true;
-        let welcome = Welcome { cluster, uid, hybrid_ms, takes_answers, spoken_ms, cfg_epoch };
+        let (takes_answers, takes_beats) = (true, true);
+        let welcome =
+            Welcome { cluster, uid, hybrid_ms, takes_answers, spoken_ms, cfg_epoch, takes_beats };
         let effects = session.accept(welcome, wall);
         let held = self.holders[place].attached.insert(hello.node.clone(), (hello.epoch, link));
         if let Some((_, older)) = held {
@@ -194,7 +197,7 @@ impl World {
         let told = site.fleet.set_lost(&hello.node, false);
         site.touched(told);
         let me = site.name.clone();
-        self.later(RE_ATTACH_MS, place, Event::LoseLeaves(me));
+        self.wait_for_leaves(place, &me);
     }
 
     /// Offers a leaf its Cfg.
@@ -252,7 +255,7 @@ impl World {
         }
         self.holders[place].attached.remove(&hello.node);
         if hello.role == Role::Member {
-            return self.later(RE_ATTACH_MS, place, Event::LoseLeaves(hello.node));
+            return self.wait_for_leaves(place, &hello.node);
         }
         let wall = self.sites[place].wall(self.now);
         let site = &mut self.sites[place];
@@ -264,10 +267,18 @@ impl World {
         self.look(place);
     }
 
+    /// Leaves whose parent is gone may attach elsewhere before they count as lost.
+    fn wait_for_leaves(&mut self, place: Place, parent: &Name) {
+        for pace in [Pace::NORMAL, Pace::BULK] {
+            let after = pace.dead_after_ms() + RE_ATTACH_MS;
+            self.later(after, place, Event::LoseLeaves(parent.clone(), pace));
+        }
+    }
+
     /// A member was lost a while ago: leaves of which nobody has heard since were lost with it. Or
     /// the member at this place has heard what it said in an earlier life, and those of whom it
     /// said that they are attached have not come again.
-    pub(super) fn lose_leaves(&mut self, place: Place, member: &Name) {
+    pub(super) fn lose_leaves(&mut self, place: Place, member: &Name, pace: Pace) {
         if self.holders[place].attached.contains_key(member) {
             return;
         }
@@ -278,7 +289,10 @@ impl World {
             let told = site.fleet.set_lost(member, true);
             site.touched(told);
         }
-        for (uid, _, epoch) in site.fleet.left_by(member, |_| false, &members) {
+        let mut left = site.fleet.left_by(member, |_| false, &members);
+        let is_due = |object: &Arc<Object>| Pace::of(&object.labels) <= pace;
+        left.retain(|(uid, ..)| site.fleet.object(*uid).is_none_or(is_due));
+        for (uid, _, epoch) in left {
             let touched = site.fleet.set_link(uid, epoch, Link::Down, wall);
             site.touched(touched);
         }

@@ -22,7 +22,11 @@ use crate::{
     },
     route::{Route, Seen, Standing, first_to, route},
     singleton::Lease,
-    sync::{frame::Frame, orders::Orphan},
+    sync::{
+        frame::Frame,
+        orders::{Goes, Orphan},
+        parent::Session,
+    },
     time::Millis,
     view::Subject,
 };
@@ -165,7 +169,7 @@ impl World {
         let (me, hands) = (self.sites[place].name.clone(), &mut self.desks[place].hands);
         hands.see_term(term);
         let mut screened = hands.screen(&order, &me, wall);
-        let mut link = None;
+        let (mut link, mut goes) = (None, Goes::Now);
         if screened == Screened::Goes {
             link = self.holders[place].link_of(first);
             let catalog = self.sites[place].fleet.catalog().clone();
@@ -174,16 +178,22 @@ impl World {
             let sent = session.map_or_else(gone, |s| s.dispatch(&order, &catalog, wall));
             let hands = &mut self.desks[place].hands;
             match sent {
-                Ok(()) => hands.hand_on(&order.attempt, Way(link.unwrap_or_default())),
+                Ok(when) => {
+                    hands.hand_on(&order.attempt, Way(link.unwrap_or_default()));
+                    goes = when;
+                }
                 Err(said) => screened = hands.refusal(&order.attempt, said),
             }
         }
         match screened {
             Screened::Ignored => {}
             Screened::Goes => {
-                if let Some(link) = link {
+                let Some(link) = link else { return };
+                if goes == Goes::Now {
                     self.send_on(link, false, &Frame::Dispatch(vec![order]));
                 }
+                let asks = self.holders[place].session(link).map(Session::ask);
+                self.descend(place, link, asks.unwrap_or_default());
             }
             Screened::Said(said) => {
                 let Order { attempt, to: node, .. } = order;
@@ -327,7 +337,7 @@ impl World {
         };
         let first = self.standing(place, |standing, _| first_to(&to, standing));
         if let Ok(Some(first)) = first {
-            self.send_down(place, &first, &Frame::Cancel(Recall { to, attempt, asks: None }));
+            self.recall_by(place, &first, Recall { to, attempt, asks: None });
         }
     }
 
@@ -342,7 +352,7 @@ impl World {
             }
             Recall { ref to, .. } => {
                 let to = to.clone();
-                self.send_down(place, &to, &Frame::Cancel(recall));
+                self.recall_by(place, &to, recall);
             }
         }
     }
@@ -374,7 +384,7 @@ impl World {
         let first = self.standing(place, |standing, _| first_to(&to, standing));
         let recall = Recall { to, attempt, asks: Some(Term::new(self.sites[place].reign)) };
         match first {
-            Ok(Some(first)) => self.send_down(place, &first, &Frame::Cancel(recall)),
+            Ok(Some(first)) => self.recall_by(place, &first, recall),
             Ok(None) => self.recalled(place, recall),
             Err(_) => {}
         }
@@ -409,6 +419,17 @@ impl World {
         } else {
             let to = look.to.clone();
             self.send_down(place, &to, &Frame::Look(look));
+        }
+    }
+
+    fn recall_by(&mut self, place: Place, first: &Name, recall: Recall) {
+        let holder = self.holders.get_mut(place);
+        let session = holder.and_then(|holder| {
+            let link = holder.link_of(first)?;
+            Some((link, holder.session(link)?.recall(recall)))
+        });
+        if let Some((link, effects)) = session {
+            self.descend(place, link, effects);
         }
     }
 

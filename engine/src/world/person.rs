@@ -15,6 +15,7 @@ use crate::{
     policy::{Limits, POLICY_KIND, Policy},
     selector::Selector,
     state::State,
+    sync::pace::{BULK, HEARTBEAT_LABEL, NORMAL},
     value::Value,
 };
 
@@ -130,11 +131,15 @@ impl World {
         self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
     }
 
-    /// Labels a node, so that selectors match others than before.
+    /// Labels a node, so that selectors match others than before, or that it is heard of as often
+    /// as others or more seldom.
     fn label(&mut self, place: Place) {
-        let (Some(object), Ok(key)) = (self.object_of(place), Name::new("rack")) else { return };
-        let rack = if self.chance.percent(50) { "r1" } else { "r2" };
-        let set = Labels::from([(key, rack.to_owned())]);
+        let racks = self.chance.percent(50);
+        let (key, values) =
+            if racks { ("rack", ["r1", "r2"]) } else { (HEARTBEAT_LABEL, [NORMAL, BULK]) };
+        let value = if self.chance.percent(50) { values[0] } else { values[1] };
+        let (Some(object), Ok(key)) = (self.object_of(place), Name::new(key)) else { return };
+        let set = Labels::from([(key, value.to_owned())]);
         let op = Op::Label { target: Target::One(object), set, unset: Vec::new() };
         self.write(Command::Txn(Txn { ops: vec![op], ..Txn::default() }));
     }

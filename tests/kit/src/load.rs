@@ -21,6 +21,11 @@ mod worker;
 use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use kraken_engine::{
+    id::Name,
+    object::Labels,
+    sync::pace::{BULK, HEARTBEAT_LABEL, NORMAL, Pace},
+};
 
 pub use self::{
     agents::Agents,
@@ -37,6 +42,8 @@ use self::{
     system::System,
 };
 
+/// The label by which all leaves are asked.
+const LABEL: (&str, &str) = ("load", "on");
 /// The path of Cfg by which leaves are asked for a word.
 const WORD_PATH: &str = "/load/word";
 /// The path of Dsc at which leaves see something.
@@ -59,6 +66,8 @@ pub struct Load {
     pub leaves: usize,
     /// How many relays they attach to; 0: to the members.
     pub relays: usize,
+    /// How often they are heard of.
+    pub pace: Pace,
     /// How many changes concern one leaf.
     pub ones: usize,
     /// How many changes concern all.
@@ -86,6 +95,13 @@ impl Outcome {
 }
 
 impl Load {
+    /// The labels of the leaves.
+    fn labels(&self) -> Result<Labels> {
+        let labels = [LABEL, (HEARTBEAT_LABEL, if self.pace.is_normal() { NORMAL } else { BULK })];
+        let labels = labels.map(|(label, value)| Ok((Name::new(label)?, value.to_owned())));
+        labels.into_iter().collect()
+    }
+
     /// Measures all of it with one fleet; `note` is told what happens.
     pub async fn run(&self, mut note: impl FnMut(&dyn Display)) -> Result<Outcome> {
         let mut outcome = Outcome::default();
@@ -102,7 +118,7 @@ impl Load {
         let before = idle::rest(&system, self.time).await?;
         note(&"all attach");
         let since = now();
-        crew.attach(leaves, &system.parents()?).await?;
+        crew.attach(leaves, &system.parents()?, &self.labels()?).await?;
         let report = crew.attached(leaves, |_| true).await?;
         let took = micros_between(since, report.attached_at);
         outcome.figures.push(Figure::new(

@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use kraken_engine::{
-    fleet::{Fleet, Link},
-    id::{Name, SessionEpoch, Uid},
+    fleet::Link,
+    id::{Name, SessionEpoch},
     sync::{
         frame::{Below, Left, Refused},
         parent::Effect,
@@ -13,7 +13,7 @@ use kraken_engine::{
 };
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{Door, Driver, RE_ATTACH, admission, lose_all_left_by};
+use super::{Door, Driver, admission};
 use crate::{above::Standing, downlink::DownlinkOptions};
 
 /// Nodes below one child about which it is decided at a time; others wait their turn.
@@ -120,33 +120,6 @@ impl Driver {
                 self.tell_left(node, epoch).await;
             }
         }
-    }
-
-    /// A relay was lost: what was below it and of which nobody hears within a while, was lost with
-    /// it.
-    pub(super) async fn lose_all_below(&self, relay: Name, uid: Uid) {
-        tokio::time::sleep(RE_ATTACH).await;
-        let is_up = move |fleet: &Fleet| fleet.is_up(uid);
-        if !self.options.state.read(is_up).await.unwrap_or(true) {
-            let why = "its relay is gone and it attached nowhere else";
-            lose_all_left_by(relay, why, &self.options).await;
-        }
-    }
-
-    /// A relay has attached. What it said in an earlier life to be attached to it, and does not
-    /// come again, is lost.
-    pub(super) fn lose_what_does_not_come(&self, relay: Name) {
-        let options = self.options.clone();
-        actix_rt::spawn(async move {
-            tokio::select! {
-                () = options.stop.cancelled() => return,
-                () = tokio::time::sleep(RE_ATTACH) => {}
-            }
-            if options.orders.ways().has_child(&relay) {
-                let why = "its relay began anew and it attached nowhere";
-                lose_all_left_by(relay, why, &options).await;
-            }
-        });
     }
 
     /// How this relay stands to its own parent; `None` on a member.

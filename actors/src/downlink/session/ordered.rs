@@ -7,7 +7,7 @@ use kraken_engine::{
     fleet::Fleet,
     id::Name,
     order::{Answer, Order, Said},
-    sync::{ORDERS_FRAME_MAX, frame::Frame, parent::Effect},
+    sync::{ORDERS_FRAME_MAX, frame::Frame, orders::Goes, parent::Effect},
 };
 
 use super::Driver;
@@ -30,13 +30,14 @@ impl Driver {
         for down in more {
             match down {
                 Down::Order(order) => match self.session.dispatch(&order, &catalog, now) {
-                    Ok(()) => orders.push(*order),
+                    Ok(Goes::Now) => orders.push(*order),
+                    Ok(Goes::AfterHeartbeat) => {}
                     Err(said) => {
                         let Order { attempt, to: node, .. } = *order;
                         refused.push(Answer { node, attempt, said });
                     }
                 },
-                Down::Recall(recall) => effects.push(Effect::Send(Frame::Cancel(recall))),
+                Down::Recall(recall) => effects.extend(self.session.recall(recall)),
                 Down::Look(look) => effects.push(Effect::Send(Frame::Look(look))),
             }
         }
@@ -44,6 +45,7 @@ impl Driver {
         if !orders.is_empty() {
             effects.insert(0, Effect::Send(Frame::Dispatch(orders)));
         }
+        effects.extend(self.session.ask());
         self.hand_back(refused).await;
         effects
     }

@@ -78,6 +78,7 @@ async fn greet(listener: &TcpListener, spoken_ms: u64) -> (FrameReader, FrameWri
         takes_answers: true,
         spoken_ms,
         cfg_epoch: Epoch::FIRST,
+        takes_beats: false,
     };
     writer.send(&Frame::Welcome(welcome)).unwrap();
     let objects = vec![ObjectDelta::Whole(Arc::new(n1(5)))];

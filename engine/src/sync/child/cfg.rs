@@ -108,8 +108,9 @@ impl Child {
 
     /// The moment of an assurance by the clock here: its age counts from when the parent sent it,
     /// which was after it received what it answered last.
-    pub(super) fn assured(&self, assurance: Option<Assurance>) -> Option<Effect> {
+    pub(super) fn assured(&mut self, assurance: Option<Assurance>) -> Option<Effect> {
         let assurance = assurance?;
+        self.is_assured = true;
         let answered = self.orders.last_answered()?;
         let at = Millis::new(answered.get().checked_sub(assurance.ago_ms)?);
         let revision = match self.identity.role {

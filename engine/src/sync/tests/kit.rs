@@ -18,6 +18,7 @@ use crate::{
         PROTOCOL_VERSION,
         child::{Child, Identity},
         frame::{Frame, Hello, Role, Welcome},
+        pace::Pace,
         parent::{Authority, Session},
     },
     time::Millis,
@@ -129,6 +130,7 @@ pub(super) fn hello(role: Role) -> Hello {
         cfg_epoch: Epoch::FIRST,
         takes_views: false,
         declared: None,
+        pace: Pace::NORMAL,
     }
 }
 
@@ -140,6 +142,7 @@ pub(super) fn welcome() -> Welcome {
         takes_answers: false,
         spoken_ms: 0,
         cfg_epoch: Epoch::FIRST,
+        takes_beats: false,
     }
 }
 

@@ -1,22 +1,23 @@
 //! Orders at both ends, row by row, and the promise of the lease: what is lost never starts.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
 use super::kit::{
-    NOW, answer, attached, authority, catalog, child, hello, name, object, order, path, sighting,
-    uid, welcome,
+    NOW, answer, attached, authority, catalog, child, hello, identity, name, object, order, path,
+    sighting, uid, welcome,
 };
 use crate::{
-    id::{AttemptId, SessionEpoch},
+    id::{AttemptId, ClusterId, SessionEpoch},
     order::{Answer, Holds, LookAt, Recall, Said},
     sync::{
-        ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, HEARTBEAT_MS, HOP_MS, LEASE_MS,
-        ORDERS_OPEN_MAX,
+        ANSWERS_FRAME_MAX, ANSWERS_PENDING_MAX, DEAD_AFTER_MS, HEARTBEAT_MS, HOP_MS, KEEP_MS,
+        LEASE_MS, ORDERS_OPEN_MAX,
         child::{self, Child},
         frame::{DscDelta, Frame, Heartbeat, Hello, Role, Welcome},
-        orders::ORDERS_REFUSED_MAX,
+        orders::{Goes, ORDERS_REFUSED_MAX},
+        pace::{BULK, HEARTBEAT_LABEL, NORMAL},
         parent::{self, Session},
     },
     time::Millis,
@@ -248,19 +249,23 @@ fn answers_are_kept_up_to_a_bound_and_sent_in_frames() {
 fn orders_go_to_children_that_are_attached_heard_and_take_them() {
     let catalog = catalog();
     let mut session = giving(Role::Leaf);
-    assert_eq!(session.dispatch(&order(1, 1), &catalog, at(LEASE_MS)), Ok(()));
+    assert_eq!(session.dispatch(&order(1, 1), &catalog, at(LEASE_MS)), Ok(Goes::Now));
     let silent = session.dispatch(&order(1, 2), &catalog, at(LEASE_MS + 1));
     assert!(matches!(silent, Err(Said::Declined(why)) if why.contains("nothing is heard")));
     session.receive(beat(at(3_000)), authority(&catalog), at(3_000));
     for count in 2..=ORDERS_OPEN_MAX as u64 {
-        assert_eq!(session.dispatch(&order(1, count), &catalog, at(3_000)), Ok(()));
+        assert_eq!(session.dispatch(&order(1, count), &catalog, at(3_000)), Ok(Goes::Now));
     }
     let beyond = session.dispatch(&order(1, 99_999), &catalog, at(3_000));
     assert!(matches!(beyond, Err(Said::Busy(_))));
-    assert_eq!(session.dispatch(&order(1, 1), &catalog, at(3_000)), Ok(()), "one that is open");
+    assert_eq!(
+        session.dispatch(&order(1, 1), &catalog, at(3_000)),
+        Ok(Goes::Now),
+        "one that is open"
+    );
     let ended = vec![answer("n1", 1, Said::Succeeded)];
     session.receive(Frame::Answers(ended), authority(&catalog), at(3_000));
-    assert_eq!(session.dispatch(&order(1, 99_999), &catalog, at(3_000)), Ok(()));
+    assert_eq!(session.dispatch(&order(1, 99_999), &catalog, at(3_000)), Ok(Goes::Now));
 
     let mut old = attached(Role::Leaf, Vec::new(), &catalog);
     let refused = old.dispatch(&order(1, 1), &catalog, NOW);
@@ -347,6 +352,13 @@ enum Act {
         ms: u64,
     },
     Order,
+    /// Another copy of an earlier one.
+    Again {
+        back: u64,
+    },
+    Recall {
+        back: u64,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -355,6 +367,8 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (any::<bool>(), 1..4_usize).prop_map(|(up, count)| Act::Deliver { up, count }),
         1 => (500..8_000_u64).prop_map(|ms| Act::Sleep { ms }),
         4 => Just(Act::Order),
+        2 => (0..4_u64).prop_map(|back| Act::Again { back }),
+        1 => (0..4_u64).prop_map(|back| Act::Recall { back }),
     ]
 }
 
@@ -366,13 +380,17 @@ struct Link {
     up: VecDeque<Frame>,
     down: VecDeque<Frame>,
     starts: BTreeMap<AttemptId, Millis>,
+    /// What the parent has answered itself.
+    declined: BTreeSet<AttemptId>,
     given: u64,
     open: bool,
 }
 
 impl Link {
-    fn new() -> Self {
-        let mut child = child();
+    fn new(pace: &str) -> Self {
+        let mut identity = identity();
+        identity.labels.insert(name(HEARTBEAT_LABEL), pace.to_owned());
+        let mut child = Child::new(identity, ClusterId::default(), Vec::new());
         let hello = child.connected(NOW);
         let mut link = Self {
             now: NOW,
@@ -381,6 +399,7 @@ impl Link {
             up: VecDeque::new(),
             down: VecDeque::new(),
             starts: BTreeMap::new(),
+            declined: BTreeSet::new(),
             given: 0,
             open: true,
         };
@@ -394,8 +413,10 @@ impl Link {
                 child::Effect::Send(frame) => self.up.push_back(frame),
                 child::Effect::Close(_) => self.open = false,
                 child::Effect::Carry(order, start_by) => {
-                    assert!(self.now <= start_by);
-                    self.starts.insert(order.attempt, start_by);
+                    // Another copy of what was taken starts nothing.
+                    let taken = self.starts.contains_key(&order.attempt);
+                    assert!(taken || self.now <= start_by);
+                    self.starts.entry(order.attempt).or_insert(start_by);
                 }
                 _ => {}
             }
@@ -407,8 +428,12 @@ impl Link {
             match effect {
                 parent::Effect::Send(frame) => self.down.push_back(frame),
                 parent::Effect::Close(_) => self.open = false,
+                parent::Effect::Answered(answers) => {
+                    self.declined.extend(answers.into_iter().map(|answer| answer.attempt));
+                }
                 parent::Effect::Greeted(_) => {
-                    let effects = self.session.accept(welcome(), self.now);
+                    let welcome = Welcome { takes_beats: true, ..welcome() };
+                    let effects = self.session.accept(welcome, self.now);
                     self.above(effects);
                 }
                 _ => {}
@@ -444,19 +469,40 @@ impl Link {
             }
             Act::Order => {
                 self.given += 1;
-                let order = order(1, self.given);
-                if self.session.dispatch(&order, &catalog, self.now).is_ok() {
-                    self.down.push_back(Frame::Dispatch(vec![order]));
-                }
+                self.order(self.given);
+            }
+            Act::Again { back } => self.order(self.given.saturating_sub(back)),
+            Act::Recall { back } => {
+                let attempt = order(1, self.given.saturating_sub(back)).attempt;
+                let recall = Recall { to: name("n1"), attempt, asks: None };
+                let effects = self.session.recall(recall);
+                self.above(effects);
             }
         }
+    }
+
+    fn order(&mut self, count: u64) {
+        let order = order(1, count);
+        // Who was told that it does not start decides anew, under another name.
+        if self.declined.contains(&order.attempt) {
+            return;
+        }
+        let catalog = catalog();
+        if self.session.dispatch(&order, &catalog, self.now) == Ok(Goes::Now) {
+            self.down.push_back(Frame::Dispatch(vec![order]));
+        }
+        let effects = self.session.ask();
+        self.above(effects);
     }
 }
 
 proptest! {
     #[test]
-    fn what_is_lost_never_starts(acts in prop::collection::vec(act(), 1..80)) {
-        let mut link = Link::new();
+    fn what_is_lost_never_starts(
+        acts in prop::collection::vec(act(), 1..80),
+        pace in prop_oneof![Just(NORMAL), Just(BULK)],
+    ) {
+        let mut link = Link::new(pace);
         for act in acts {
             link.act(act);
             if !link.open {
@@ -474,10 +520,12 @@ proptest! {
             let never = start_by.is_none_or(|by| *by <= orphan.lost_at);
             prop_assert!(never, "{orphan:?} {start_by:?}");
         }
+        let started = link.declined.iter().find(|attempt| link.starts.contains_key(*attempt));
+        prop_assert!(started.is_none(), "{started:?} was said not to start");
     }
 }
 
 #[test]
 fn the_lease_is_shorter_than_the_silence_that_ends_a_session() {
-    const { assert!(LEASE_MS < DEAD_AFTER_MS && HEARTBEAT_MS < LEASE_MS) };
+    const { assert!(LEASE_MS + KEEP_MS < DEAD_AFTER_MS && HEARTBEAT_MS < LEASE_MS) };
 }

@@ -20,6 +20,7 @@ use crate::{
             Admission, Admitted, Below, CfgDelta, DscDelta, Frame, Heartbeat, Hello, Left, Refused,
             RefusedReason, Role, Welcome,
         },
+        pace::Pace,
         views::{RelatedSight, Relation, Sight, ViewDelta},
     },
 };
@@ -118,6 +119,10 @@ fn order_frames() -> Vec<(&'static str, Frame)> {
     let look = LookAt { to: node.clone(), uid: uid(1) };
     let holds = Holds { node, attempts: vec![attempt] };
     vec![
+        ("hello of one of many", Frame::Hello(Hello { pace: Pace::BULK, ..hello(Role::Leaf) })),
+        ("ping", Frame::Ping),
+        ("beat", Frame::Beat(300, u64::MAX)),
+        ("echo", Frame::Echo(300, None)),
         ("hello of one that takes orders", Frame::Hello(takes)),
         (
             "welcome by one that takes answers",

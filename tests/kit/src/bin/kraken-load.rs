@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use kraken_engine::sync::pace::Pace;
 use kraken_testkit::load::{
     Agents, Hands, Load, Outcome, distributions, echo, growth, lines, table, work,
 };
@@ -27,8 +28,11 @@ struct Args {
     /// How many relays stand between them and the members
     #[arg(long, default_value_t = 0)]
     relays: usize,
+    /// Heartbeats every ten seconds, not every one
+    #[arg(long)]
+    bulk: bool,
     /// That many real agents in place of light leaves
-    #[arg(long, conflicts_with_all = ["leaves", "relays", "ones", "plots"])]
+    #[arg(long, conflicts_with_all = ["leaves", "relays", "bulk", "ones", "plots"])]
     agents: Option<usize>,
     /// The program of the members; without it the `kraken` beside this one
     #[arg(long)]
@@ -95,6 +99,7 @@ async fn measure(args: Args) -> Result<()> {
             folder: args.folder.clone(),
             leaves,
             relays: args.relays,
+            pace: if args.bulk { Pace::BULK } else { Pace::NORMAL },
             ones: args.ones,
             alls,
             time,

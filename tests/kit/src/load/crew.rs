@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use kraken_engine::object::Labels;
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{
@@ -96,8 +97,14 @@ impl Crew {
     }
 
     /// Has leaves attach to parents; they do so from now on.
-    pub(super) async fn attach(&mut self, leaves: usize, parents: &[SocketAddr]) -> Result<()> {
-        self.part(leaves, parents, Order::Attach).await
+    pub(super) async fn attach(
+        &mut self,
+        leaves: usize,
+        parents: &[SocketAddr],
+        labels: &Labels,
+    ) -> Result<()> {
+        let attach = |share| Order::Attach { share, labels: labels.clone() };
+        self.part(leaves, parents, attach).await
     }
 
     /// Has bare connections made, which send so many bytes in each period.

@@ -4,17 +4,13 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
-use kraken_engine::sync::{
-    self, HEARTBEAT_MS,
-    frame::{Frame, Heartbeat},
-};
+use kraken_engine::sync::{self, frame::Frame};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     Load, Outcome,
     crew::{Crew, Hands},
     figure::{Figure, float, size},
-    orders::now,
     system::{MEMBERS, System, Used, pass},
 };
 use crate::{job::Job, ports, process::Process, wait_until};
@@ -64,7 +60,7 @@ pub(super) async fn bare(load: &Load, crew: &mut Crew, folder: &Path) -> Result<
         jobs.push(job);
         addresses.push(at);
     }
-    let period = Duration::from_millis(HEARTBEAT_MS);
+    let period = Duration::from_millis(load.pace.heartbeat_ms());
     crew.beat(load.leaves, &addresses, (beat_bytes()?, period)).await?;
     crew.attached(load.leaves, |_| true).await?;
     pass(SETTLE).await;
@@ -79,9 +75,7 @@ pub(super) async fn bare(load: &Load, crew: &mut Crew, folder: &Path) -> Result<
 
 /// Bytes of a heartbeat on its way.
 fn beat_bytes() -> Result<usize> {
-    let sent_ms = now() / 1_000;
-    let beat = Heartbeat { sent_ms, seq: 1, digest: u64::MAX, assurance: None };
-    Ok(sync::encode(&Frame::Heartbeat(beat))?.len() + LENGTH_BYTES)
+    Ok(sync::encode(&Frame::Beat(100, u64::MAX))?.len() + LENGTH_BYTES)
 }
 
 /// The rows of idle leaves; returns how many bytes one of them moves in a second.
@@ -121,6 +115,6 @@ mod tests {
     #[test]
     fn a_bare_beat_has_the_bytes_of_a_heartbeat() {
         let bytes = beat_bytes().unwrap();
-        assert!((20..100).contains(&bytes), "{bytes}");
+        assert!((10..30).contains(&bytes), "{bytes}");
     }
 }

@@ -170,13 +170,12 @@ pub(super) fn address(number: usize) -> IpAddr {
 impl Leaf {
     /// The line of a leaf, and what it moves.
     pub(super) fn line(
-        number: usize,
+        (number, labels): (usize, Labels),
         parents: Vec<Parent>,
         hub: Rc<Hub>,
         nudge: Rc<Notify>,
     ) -> Result<(Line<Self>, Arc<Traffic>)> {
         let node = Name::new(name(number))?;
-        let labels = Labels::new();
         let identity = Identity { node: node.clone(), role: Role::Leaf, labels };
         let clock = Clock::new();
         let uplink = Uplink::new(Child::new(identity, ClusterId::default(), Vec::new()), clock);
@@ -281,6 +280,10 @@ impl Owner for Leaf {
             }
         }
         Ok(more)
+    }
+
+    fn ticks_every_ms(&self) -> u64 {
+        self.uplink.ticks_every_ms()
     }
 
     async fn cut_off(&mut self, _: bool) {

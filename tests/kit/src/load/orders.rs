@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use anyhow::{Context as _, Result};
+use kraken_engine::object::Labels;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -15,8 +16,8 @@ use tokio::{
 /// From the desk to a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Attach leaves.
-    Attach(Share),
+    /// Attach leaves with these labels.
+    Attach { share: Share, labels: Labels },
     /// Say when so many leaves have this word in their Cfg.
     Expect { word: i64, leaves: usize },
     /// Have so many leaves see something new in a second; 0 ends that.

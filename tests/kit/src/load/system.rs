@@ -3,11 +3,12 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use kraken_engine::object::Labels;
 use kraken_http::client::{Client, ListQuery, TargetsQuery, WriteQuery};
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
 
-use super::{Load, leaf::name, orders::now};
+use super::{LABEL, Load, leaf::name, orders::now};
 use crate::{
     cluster::{Shape, TestCluster},
     process::Process,
@@ -18,8 +19,6 @@ use crate::{
 pub(super) const MEMBERS: usize = 3;
 /// Objects of one POST.
 const BATCH_OBJECTS: usize = 1_000;
-/// The label of all leaves.
-const LABEL: (&str, &str) = ("load", "on");
 /// How long all members may take to know of all objects.
 const KNOWN_MAX: Duration = Duration::from_mins(2);
 
@@ -50,14 +49,13 @@ impl System {
         let client = cluster.edge()?.client().clone();
         let system = Self { cluster, client };
         system.client.add_modules(module().to_string()).await.context("the module of the load")?;
-        system.create(load.leaves).await?;
+        system.create(load.leaves, &load.labels()?).await?;
         Ok(system)
     }
 
-    async fn create(&self, leaves: usize) -> Result<()> {
+    async fn create(&self, leaves: usize, labels: &Labels) -> Result<()> {
         let numbers: Vec<usize> = (0..leaves).collect();
         for batch in numbers.chunks(BATCH_OBJECTS) {
-            let labels = json!({ LABEL.0: LABEL.1 });
             let node =
                 |number: &usize| json!({ "name": name(*number), "labels": labels, "cfg": {} });
             let nodes: Vec<Json> = batch.iter().map(node).collect();

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use kraken_actors::uplink::line::Traffic;
-use kraken_engine::sync::parents::Parent;
+use kraken_engine::{object::Labels, sync::parents::Parent};
 use tokio::{
     net::TcpStream,
     runtime::Builder,
@@ -81,7 +81,7 @@ async fn due(churn: &mut Option<(Interval, usize)>) {
 impl Worker {
     async fn obey(&mut self, order: Order) -> Result<Option<Told>> {
         match order {
-            Order::Attach(share) => self.attach(&share)?,
+            Order::Attach { share, labels } => self.attach(&share, &labels)?,
             Order::Expect { word, leaves } => self.hub.expect(word, leaves),
             Order::Churn { per_second } => self.churn = churn(per_second),
             Order::Report => return Ok(Some(Told::Report(self.report()))),
@@ -98,14 +98,18 @@ impl Worker {
         Ok(None)
     }
 
-    fn attach(&mut self, share: &Share) -> Result<()> {
+    fn attach(&mut self, share: &Share, labels: &Labels) -> Result<()> {
         let parents: Vec<Parent> = share.parents.iter().map(Parent::at).collect();
         let gate = Arc::new(Semaphore::new(DIALS_MAX));
         let mut lines = Vec::with_capacity(share.count);
         for number in share.first..share.first + share.count {
             let nudge = Rc::new(Notify::new());
-            let (line, traffic) =
-                Leaf::line(number, parents.clone(), self.hub.clone(), nudge.clone())?;
+            let (line, traffic) = Leaf::line(
+                (number, labels.clone()),
+                parents.clone(),
+                self.hub.clone(),
+                nudge.clone(),
+            )?;
             self.traffic.push(traffic);
             self.nudges.push(nudge);
             lines.push(line);
