@@ -135,8 +135,12 @@ impl Load {
         change::all(self, &mut crew, &system, bytes, &mut outcome).await?;
         note(&"changes come up");
         sight::measure(self, &mut crew, &system, &mut outcome).await?;
-        note(&"one that they are attached to is killed");
-        loss::measure(self, &mut crew, &mut system, &mut outcome).await?;
+        if loss::is_survivable(leaves, system.parents()?.len()) {
+            note(&"one that they are attached to is killed");
+            loss::measure(self, &mut crew, &mut system, &mut outcome).await?;
+        } else {
+            note(&"nobody is killed: the others could not hold all");
+        }
         let strange = crew.report().await?.strange;
         ensure!(strange == 0, "leaves were told {strange} things that nobody should have said");
         drop(crew);

@@ -14,6 +14,11 @@ use super::{
 /// Within how many microseconds all should be back.
 const BACK: f64 = 5e6;
 
+/// Whether so many parents but one have room for all leaves, beside each other.
+pub(super) fn is_survivable(leaves: usize, parents: usize) -> bool {
+    leaves <= parents.saturating_sub(1) * (CHILDREN_MAX - parents)
+}
+
 /// The rows of a member that is lost.
 pub(super) async fn measure(
     load: &Load,
@@ -37,4 +42,22 @@ pub(super) async fn measure(
             .target(float(CHILDREN_MAX)),
     ]);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_killed_where_the_others_could_not_hold_all() {
+        for (leaves, parents, survivable) in [
+            (10_000, 3, true),
+            (36_000, 3, false),
+            (45_000, 3, false),
+            (100_000, 8, true),
+            (1, 1, false),
+        ] {
+            assert_eq!(is_survivable(leaves, parents), survivable, "{leaves} {parents}");
+        }
+    }
 }
