@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
+use kraken_actors::downlink::CHILDREN_MAX;
 use kraken_engine::sync::{self, frame::Frame};
 use tokio::{net::TcpStream, time::Instant};
 
@@ -44,9 +45,12 @@ pub(super) async fn rest(system: &System, time: Duration) -> Result<Rest> {
 }
 
 /// Cores that as many servers as there are members use for bare connections; `None` where they are
-/// no processes of their own.
+/// no processes of their own, or could not hold as many.
 pub(super) async fn bare(load: &Load, crew: &mut Crew, folder: &Path) -> Result<Option<f64>> {
     let Hands::Processes(program) = &load.hands else { return Ok(None) };
+    if load.leaves > MEMBERS * CHILDREN_MAX {
+        return Ok(None);
+    }
     let (mut jobs, mut addresses) = (Vec::new(), Vec::new());
     for number in 1..=MEMBERS {
         let at: SocketAddr = ports::free()?;
