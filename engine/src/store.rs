@@ -1,9 +1,9 @@
 //! The store: the replicated state machine over Cfg. A pure function of the log.
 //!
 //! Every replica applies the same proposals in the same order and holds the same bytes after each.
-//! A proposal is applied whole or refused whole. A copy of the store, for a snapshot or a plan, costs
-//! the same however much it holds, and so does the next write: what grows with the fleet is kept in
-//! trees of which copies share all that neither has changed.
+//! A proposal is applied whole or refused whole. A copy of the store, for a snapshot or a plan,
+//! costs the same however much it holds, and so does the next write: what grows with the fleet is
+//! kept in trees of which copies share all that neither has changed.
 
 mod check;
 mod declare;
