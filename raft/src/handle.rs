@@ -171,8 +171,7 @@ impl Handle {
         self.inner.core.shared.with(look).ok_or(ReadError::Stopped)
     }
 
-    /// The whole store as of now. It is copied at most once an applied entry, which takes about a
-    /// millisecond with 10,000 objects: prefer [`Handle::read_with`] where writes are frequent.
+    /// The whole store as of now, of which the copy costs the same however much it holds.
     pub async fn read(&self, consistency: Consistency) -> Result<Arc<Store>, ReadError> {
         self.ready_to_read(consistency).await?;
         self.inner.core.shared.whole().ok_or(ReadError::Stopped)

@@ -10,7 +10,7 @@ mod snapshot;
 use std::{
     io,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, OnceLock, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -102,7 +102,6 @@ pub(crate) struct Shared {
     /// The index that will be applied next.
     next: watch::Sender<u64>,
     events: broadcast::Sender<Arc<AppliedEntry>>,
-    whole: Mutex<Option<(u64, Arc<Store>)>>,
     history: OnceLock<History>,
     pub(crate) growth: Growth,
     pub(crate) checks: Checks,
@@ -124,7 +123,6 @@ impl Shared {
             held: RwLock::default(),
             next: watch::Sender::new(0),
             events: broadcast::Sender::new(EVENTS_MAX),
-            whole: Mutex::default(),
             history: OnceLock::new(),
             growth: Growth::default(),
             checks: Checks::new(check_entries),
@@ -152,19 +150,9 @@ impl Shared {
         self.held.read().ok().map(|held| look(&held.store))
     }
 
-    /// The store as a whole, copied at most once between two entries.
+    /// The store as a whole.
     pub(crate) fn whole(&self) -> Option<Arc<Store>> {
-        let held = self.held.read().ok()?;
-        let next = next_index(held.applied);
-        let mut whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, store)) = &*whole
-            && *at == next
-        {
-            return Some(Arc::clone(store));
-        }
-        let store = Arc::new(held.store.clone());
-        *whole = Some((next, Arc::clone(&store)));
-        Some(store)
+        self.with(|store| Arc::new(store.clone()))
     }
 
     /// The store, the last entry that is part of it, and the membership; nothing where no entry was
@@ -251,10 +239,7 @@ impl Shared {
                 let applied = held.store.apply(index, term, proposal);
                 self.check_level(&held.store)?;
                 let revision = held.store.revision();
-                let whole = self.whole.lock().unwrap_or_else(PoisonError::into_inner).take();
                 drop(held);
-                // A copy that nobody reads any more goes here, not under the lock.
-                drop(whole);
                 self.growth.add(data.bytes().len());
                 self.checks.changed(&applied.changes);
                 if matches!(applied.outcome, Outcome::Applied { .. }) {

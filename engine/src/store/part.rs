@@ -42,12 +42,6 @@ impl<T> From<T> for Part<T> {
     }
 }
 
-impl<A, T: FromIterator<A>> FromIterator<A> for Part<T> {
-    fn from_iter<I: IntoIterator<Item = A>>(items: I) -> Self {
-        T::from_iter(items).into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -56,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_shared_until_it_is_changed_and_reading_changes_nothing() {
-        let mut part: Part<BTreeMap<u8, u8>> = [(1, 1)].into_iter().collect();
+        let mut part: Part<BTreeMap<u8, u8>> = BTreeMap::from([(1, 1)]).into();
         let copy = part.clone();
         assert_eq!((part.len(), part.get(&1)), (1, Some(&1)));
         assert!(Arc::ptr_eq(&part.0, &copy.0));
