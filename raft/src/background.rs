@@ -1,5 +1,5 @@
-//! Work that takes long and that nobody waits for: on a thread of its own that stands back for
-//! whoever answers requests, where the processors do not suffice for both.
+//! Work that takes long and may take longer: on a thread of its own that stands back for whoever
+//! answers requests, where the processors do not suffice for both.
 
 use std::{io, time::Duration};
 
@@ -46,12 +46,12 @@ fn stand_back() {}
 const RESTS: u32 = 4;
 
 /// Takes turns of work and rest.
-pub(crate) struct Pace {
+pub(crate) struct Turns {
     /// The thread's processor time when it last went on.
     since: Duration,
 }
 
-impl Pace {
+impl Turns {
     /// Of this thread, at work from now on.
     pub(crate) fn new() -> Self {
         Self { since: processor_time() }
@@ -76,15 +76,15 @@ fn processor_time() -> Duration {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{Pace, RESTS, processor_time};
+    use super::{RESTS, Turns, processor_time};
 
     #[test]
     fn rest_is_a_multiple_of_work() {
         let (begun, before) = (Instant::now(), processor_time());
-        let mut pace = Pace::new();
+        let mut turns = Turns::new();
         let work = Duration::from_millis(5);
         while processor_time() < before + work {}
-        pace.rest();
+        turns.rest();
         assert!(begun.elapsed() >= work * (RESTS + 1));
     }
 

@@ -18,7 +18,7 @@ use bytes::Buf;
 use kraken_engine::store::Store;
 use serde::Serialize;
 
-use crate::{background::Pace, disk::Disk, types::SnapshotMeta};
+use crate::{background::Turns, disk::Disk, types::SnapshotMeta};
 
 #[cfg(test)]
 mod tests;
@@ -133,8 +133,8 @@ impl Snapshots {
         let path = self.folder.join("building.tmp");
         let write = || {
             let file = self.disk.create(&path)?;
-            let (disk, pace) = (&self.disk, Pace::new());
-            let mut out = Summed { disk, file: &file, end: 0, crc: <_>::default(), pace };
+            let (disk, turns) = (&self.disk, Turns::new());
+            let mut out = Summed { disk, file: &file, end: 0, crc: <_>::default(), turns };
             let mut buffered = BufWriter::with_capacity(PIECE_BYTES, &mut out);
             self.encode(&mut buffered, meta, store)?;
             buffered.flush()?;
@@ -286,7 +286,7 @@ struct Summed<'a> {
     file: &'a File,
     end: u64,
     crc: crc32fast::Hasher,
-    pace: Pace,
+    turns: Turns,
 }
 
 impl Write for Summed<'_> {
@@ -294,7 +294,7 @@ impl Write for Summed<'_> {
         self.disk.write(self.file, bytes, self.end)?;
         self.crc.update(bytes);
         self.end += bytes.len() as u64;
-        self.pace.rest();
+        self.turns.rest();
         Ok(bytes.len())
     }
 
