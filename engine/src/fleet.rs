@@ -133,7 +133,7 @@ impl Fleet {
         }
         self.removed.remove(&object.uid);
         if let Some(mut early) = self.early.remove(&object.uid) {
-            let own = object.key.kind.as_str() == NODE_KIND && object.key.name == self.me;
+            let own = object.is_node(&self.me);
             Arc::make_mut(&mut early).retain(|path, seen| {
                 self.may_say(&object, path, seen) && !(own && seen.is_remembered())
             });

@@ -131,6 +131,11 @@ impl Object {
         self.former().cloned().or_else(|| self.names(HOST_PATH))
     }
 
+    /// Whether it is the node of a name.
+    pub fn is_node(&self, name: &Name) -> bool {
+        self.key.kind.as_str() == NODE_KIND && self.key.name == *name
+    }
+
     /// Whether a node hosts the object.
     pub fn is_hosted_by(&self, node: &Name) -> bool {
         if self.key.kind.as_str() == NODE_KIND {

@@ -10,7 +10,7 @@ use crate::{
     dsc::{Dsc, Observed, Sighting, Stamp},
     id::{Name, SessionEpoch, Uid},
     path::Path,
-    sync::below::HOPS_MAX,
+    sync::{below::HOPS_MAX, pace::Pace},
     time::Millis,
     value::Value,
 };
@@ -102,13 +102,14 @@ impl Fleet {
     /// The nodes whose link was last said to be up by a member or a relay that may not know it any
     /// more, and those of which relays among these said so in turn; of this node itself, those that
     /// are not attached here: it said so in an earlier life. Without those that are `here`, by
-    /// whatever way, and what is behind them. What another of the `members` says of its own
-    /// children is its own to say.
+    /// whatever way, and what is behind them, and those of a slower `pace`, who may not have
+    /// noticed. What another of the `members` says of its own children is its own to say.
     pub fn left_by(
         &self,
         parent: &Name,
         here: impl Fn(&Name) -> bool,
         members: &BTreeSet<Name>,
+        pace: Pace,
     ) -> Vec<(Uid, Name, SessionEpoch)> {
         let mut by_parent: BTreeMap<&Name, Vec<(Uid, &Name, SessionEpoch)>> = BTreeMap::new();
         for object in self.objects.values() {
@@ -128,7 +129,9 @@ impl Fleet {
             }
             at += 1;
         }
-        left.into_iter().map(|(uid, node, epoch)| (uid, node.clone(), epoch)).collect()
+        let is_due = |uid| self.object(uid).is_none_or(|object| Pace::of(&object.labels) <= pace);
+        let due = left.into_iter().filter(|(uid, ..)| is_due(*uid));
+        due.map(|(uid, node, epoch)| (uid, node.clone(), epoch)).collect()
     }
 
     /// How many sessions are between a node and a child of this one, or another member, through

@@ -8,7 +8,10 @@ use crate::{
     object::{HOST_PATH, Labels, ObjectRef, VIA_PATH},
     predicate::On,
     state::State,
-    sync::views::{RELATED_OBJECTS_MAX, Relation, Sight, ViewDelta},
+    sync::{
+        pace::{BULK, HEARTBEAT_LABEL, Pace},
+        views::{RELATED_OBJECTS_MAX, Relation, Sight, ViewDelta},
+    },
     view::Related,
 };
 
@@ -412,12 +415,29 @@ fn what_a_relay_leaves_goes_with_it_and_what_a_member_does_stays() {
     }
     let left = |here: &[&str]| -> Vec<Uid> {
         let here = |node: &Name| here.contains(&node.as_str());
-        let left = fleet.left_by(&name("m1"), here, &members);
+        let left = fleet.left_by(&name("m1"), here, &members, Pace::NORMAL);
         left.into_iter().map(|(uid, ..)| uid).collect()
     };
     assert_eq!(left(&[]), [uid(2), uid(3), uid(5), uid(6)]);
     assert_eq!(left(&["n3"]), [uid(2)], "with all that is behind it");
     assert_eq!(left(&["n2", "n5"]), [uid(3)]);
+}
+
+#[test]
+fn who_notices_late_that_its_parent_is_gone_is_left_later() {
+    let mut fleet = fleet();
+    for ordinal in [2, 3] {
+        let mut object = (*node(ordinal)).clone();
+        if ordinal == 3 {
+            object.labels.insert(name(HEARTBEAT_LABEL), BULK.to_owned());
+        }
+        fleet.set_object(Arc::new(object));
+        fleet.merge(uid(ordinal), vec![sighting(LINK_PATH, "UP", 7, "m1")], NOW);
+    }
+    for (pace, expected) in [(Pace::NORMAL, vec![uid(2)]), (Pace::BULK, vec![uid(2), uid(3)])] {
+        let left = fleet.left_by(&name("m1"), |_| false, &BTreeSet::new(), pace);
+        assert_eq!(left.into_iter().map(|(uid, ..)| uid).collect::<Vec<_>>(), expected);
+    }
 }
 
 #[test]
@@ -428,7 +448,7 @@ fn a_link_that_a_member_said_in_an_earlier_life_is_left_unless_its_node_is_here(
         fleet.merge(uid(ordinal), vec![sighting(LINK_PATH, value, 7, writer)], NOW);
     }
     let left = |fleet: &Fleet, member: &str| {
-        let left = fleet.left_by(&name(member), |_| false, &BTreeSet::new());
+        let left = fleet.left_by(&name(member), |_| false, &BTreeSet::new(), Pace::NORMAL);
         left.into_iter().map(|(uid, ..)| uid).collect::<Vec<_>>()
     };
     assert_eq!(left(&fleet, "n1"), [uid(1)]);

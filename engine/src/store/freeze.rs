@@ -55,7 +55,7 @@ impl Scope {
         match self {
             Self::All => true,
             Self::Selector(selector) => selector.matches(&object.labels),
-            Self::Node(name) => object.key.kind.as_str() == NODE_KIND && &object.key.name == name,
+            Self::Node(name) => object.is_node(name),
         }
     }
 

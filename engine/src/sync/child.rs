@@ -49,7 +49,7 @@ use crate::{
     dsc::Sighting,
     event::Event,
     id::{ClusterId, Epoch, Name, Revision, SessionEpoch, Uid},
-    manifest::{Manifest, NODE_KIND},
+    manifest::Manifest,
     object::{Labels, Object},
     order::{Answer, Holds, LookAt, Order, Recall},
     time::Millis,
@@ -161,10 +161,7 @@ pub struct Child {
 impl Child {
     /// A child that has never been attached. `objects` is what it holds from before, if anything.
     pub fn new(identity: Identity, cluster: ClusterId, objects: Vec<Arc<Object>>) -> Self {
-        let is_own = |object: &&Arc<Object>| {
-            object.key.kind.as_str() == NODE_KIND && object.key.name == identity.node
-        };
-        let own = objects.iter().find(is_own);
+        let own = objects.iter().find(|object| object.is_node(&identity.node));
         Self {
             phase: Phase::Detached,
             epoch: SessionEpoch::default(),

@@ -37,6 +37,9 @@ impl Pace {
     /// One every ten seconds.
     pub const BULK: Self = Self(BULK_TIMES * HEARTBEAT_MS);
 
+    /// All that a label can say, the shortest first.
+    pub const ALL: [Self; 2] = [Self::NORMAL, Self::BULK];
+
     /// The pace of a node with these labels.
     pub fn of(labels: &Labels) -> Self {
         let is_bulk =

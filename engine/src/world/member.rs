@@ -1,14 +1,13 @@
 //! A member: its copy of the store, its sessions with leaves and other members, and whether it
 //! believes to lead.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use super::{Event, Place, World, network::Link as Wire, quorum::Quorum};
 use crate::{
     fleet::Link,
     id::{Name, SessionEpoch, Term, Uid},
     invariants::What,
-    object::Object,
     order::hands::Way,
     singleton::Handovers,
     store::Store,
@@ -269,7 +268,7 @@ impl World {
 
     /// Leaves whose parent is gone may attach elsewhere before they count as lost.
     fn wait_for_leaves(&mut self, place: Place, parent: &Name) {
-        for pace in [Pace::NORMAL, Pace::BULK] {
+        for pace in Pace::ALL {
             let after = pace.dead_after_ms() + RE_ATTACH_MS;
             self.later(after, place, Event::LoseLeaves(parent.clone(), pace));
         }
@@ -289,10 +288,7 @@ impl World {
             let told = site.fleet.set_lost(member, true);
             site.touched(told);
         }
-        let mut left = site.fleet.left_by(member, |_| false, &members);
-        let is_due = |object: &Arc<Object>| Pace::of(&object.labels) <= pace;
-        left.retain(|(uid, ..)| site.fleet.object(*uid).is_none_or(is_due));
-        for (uid, _, epoch) in left {
+        for (uid, _, epoch) in site.fleet.left_by(member, |_| false, &members, pace) {
             let touched = site.fleet.set_link(uid, epoch, Link::Down, wall);
             site.touched(touched);
         }

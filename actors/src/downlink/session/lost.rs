@@ -17,9 +17,6 @@ use crate::downlink::messages::IsAttached;
 /// themselves, those of a pace beyond the time in which they miss it.
 const RE_ATTACH: Duration = Duration::from_millis(2_000 + 2 * DEFER_MS_MAX);
 
-/// Those who notice soon that a parent is gone, and those who do not.
-const PACES: [Pace; 2] = [Pace::NORMAL, Pace::BULK];
-
 /// How often it is looked at whether a parent is still gone, or still there.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -46,6 +43,21 @@ async fn stays(until: Instant, options: &DownlinkOptions, is_so: impl AsyncFn() 
     }
 }
 
+/// Has those lost whom a parent left, each once it has had its time, as long as `is_so`.
+async fn lose_those_of(
+    (parent, since): (&Name, Instant),
+    why: &str,
+    options: &DownlinkOptions,
+    is_so: impl AsyncFn() -> bool,
+) {
+    for pace in Pace::ALL {
+        if !stays(due(since, pace), options, &is_so).await {
+            return;
+        }
+        lose_all_left_by(parent, pace, why, options).await;
+    }
+}
+
 impl Driver {
     /// A member was lost: leaves of which nobody hears within a while were lost with it.
     pub(super) async fn lose_leaves_of(&self, member: Name) {
@@ -53,31 +65,22 @@ impl Driver {
         // Who cannot be asked has stopped.
         let is_gone =
             async || !self.register.send(IsAttached(member.clone())).await.unwrap_or(true);
-        for pace in PACES {
-            if !stays(due(since, pace), &self.options, &is_gone).await {
-                return;
-            }
+        if stays(due(since, Pace::NORMAL), &self.options, &is_gone).await {
             self.options.state.set_lost(member.clone(), true).await;
             let why = "its parent is gone and it attached nowhere else";
-            lose_all_left_by(&member, pace, why, &self.options).await;
+            lose_those_of((&member, since), why, &self.options, is_gone).await;
         }
     }
 
     /// A relay was lost: what was below it and of which nobody hears within a while, was lost with
     /// it.
     pub(super) async fn lose_all_below(&self, relay: Name, uid: Uid) {
-        let since = Instant::now();
         let is_gone = async || {
             let is_up = move |fleet: &Fleet| fleet.is_up(uid);
             !self.options.state.read(is_up).await.unwrap_or(true)
         };
-        for pace in PACES {
-            if !stays(due(since, pace), &self.options, &is_gone).await {
-                return;
-            }
-            let why = "its relay is gone and it attached nowhere else";
-            lose_all_left_by(&relay, pace, why, &self.options).await;
-        }
+        let why = "its relay is gone and it attached nowhere else";
+        lose_those_of((&relay, Instant::now()), why, &self.options, is_gone).await;
     }
 
     /// A relay has attached. What it said in an earlier life to be attached to it, and does not
@@ -85,15 +88,9 @@ impl Driver {
     pub(super) fn lose_what_does_not_come(&self, relay: Name) {
         let options = self.options.clone();
         actix_rt::spawn(async move {
-            let since = Instant::now();
             let is_there = async || options.orders.ways().has_child(&relay);
-            for pace in PACES {
-                if !stays(due(since, pace), &options, &is_there).await {
-                    return;
-                }
-                let why = "its relay began anew and it attached nowhere";
-                lose_all_left_by(&relay, pace, why, &options).await;
-            }
+            let why = "its relay began anew and it attached nowhere";
+            lose_those_of((&relay, Instant::now()), why, &options, is_there).await;
         });
     }
 }
@@ -101,14 +98,8 @@ impl Driver {
 /// Another member has attached and tells this one what it said in an earlier life: nodes that were
 /// attached to it then, and do not come again, are lost.
 pub(super) async fn lose_own_leaves(options: DownlinkOptions) {
-    let (me, since) = (options.node.clone(), Instant::now());
-    for pace in PACES {
-        if !stays(due(since, pace), &options, async || true).await {
-            return;
-        }
-        let why = "its parent started again and it attached nowhere";
-        lose_all_left_by(&me, pace, why, &options).await;
-    }
+    let why = "its parent started again and it attached nowhere";
+    lose_those_of((&options.node, Instant::now()), why, &options, async || true).await;
 }
 
 /// Says of all nodes of at most this pace which a member said to be attached to it, that they are
@@ -120,13 +111,8 @@ async fn lose_all_left_by(member: &Name, pace: Pace, why: &str, options: &Downli
         Door::Above(_) => BTreeSet::new(),
     };
     let member = member.clone();
-    let left = move |fleet: &Fleet| {
-        let is_due =
-            |uid: Uid| fleet.object(uid).is_none_or(|object| Pace::of(&object.labels) <= pace);
-        let mut left = fleet.left_by(&member, |node| ways.has_child(node), &members);
-        left.retain(|(uid, ..)| is_due(*uid));
-        left
-    };
+    let left =
+        move |fleet: &Fleet| fleet.left_by(&member, |node| ways.has_child(node), &members, pace);
     let lost = options.state.read(left).await.unwrap_or_default();
     for (uid, node, epoch) in lost {
         options.state.set_link(uid, epoch, Link::Down).await;

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 
 use super::{Child, Effect, Phase};
 use crate::{
-    manifest::NODE_KIND,
     object::Labels,
     singleton::Assurance,
     sync::{
@@ -30,9 +29,7 @@ impl Child {
 
     /// The labels of its object, as it knows them.
     fn labels(&self) -> &Labels {
-        let node = &self.identity.node;
-        let mut held = self.objects.values();
-        let own = held.find(|one| one.key.kind.as_str() == NODE_KIND && one.key.name == *node);
+        let own = self.objects.values().find(|object| object.is_node(&self.identity.node));
         own.map_or(&self.identity.labels, |own| &own.labels)
     }
 
