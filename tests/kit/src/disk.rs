@@ -6,6 +6,7 @@ mod image;
 use std::{
     ffi::OsStr,
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -67,9 +68,12 @@ pub fn fill(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes back what filled it up.
+/// Takes back what filled it up, unless a power cut has done that.
 pub fn free(folder: &Path) -> Result<()> {
-    Ok(fs::remove_file(folder.join(FILLER))?)
+    match fs::remove_file(folder.join(FILLER)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other.context("cannot free the disk"),
+    }
 }
 
 fn run<const N: usize>(program: &str, args: [&str; N], last: &Path) -> Result<()> {
