@@ -185,10 +185,13 @@ impl Handle {
         self.run(ready, || ReadError::Stopped).await
     }
 
-    /// The writes after a revision, as this member remembers them; everything that it has applied
-    /// before the call is among them.
+    /// The writes after a revision, as this member remembers them; everything that its store shows
+    /// at the call is among them.
     pub async fn history(&self, after: Revision) -> Result<Reading, HistoryError> {
-        let history = self.inner.core.shared.history().ok_or(HistoryError::Stopped)?;
+        let shared = &self.inner.core.shared;
+        // The store shows an entry a moment before the history is told of it.
+        shared.told().await.ok_or(HistoryError::Stopped)?;
+        let history = shared.history().ok_or(HistoryError::Stopped)?;
         history.read(after).await
     }
 

@@ -197,6 +197,13 @@ impl Shared {
         self.next.subscribe()
     }
 
+    /// Waits until all that the store shows now was told to whoever follows, and to the history.
+    pub(crate) async fn told(&self) -> Option<()> {
+        let next = next_index(self.applied());
+        let told = self.watch().wait_for(|told| *told >= next).await.map(drop);
+        told.ok()
+    }
+
     /// Follows what is applied.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<AppliedEntry>> {
         self.events.subscribe()
@@ -442,5 +449,24 @@ impl RaftSnapshotBuilder<Types> for Builder {
             io::Result::Ok(Snapshot { meta, snapshot })
         };
         background::run("snapshot", build).await?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use openraft::{entry::RaftEntry as _, vote::RaftLeaderId as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_the_store_shows_is_waited_for() {
+        let shared = Shared::default();
+        assert_eq!(shared.told().now_or_never(), Some(Some(())));
+        let leader = <Types as openraft::RaftTypeConfig>::LeaderId::new(1, 1);
+        shared.apply(Entry::new_blank(LogId::new(leader.to_committed(), 7))).unwrap();
+        assert_eq!(shared.told().now_or_never(), None, "nobody was told of it yet");
+        shared.next.send_replace(8);
+        assert_eq!(shared.told().now_or_never(), Some(Some(())));
     }
 }

@@ -134,8 +134,16 @@ impl AtThatTime {
         ControlFlow::Continue(())
     }
 
-    /// The objects.
-    pub fn finish(self) -> BTreeMap<Uid, Arc<Object>> {
-        self.objects
+    /// The objects; `None` where what was read or the records do not reach that far: one of them
+    /// was written later, and no record says how it was before.
+    pub fn finish(self) -> Option<BTreeMap<Uid, Arc<Object>>> {
+        let Self { at, until, objects, settled } = self;
+        // What was read is from before that: a member that starts applies its log again.
+        if until < at && !objects.is_empty() {
+            return None;
+        }
+        let is_told =
+            |(uid, object): (&Uid, &Arc<Object>)| object.revision <= at || settled.contains(uid);
+        objects.iter().all(is_told).then_some(objects)
     }
 }

@@ -113,7 +113,8 @@ impl Book {
         let now = now.filter_map(|uid| Some((uid, self.store.object(uid)?.clone()))).collect();
         let mut last = AtThatTime::of(replay.until(), self.store.revision(), now);
         self.records.iter().take_while(|record| last.see(record).is_continue()).count();
-        Some(replay.tell(last.finish()).expect("all objects are found"))
+        let last = last.finish().expect("all records are there");
+        Some(replay.tell(last).expect("all objects are found"))
     }
 
     fn versions(&self, object: &str) -> Vec<Version> {
@@ -148,6 +149,27 @@ fn versions_tell_who_did_what_and_blame_who_set_what_stands() {
         .map(|(path, blame)| (path.to_string(), blame.revision.get()))
         .collect();
     assert_eq!(blamed, [("/x".to_owned(), 4), ("/y".to_owned(), 3)]);
+}
+
+#[test]
+fn records_that_end_before_what_was_read_are_told() {
+    let mut book = Book::new();
+    for value in ["A", "B", "C"] {
+        book.txn(vec![put("n1", &[("/x", value)])]);
+    }
+    let object = book.store.find(&node("n1")).unwrap().clone();
+    for (records, is_whole) in [(3, true), (2, true), (1, false)] {
+        let now = BTreeMap::from([(object.uid, object.clone())]);
+        let mut then = AtThatTime::of(Revision::new(3), book.store.revision(), now);
+        for record in book.records.iter().take(records) {
+            assert!(then.see(record).is_continue());
+        }
+        // The first that comes after revision 3 says how it was then.
+        assert_eq!(then.finish().is_some(), is_whole, "{records}");
+    }
+    let now = BTreeMap::from([(object.uid, object)]);
+    let behind = AtThatTime::of(Revision::new(5), Revision::new(4), now);
+    assert_eq!(behind.finish(), None, "what was read is older");
 }
 
 #[test]

@@ -73,6 +73,9 @@ pub(crate) struct Snapshots {
     folder: PathBuf,
     cluster: u64,
     current: Mutex<Option<(SnapshotMeta, Image)>>,
+    /// Held while one is put into place: one that was built may come at the same time as one that
+    /// another member sent.
+    placing: Mutex<()>,
     received: AtomicU64,
 }
 
@@ -89,7 +92,8 @@ impl Snapshots {
             source,
         })?;
         let (current, received) = (Mutex::new(None), AtomicU64::new(0));
-        let snapshots = Self { disk, folder, cluster, current, received };
+        let placing = Mutex::new(());
+        let snapshots = Self { disk, folder, cluster, current, placing, received };
         let Some(path) = newest else { return Ok((snapshots, None)) };
         let io_error = |source| StateError::Io { what: "read", path: path.clone(), source };
         let file = Arc::new(File::open(&path).map_err(io_error)?);
@@ -198,10 +202,20 @@ impl Snapshots {
         Ok(Incoming { disk, file, path, bytes: 0, kept: false })
     }
 
-    /// Puts a snapshot into place, in the stead of the one before.
+    /// Puts a snapshot into place, in the stead of the one before: the newest one counts, whichever
+    /// of a build and a transfer ends last.
     pub(crate) fn place(&self, meta: &SnapshotMeta, image: Image) -> io::Result<Image> {
-        if image.path.is_none() && self.current().is_some_and(|(held, _)| held == *meta) {
+        let _placing = self.placing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current().map(|(held, _)| held);
+        if image.path.is_none() && current.as_ref() == Some(meta) {
             return Ok(image);
+        }
+        if current.is_some_and(|held| held.last_log_id > meta.last_log_id) {
+            // A newer one has come while this one was built.
+            if let Some(path) = &image.path {
+                self.disk.remove(path)?;
+            }
+            return Ok(Image { path: None, ..image });
         }
         let image = if image.path.is_none() { self.copy(&image)? } else { image };
         let Some(path) = &image.path else { return Ok(image) };
@@ -235,12 +249,8 @@ impl Snapshots {
         copy.finish()
     }
 
-    /// The newest one counts, whichever of a build and a transfer ends last.
     fn set_current(&self, meta: SnapshotMeta, image: Image) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_none_or(|(held, _)| held.last_log_id <= meta.last_log_id) {
-            *current = Some((meta, image));
-        }
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some((meta, image));
     }
 }
 

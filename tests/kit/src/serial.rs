@@ -327,8 +327,8 @@ fn check_told(told: &Told, written: &Written) -> Result<()> {
     });
     let mut expected: Vec<_> = expected.collect();
     expected.sort();
-    let forward = writes.is_sorted_by_key(|(revision, ..)| *revision);
-    ensure!(forward, "revisions went back");
+    let back = writes.windows(2).find(|pair| pair[0].0 > pair[1].0);
+    ensure!(back.is_none(), "revisions went back: {back:?} between {after} and {upto}");
     let mut sorted = writes.clone();
     sorted.sort();
     for (told, expected) in sorted.iter().zip(&expected) {

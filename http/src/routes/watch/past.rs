@@ -41,15 +41,21 @@ pub(super) async fn since(
         let found = there.iter().filter_map(|uid| Some((*uid, store.object(*uid)?.clone())));
         (store.revision(), found.collect())
     };
+    // A member that has started holds in its history what its store is yet to apply again.
+    call.shared.hub.reached(until).await;
     // The store before the rest of the history, which then holds all that the store has.
     let (revision, now) = call.read(Consistency::Stale, find).await?;
-    call.shared.hub.reached(revision).await;
+    if revision < until {
+        let why = format!("this member has started and comes to revision {until} again");
+        return Err(QuorumError::Unavailable(why).into());
+    }
     let rest = quorum.history(until).await.map_err(unread)?;
     let told = aside(move || {
         let mut then = AtThatTime::of(until, revision, now);
         rest.each(&mut |record| then.see(&record))?;
-        Ok::<_, QuorumError>(replay.tell(then.finish()))
+        Ok::<_, QuorumError>(then.finish().and_then(|then| replay.tell(then)))
     });
-    // What is missing was there by the history: a snapshot has taken the place of both meanwhile.
+    // What is missing was there by the history: a snapshot has taken the place of both meanwhile,
+    // or the history could not be written.
     told.await??.map(|told| (told, until)).ok_or_else(|| gone(revision))
 }

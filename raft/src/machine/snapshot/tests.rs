@@ -71,6 +71,11 @@ impl Fleet {
         assert!(matches!(applied.outcome, Outcome::Applied { .. }), "{:?}", applied.outcome);
     }
 
+    fn last(&self) -> (SnapshotMeta, Store) {
+        let last_log_id = Some(log_id(1, self.index));
+        (SnapshotMeta { last_log_id, ..SnapshotMeta::default() }, self.store.clone())
+    }
+
     fn grow(&mut self, nodes: u8) -> (SnapshotMeta, Store) {
         for _ in 0..=nodes {
             let name = |text: &str| Name::new(text).unwrap();
@@ -79,9 +84,29 @@ impl Fleet {
             let put = Op::Put { object, labels: None, owner: None, cfg: State::new() };
             self.write(Command::Txn(Txn { ops: vec![put], ..Txn::default() }));
         }
-        let last_log_id = Some(log_id(1, self.index));
-        (SnapshotMeta { last_log_id, ..SnapshotMeta::default() }, self.store.clone())
+        self.last()
     }
+}
+
+#[test]
+fn the_newest_stays_in_place_whichever_comes_last() {
+    let folder = TempDir::new().unwrap();
+    let (snapshots, _) = open(Disk::default(), folder.path());
+    let mut fleet = Fleet::new();
+    for _ in 0..20 {
+        let (older, newer) = (fleet.grow(1), fleet.grow(1));
+        let transfer = || {
+            let image = receive(&snapshots, &newer, usize::MAX).finish().unwrap();
+            snapshots.place(&newer.0, image).unwrap();
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(transfer);
+            snapshots.save(&older.0, &older.1).unwrap();
+        });
+        assert_eq!(snapshots.current().unwrap().0, newer.0);
+        assert_eq!(files(folder.path()).unwrap().len(), 1, "older ones are removed");
+    }
+    assert_eq!(open(Disk::default(), folder.path()).1, held(&fleet.last()));
 }
 
 /// Lets a part of a snapshot of another member come in.
