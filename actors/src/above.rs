@@ -106,13 +106,12 @@ impl AboveEnd {
         self.waiting.insert((hello.node.clone(), hello.epoch), answer);
     }
 
-    /// The answer has come.
-    pub(crate) fn answered(&mut self, admitted: Admitted) {
+    /// The answer has come. A node that was let in and does not wait any more has left.
+    pub(crate) fn answered(&mut self, admitted: Admitted) -> Option<Left> {
         let Admitted { node, epoch, answer } = admitted;
-        if let Some(waits) = self.waiting.remove(&(node, epoch)) {
-            // Who does not wait any more has gone.
-            drop(waits.send(answer));
-        }
+        let waits = self.waiting.remove(&(node.clone(), epoch))?;
+        let unheard = waits.send(answer).err()?;
+        matches!(unheard, Admission::Welcome(_)).then_some(Left { node, epoch })
     }
 }
 
@@ -121,5 +120,79 @@ pub(crate) async fn next(end: &mut Option<AboveEnd>) -> Option<Ask> {
     match end {
         Some(end) => end.asks.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kraken_engine::{
+        object::Labels,
+        sync::{
+            PROTOCOL_VERSION,
+            frame::{Hello, Refused, RefusedReason, Role, Welcome},
+            pace::Pace,
+        },
+    };
+
+    use super::*;
+
+    fn below() -> Below {
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            node: Name::new("n1").unwrap(),
+            role: Role::Leaf,
+            epoch: SessionEpoch::new(5),
+            cluster: ClusterId::new(7),
+            revision: <_>::default(),
+            uid: None,
+            labels: Labels::new(),
+            takes_orders: true,
+            cfg_epoch: Epoch::FIRST,
+            takes_views: true,
+            declared: None,
+            pace: Pace::NORMAL,
+        };
+        Below { hello, hops: 0 }
+    }
+
+    fn answer(answer: Admission) -> Admitted {
+        Admitted { node: below().hello.node, epoch: below().hello.epoch, answer }
+    }
+
+    fn welcome() -> Admission {
+        Admission::Welcome(Welcome {
+            cluster: ClusterId::new(7),
+            uid: None,
+            hybrid_ms: 1,
+            takes_answers: true,
+            spoken_ms: 0,
+            cfg_epoch: Epoch::FIRST,
+            takes_beats: true,
+        })
+    }
+
+    #[tokio::test]
+    async fn who_is_let_in_and_does_not_wait_any_more_has_left() {
+        let (_above, mut end) = above();
+        for (heard, admission, is_left) in [
+            (true, welcome(), false),
+            (false, welcome(), true),
+            (
+                false,
+                Admission::Refused(Refused {
+                    reason: RefusedReason::NotReady,
+                    text: String::new(),
+                }),
+                false,
+            ),
+        ] {
+            let (tell, told) = oneshot::channel();
+            end.waits(&below(), tell);
+            let told = heard.then_some(told);
+            let left = end.answered(answer(admission));
+            assert_eq!(left.is_some(), is_left, "{heard}");
+            drop(told);
+        }
+        assert_eq!(end.answered(answer(welcome())), None, "of another session");
     }
 }

@@ -131,7 +131,7 @@ impl DownlinkHandle {
 /// Tells the register which objects have changed, and who has them in charge: it may be so only
 /// since then.
 async fn forward(changed: Dirty<Uid>, address: Addr<Downlink>, options: DownlinkOptions) {
-    let DownlinkOptions { state, orders, stop, .. } = options;
+    let DownlinkOptions { state, stop, .. } = options;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -143,10 +143,7 @@ async fn forward(changed: Dirty<Uid>, address: Addr<Downlink>, options: Downlink
             let nodes = objects.flat_map(|object| object.charges()).collect();
             Marked { uids, nodes }
         };
-        let Ok(Marked { uids, nodes }) = state.read(read).await else { return };
-        // What is below a relay is told to the relay.
-        let nodes = nodes.into_iter().filter_map(|node| orders.ways().via(&node)).collect();
-        let marked = Marked { uids, nodes };
+        let Ok(marked) = state.read(read).await else { return };
         if address.send(marked).await.is_err() {
             return;
         }
@@ -198,7 +195,8 @@ impl Downlink {
     }
 
     fn mark(&self, node: &Name, uid: Uid) {
-        if let Some(entry) = self.children.get(node) {
+        // Sessions of relays look for themselves.
+        if let Some(entry) = self.children.get(node).filter(|entry| entry.role == Role::Leaf) {
             entry.dirty.mark([uid]);
         }
     }
@@ -269,8 +267,9 @@ impl Handler<Marked> for Downlink {
             }
         }
         for node in nodes {
-            if let Some(entry) = self.children.get(&node) {
-                entry.dirty.mark(entry.uids.first().copied());
+            let entry = self.children.get(&node);
+            if let Some(uid) = entry.and_then(|entry| entry.uids.first().copied()) {
+                self.mark(&node, uid);
             }
         }
     }

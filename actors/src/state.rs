@@ -297,6 +297,26 @@ impl StateHandle {
         self.ask(move |state| state.events.since(after).take(limit).cloned().collect()).await
     }
 
+    /// The same of those only that this node or one that is attached to it has written, and the
+    /// number up to which that is; `None`: nothing has arrived.
+    pub(crate) async fn spoken_since(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Option<(u64, Vec<Event>)>, Stopped> {
+        self.ask(move |state| {
+            let (mut last, mut spoken) = (None, Vec::new());
+            for (number, event) in state.events.since(after).take(limit) {
+                last = Some(*number);
+                if state.fleet.speaks_for_node(&event.id.node) {
+                    spoken.push((**event).clone());
+                }
+            }
+            last.map(|last| (last, spoken))
+        })
+        .await
+    }
+
     /// The newest `limit` events, oldest first, each with its number.
     pub async fn newest_events(&self, limit: usize) -> Result<Vec<(u64, Arc<Event>)>, Stopped> {
         self.ask(move |state| {

@@ -11,6 +11,7 @@ mod related;
 mod speaking;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -70,6 +71,8 @@ pub struct Fleet {
     peers: BTreeSet<Name>,
     /// Objects of which everything is to be told afresh: what was stamped before this.
     renewed: BTreeMap<Uid, u64>,
+    /// On a relay, the nodes below it whose Cfg is held here up to the revision.
+    whole: Option<BTreeSet<Name>>,
     /// What a leaf was told of elsewhere.
     told: Told,
     /// When the quorum was last known to have the Cfg that is held here.
@@ -103,6 +106,7 @@ impl Fleet {
             bequeathed: BTreeSet::new(),
             peers: BTreeSet::new(),
             renewed: BTreeMap::new(),
+            whole: None,
             told: Told::default(),
             assured: Assured::default(),
         }
@@ -190,6 +194,7 @@ impl Fleet {
         self.discharge(&object);
         if self.nodes.get(&object.key.name) == Some(&uid) {
             self.nodes.remove(&object.key.name);
+            self.whole.as_mut().map(|whole| whole.remove(&object.key.name));
         }
     }
 
@@ -326,11 +331,12 @@ impl Fleet {
         }
         // Nothing else moves a link.
         let tells_of_link = sightings.iter().any(|(path, _)| path.as_str() == LINK_PATH);
-        let stands = tells_of_link.then(|| self.link_that_stands(uid)).flatten();
+        let stands = tells_of_link.then(|| self.link_that_stands(uid, &sightings)).flatten();
         let mut touched = self.take(uid, known, sightings, now);
-        if let Some(epoch) = stands {
-            // Another member thought it lost and was wrong: its session here goes on.
-            touched.paths.extend(self.say_link(uid, epoch, Link::Up, now).paths);
+        if let Some((epoch, writer)) = stands.filter(|(epoch, _)| self.link_epoch(uid) == *epoch) {
+            // Another member thought it lost and was wrong: its session here goes on, or below. A
+            // relay is not told what others think.
+            touched.paths.extend(self.say_link(uid, epoch, (Link::Up, writer), now).paths);
         }
         touched
     }
@@ -421,19 +427,5 @@ impl Fleet {
             }
         }
         touched
-    }
-
-    /// What a node has written still stands: its session says so, and everything that it said has
-    /// come. Moves when its values were seen last, and nothing else.
-    pub fn confirm(&mut self, uid: Uid, writer: &Name, now: Millis) {
-        let Some(held) = self.dsc.get_mut(&uid) else { return };
-        let written = held
-            .iter()
-            .filter(|(_, observed)| observed.stamp.writer == *writer && !observed.is_remembered());
-        let written: Vec<Path> = written.map(|(path, _)| path.clone()).collect();
-        let dsc = Arc::make_mut(held);
-        for path in &written {
-            dsc.confirm(path, now);
-        }
     }
 }

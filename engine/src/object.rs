@@ -1,7 +1,10 @@
 //! An object: anything managed, with what is asked of it (Cfg). What was seen of it (Dsc) is kept
 //! apart, by uid.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -176,6 +179,12 @@ impl Object {
     /// Whether a node hosts the object, or is the way to it.
     pub fn is_in_charge_of(&self, node: &Name) -> bool {
         self.is_hosted_by(node) || self.is_reached_via(node)
+    }
+
+    /// Whether one of these nodes hosts the object, or is the way to it.
+    pub fn is_in_charge_of_any(&self, nodes: &BTreeSet<Name>) -> bool {
+        let is_one = self.key.kind.as_str() == NODE_KIND && nodes.contains(&self.key.name);
+        is_one || self.charges().any(|node| nodes.contains(&node))
     }
 
     /// The nodes that have it in their charge beside itself: its host, and that through which it is

@@ -6,6 +6,7 @@
 //! lost with its connection: what matters is sent again after the next Hello, and digests in
 //! heartbeats find what nobody noticed.
 
+pub mod audience;
 pub mod below;
 pub mod child;
 pub mod declared;

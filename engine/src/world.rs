@@ -13,8 +13,10 @@
 
 mod chance;
 pub mod crowd;
+mod downlink;
 mod ends;
 mod host;
+mod lost;
 mod member;
 mod modules;
 mod nemesis;
@@ -24,6 +26,7 @@ mod person;
 mod quorum;
 mod reality;
 mod recorder;
+mod relay;
 mod site;
 mod tenants;
 #[cfg(test)]
@@ -41,7 +44,9 @@ use std::{
 
 use self::{
     chance::Chance,
+    downlink::Downlink,
     host::Faults,
+    lost::Lost,
     member::Member,
     network::Network,
     orders::Desk,
@@ -86,6 +91,8 @@ const SPIN_EVENTS_MAX: u32 = 10_000;
 pub struct Options {
     /// How many members, at least 1.
     pub members: usize,
+    /// How many relays.
+    pub relays: usize,
     /// How many leaves, at least 1.
     pub leaves: usize,
     /// How long things go wrong, in milliseconds.
@@ -96,13 +103,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { members: 3, leaves: 3, chaos_ms: 40_000, calm_ms: 300_000 }
+        Self { members: 3, relays: 0, leaves: 3, chaos_ms: 40_000, calm_ms: 300_000 }
     }
 }
 
 impl Options {
-    /// The kind of world that a seed stands for: one member or three, one to four leaves, and a
-    /// chaos of 10 to 60 s.
+    /// The kind of world that a seed stands for: one member or three, none to two relays, one to
+    /// four leaves, and a chaos of 10 to 60 s.
     pub fn drawn(seed: u64) -> Self {
         // Not the numbers that the world itself will draw.
         let mut chance = Chance::new(!seed);
@@ -110,6 +117,7 @@ impl Options {
             members: if chance.percent(70) { 3 } else { 1 },
             leaves: usize::try_from(chance.between(1, 4)).unwrap_or(1),
             chaos_ms: chance.between(10_000, 60_000),
+            relays: [0, 0, 1, 2][usize::try_from(chance.between(0, 3)).unwrap_or_default()],
             ..Self::default()
         }
     }
@@ -158,7 +166,7 @@ pub fn run(seed: u64, options: &Options) -> Result<Outcome, Error> {
     })
 }
 
-/// Which node: first the members, then the leaves.
+/// Which node: first the members, then the relays, then the leaves.
 type Place = usize;
 
 /// What was seen at paths of one object.
@@ -181,7 +189,8 @@ enum Event {
     Elect,
     Reigns { term: Term, from: usize },
     Deposed(Term),
-    LoseLeaves(Name, Pace),
+    Lose(Name, Pace, Lost),
+    Stands,
     Orphaned(Name, Vec<Orphan>, Way),
     Heal,
     Frame { link: u64, up: bool, bytes: Vec<u8> },
@@ -210,9 +219,13 @@ struct World {
     sequence: u64,
     events: u64,
     members: usize,
+    relays: usize,
+    names: Vec<Name>,
     sites: Vec<Site>,
     uplinks: Vec<Uplink>,
     holders: Vec<Member>,
+    /// Of members and relays.
+    downlinks: Vec<Downlink>,
     desks: Vec<Desk>,
     quorum: Quorum,
     network: Network,
@@ -238,9 +251,12 @@ impl World {
             sequence: 0,
             events: 0,
             members: options.members.max(1),
+            relays: options.relays,
+            names: Vec::new(),
             sites: Vec::new(),
             uplinks: Vec::new(),
             holders: Vec::new(),
+            downlinks: Vec::new(),
             desks: Vec::new(),
             quorum: Quorum::default(),
             network: Network::default(),
@@ -258,12 +274,11 @@ impl World {
     fn found(&mut self, leaves: usize) -> Result<(), Error> {
         let wrong = |why: &dyn std::fmt::Display| Error::Beginning(why.to_string());
         let mut names = Vec::new();
-        for place in 0..self.members + leaves {
-            let name = match place.checked_sub(self.members) {
-                None => format!("m{}", place + 1),
-                Some(leaf) => format!("n{}", leaf + 1),
-            };
-            names.push(Name::new(name).map_err(|error| wrong(&error))?);
+        for (kind, count) in [('m', self.members), ('r', self.relays), ('n', leaves)] {
+            for number in 1..=count {
+                let name = Name::new(format!("{kind}{number}"));
+                names.push(name.map_err(|error| wrong(&error))?);
+            }
         }
         let kind = Name::new(NODE_KIND).map_err(|error| wrong(&error))?;
         let put = |name: &Name| {
@@ -285,11 +300,15 @@ impl World {
 
     /// Puts everybody in place.
     fn settle(&mut self, names: &[Name], catalog: &Arc<Catalog>) {
+        self.names = names.to_vec();
+        self.downlinks.resize_with(self.members + self.relays, Downlink::default);
         for (place, name) in names.iter().enumerate() {
             let lane = if place < self.members { Lane::Quorum } else { Lane::Itself };
             self.desks.push(Desk::default());
             self.sites.push(Site::new(name.clone(), lane, catalog.clone()));
-            if place >= self.members {
+            if self.relay_places().contains(&place) {
+                self.uplinks.push(Uplink::of_relay(name.clone(), place));
+            } else if place >= self.members {
                 self.uplinks.push(Uplink::of_leaf(name.clone(), place));
             }
         }
@@ -393,7 +412,8 @@ impl World {
             Event::Elect => self.elect(),
             Event::Reigns { term, from } => self.reigns(place, term, from),
             Event::Deposed(term) => self.deposed(place, term),
-            Event::LoseLeaves(member, pace) => self.lose_leaves(place, &member, pace),
+            Event::Lose(parent, pace, why) => self.lose(place, &parent, pace, why),
+            Event::Stands => self.stands(place),
             Event::Orphaned(child, orphans, way) => self.orphaned(place, &child, orphans, way),
             Event::Heal => self.network.heal(),
             Event::Frame { link, up, bytes } => self.arrives(link, up, &bytes),
@@ -405,6 +425,9 @@ impl World {
     }
 
     fn tick(&mut self, place: Place) {
+        if self.serves(place) {
+            self.tick_downlink(place);
+        }
         if place < self.members {
             self.tick_member(place);
         }
@@ -429,6 +452,10 @@ impl World {
         let catalog = self.quorum.store.catalog().clone();
         self.sites[place].start(self.now, clock_error, catalog);
         self.desks[place] = Desk::default();
+        if let Some(downlink) = self.downlinks.get_mut(place) {
+            *downlink = Downlink::default();
+        }
+        self.begin_below(place);
         if place < self.members {
             self.start_member(place);
         }

@@ -78,7 +78,12 @@ async fn from_memory(
     if session.is_some() || !is_of_ours || cluster == ClusterId::default() {
         return Err(not_ready("this relay is attached to nobody"));
     }
-    let uid = find(hello.node.clone(), options).await?;
+    let node = hello.node.clone();
+    let held = move |fleet: &Fleet| {
+        let node = fleet.node(&node).filter(|_| fleet.is_whole(&node));
+        node.map(|object| object.uid)
+    };
+    let uid = options.state.read(held).await.map_err(not_ready)?;
     let uid = uid.ok_or_else(|| not_ready("this relay is attached to nobody"))?;
     let welcome = welcome(below, uid, (cluster, epoch), options).await?;
     Ok(Admitted { uid, welcome })

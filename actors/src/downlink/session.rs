@@ -16,11 +16,11 @@ use actix::Addr;
 use kraken_engine::{
     catalog::Catalog,
     event::{EventKind, Happening},
-    fleet::{Elsewhere, Fleet, Link},
-    id::{Name, Revision, SessionEpoch, Uid},
-    object::Object,
+    fleet::{Fleet, Link},
+    id::{Name, SessionEpoch, Uid},
     singleton::Assured,
     sync::{
+        audience::{Audience, Change},
         frame::{Below, Frame, Hello, RefusedReason, Role},
         pace::Pace,
         parent::{Authority, Effect, Session},
@@ -65,11 +65,11 @@ struct Driver {
     dirty: Dirty<Uid>,
     close: CancellationToken,
     attached: Option<Attached>,
-    /// The objects of which it tells the child.
+    /// Of whom the child is told.
+    audience: Audience,
+    /// The objects of which a leaf is told, as far as the register knows.
     serves: BTreeSet<Uid>,
-    /// Whether something of elsewhere that its predicates name is not known.
-    lacks: bool,
-    /// When that is looked for again.
+    /// When what is lacking is looked for again.
     look_at: Millis,
     /// Whether it was said that there is too much of that.
     left_out: bool,
@@ -84,15 +84,12 @@ struct Driver {
     arrivals: Option<Arrivals>,
 }
 
-/// What a leaf is told of the fleet at one moment.
+/// What a child is told of the fleet at one moment.
 struct Offered {
-    objects: Vec<Arc<Object>>,
-    elsewhere: Elsewhere,
+    change: Change,
     catalog: Arc<Catalog>,
-    revision: Revision,
     assured: Assured,
     is_superseded: bool,
-    is_known: bool,
 }
 
 #[derive(Clone)]
@@ -124,8 +121,8 @@ pub(super) async fn run(
         dirty,
         close,
         attached: None,
+        audience: Audience::default(),
         serves: BTreeSet::new(),
-        lacks: false,
         look_at: Millis::ZERO,
         left_out: false,
         way: None,
@@ -178,7 +175,13 @@ impl Driver {
     }
 
     async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
-        let read = |fleet: &Fleet| (fleet.catalog().clone(), fleet.assured());
+        let child = self.session.child().map(|hello| hello.node.clone());
+        let read = move |fleet: &Fleet| {
+            // Word of the quorum goes only to whom this node has told all Cfg by then.
+            let is_whole = child.is_some_and(|child| fleet.is_whole(&child));
+            let assured = if is_whole { fleet.assured() } else { Assured::default() };
+            (fleet.catalog().clone(), assured)
+        };
         let Ok((catalog, assured)) = self.options.state.read(read).await else {
             return Vec::new();
         };
@@ -193,57 +196,71 @@ impl Driver {
     }
 
     /// Offers the child what it may see: its own object, what it hosts and what is reached through
-    /// it. A member knows everything already. A child of which a newer session was heard of has
-    /// moved, or its clock went back: this one is over.
+    /// it; a relay also what those below it may. A member knows everything already. A child of which
+    /// a newer session was heard of has moved, or its clock went back: this one is over.
     async fn offer(&mut self) -> Vec<Effect> {
-        self.dirty.take();
         let attached = self.attached.clone().filter(|attached| attached.role.is_below());
-        let Some(Attached { uid, node, epoch, .. }) = attached else { return Vec::new() };
-        let name = node.clone();
-        let below = self.session.below().map(|(node, lower)| (node.clone(), lower.uid));
-        let nodes: Vec<(Name, Uid)> = [(node, uid)].into_iter().chain(below).collect();
+        let Some(Attached { uid, node, epoch, role }) = attached else {
+            self.dirty.take();
+            return Vec::new();
+        };
+        let (mut audience, dirty) = (std::mem::take(&mut self.audience), self.dirty.clone());
+        let child = node.clone();
+        if role == Role::Leaf {
+            // The register hears of changes a moment later than the fleet has them.
+            audience.renew();
+        }
         let read = move |fleet: &Fleet| {
-            let objects = nodes.iter().flat_map(|(node, uid)| charges(fleet, *uid, node));
-            let mut elsewhere = Elsewhere::default();
-            for (node, _) in &nodes {
-                elsewhere.add(fleet.elsewhere_of(node));
+            if !fleet.is_whole(&child) {
+                return (audience, None);
             }
-            Offered {
-                objects: objects.collect(),
-                elsewhere,
+            // Here, where nothing changes meanwhile: what is marked is all up to the revision.
+            let change = audience.gather(fleet, &dirty.take());
+            let offered = Offered {
+                change,
                 catalog: fleet.catalog().clone(),
-                revision: fleet.revision(),
                 assured: fleet.assured(),
                 is_superseded: fleet.link_epoch(uid) > epoch,
-                is_known: fleet.object(uid).is_some(),
-            }
+            };
+            (audience, Some(offered))
         };
-        let Ok(offered) = self.options.state.read(read).await else { return Vec::new() };
-        // A relay has to be told of a child before it can tell it of itself.
-        let waits = matches!(self.options.door, Door::Above(_)) && !self.offered;
-        if waits && !offered.is_known {
+        let Ok((audience, offered)) = self.options.state.read(read).await else {
             return Vec::new();
-        }
-        self.offered = true;
-        let Offered { objects, elsewhere, catalog, revision, assured, is_superseded, .. } = offered;
-        if is_superseded {
+        };
+        self.audience = audience;
+        let Some(offered) = offered else { return Vec::new() };
+        if offered.is_superseded {
             return vec![Effect::Close("a newer session of it was heard of".to_owned())];
         }
-        let own = objects.iter().map(|object| object.uid).chain([uid]);
-        self.tell_served(own.chain(elsewhere.rests_on).collect()).await;
-        self.lacks = elsewhere.lacks;
+        if role == Role::Leaf {
+            self.tell_served(uid).await;
+        }
+        let mut effects = self.tell(offered, role);
+        let left_out = self.audience.left_out();
+        if left_out > 0 && !std::mem::replace(&mut self.left_out, true) {
+            effects.push(Effect::Alarm(format!(
+                "what {node} hosts names more than {RELATED_OBJECTS_MAX} objects elsewhere: of \
+                 {left_out} it is not told, and what is required of them is not met there"
+            )));
+        }
+        effects
+    }
+
+    /// Has the session tell the child of it: a relay by what has changed, after it was told all.
+    fn tell(&mut self, offered: Offered, role: Role) -> Vec<Effect> {
+        let is_all = !std::mem::replace(&mut self.offered, true) || role == Role::Leaf;
+        let Offered { change, catalog, assured, .. } = offered;
+        let Change { revision, set, gone, sights } = change;
         self.session.declare(&catalog);
         let hybrid_ms = self.options.state.stamps().reading().get();
         self.session.assure(assured, hybrid_ms, self.options.clock.wall());
-        let mut effects = self.session.offer(revision, objects);
-        effects.extend(self.session.offer_views(elsewhere.sights));
-        if elsewhere.left_out > 0 && !std::mem::replace(&mut self.left_out, true) {
-            effects.push(Effect::Alarm(format!(
-                "what {name} hosts names more than {RELATED_OBJECTS_MAX} objects elsewhere: of {} \
-                 it is not told, and what is required of them is not met there",
-                elsewhere.left_out
-            )));
+        if is_all {
+            let mut effects = self.session.offer(revision, set);
+            effects.extend(self.session.offer_views(sights));
+            return effects;
         }
+        let mut effects = self.session.offer_changes(revision, set, gone);
+        effects.extend(self.session.offer_view_changes(sights));
         effects
     }
 
@@ -252,9 +269,11 @@ impl Driver {
     async fn tick(&mut self) -> Vec<Effect> {
         let now = self.options.clock.wall();
         let mut effects = self.session.tick(now);
-        let looks = self.lacks && self.session.is_attached() && now >= self.look_at;
-        if looks {
+        let is_time = self.session.is_attached() && now >= self.look_at;
+        let looks = is_time && self.audience.lacks();
+        if is_time {
             self.look_at = now.after(LOOK_FOR_LACKING);
+            self.audience.look_for_lacking();
         }
         if looks || self.session.is_behind() {
             effects.extend(self.offer().await);
@@ -262,13 +281,17 @@ impl Driver {
         effects
     }
 
-    /// Tells the register of what this session tells, where that has changed.
-    async fn tell_served(&mut self, uids: BTreeSet<Uid>) {
+    /// Tells the register of what a leaf is told, where that has changed. What changed before the
+    /// register knew is told once more.
+    async fn tell_served(&mut self, uid: Uid) {
         let Some(Attached { node, epoch, .. }) = self.attached.clone() else { return };
+        let mut uids = self.audience.rests_on();
+        uids.insert(uid);
         if self.serves != uids {
             self.serves.clone_from(&uids);
             // Fails only when the node stops.
             self.register.send(Serves { node, epoch, uids }).await.ok();
+            self.dirty.mark([uid]);
         }
     }
 
@@ -380,14 +403,19 @@ impl Driver {
         }
     }
 
-    async fn register(&self, hello: &Hello, uid: Uid) -> bool {
+    /// What changes for a leaf the register tells its session; a relay's looks at all changes.
+    async fn register(&mut self, hello: &Hello, uid: Uid) -> bool {
+        let told = self.dirty.clone();
+        if hello.role == Role::Relay {
+            self.dirty = self.options.state.watch_objects().await;
+        }
         let register = Register {
             node: hello.node.clone(),
             uid,
             epoch: hello.epoch,
             role: hello.role,
             peer: self.peer.to_string(),
-            dirty: self.dirty.clone(),
+            dirty: told,
             close: self.close.clone(),
         };
         self.register.send(register).await.unwrap_or(false)
@@ -403,6 +431,7 @@ impl Driver {
         let text = format!("{} attached to {}", hello.node, self.options.node);
         self.record(EventKind::Link, Some(uid), text).await;
         self.serves = BTreeSet::from([uid]);
+        self.audience.add(hello.node.clone(), uid);
         self.attached = Some(attached);
         self.way = Some(self.options.orders.ways().child(&hello.node, hello.role));
         if hello.role == Role::Relay {
@@ -432,7 +461,9 @@ impl Driver {
             return;
         }
         self.options.state.set_link(uid, epoch, Link::Down).await;
-        self.options.state.set_attached(node.clone(), false).await;
+        if !self.options.orders.ways().has_child(&node) {
+            self.options.state.set_attached(node.clone(), false).await;
+        }
         self.tell_left(node.clone(), epoch).await;
         let text = format!("{node} lost: {over}");
         self.record(EventKind::Link, Some(uid), text).await;
@@ -457,15 +488,6 @@ async fn record(kind: EventKind, uid: Option<Uid>, text: String, options: &Downl
 /// When a session looks at the time.
 fn ticks(pace: Pace) -> Interval {
     interval(Duration::from_millis(pace.heartbeat_ms() / 4))
-}
-
-/// The objects that a child may see: itself, what it hosts and what is reached through it; nothing
-/// once it is removed, also where another has its name by now.
-fn charges(fleet: &Fleet, uid: Uid, node: &Name) -> Vec<Arc<Object>> {
-    match fleet.node(node) {
-        Some(own) if own.uid == uid => fleet.charges_of(node).cloned().collect(),
-        _ => fleet.object(uid).cloned().into_iter().collect(),
-    }
 }
 
 /// What is to go down next; for ever nothing, before the child is attached.

@@ -63,12 +63,12 @@ pub(crate) struct ChildWay {
 }
 
 impl Open {
-    /// The child through which a node is reached, which may be the node itself.
+    /// The child through which a node is reached, which may be the node itself. Of a node that is
+    /// below a child its own session here is the older one, and over without anybody having
+    /// noticed.
     fn via<'a>(&'a self, node: &'a Name) -> Option<&'a Name> {
-        if self.children.contains_key(node) {
-            return Some(node);
-        }
-        self.below.get(node).map(|(child, _)| child)
+        let below = self.below.get(node).map(|(child, _)| child);
+        below.or_else(|| self.children.contains_key(node).then_some(node))
     }
 }
 
@@ -108,10 +108,7 @@ impl Ways {
 
     /// A node is attached below a child, which is a relay, in its session of this way.
     pub(crate) fn child_below(&self, node: &Name, child: &Name, way: Way) {
-        let mut open = self.open();
-        if !open.children.contains_key(node) {
-            open.below.insert(node.clone(), (child.clone(), way));
-        }
+        self.open().below.insert(node.clone(), (child.clone(), way));
     }
 
     /// It is no longer; says whether that was where it was last.
@@ -122,11 +119,6 @@ impl Ways {
             open.below.remove(node);
         }
         is_there
-    }
-
-    /// The child through which a node is reached, which may be the node itself.
-    pub(crate) fn via(&self, node: &Name) -> Option<Name> {
-        self.open().via(node).cloned()
     }
 
     /// Whether a node is attached here, or below a relay that is.

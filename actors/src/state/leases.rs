@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kraken_engine::{
-    id::{Revision, Uid},
+    id::{Name, Revision, Uid},
     object::Object,
     time::Millis,
 };
@@ -35,6 +35,9 @@ impl StateHandle {
         self.tell(move |state| {
             state.remove_objects(cfg.gone);
             state.set_objects(cfg.set);
+            if !cfg.whole.is_empty() {
+                state.fleet.set_whole(cfg.whole);
+            }
             if let Some(revision) = cfg.reached {
                 let regained = state.fleet.set_revision(revision, state.clock.wall());
                 state.mark(regained, false);
@@ -44,6 +47,11 @@ impl StateHandle {
             }
         })
         .await;
+    }
+
+    /// A session of this relay begins: what it holds for those below it may be old.
+    pub(crate) async fn begin_below(&self) {
+        self.tell(|state| state.fleet.begin_below()).await;
     }
 
     /// Moves the clock beyond what earlier hosts of objects have said.
@@ -72,6 +80,8 @@ pub struct Cfg {
     pub set: Vec<Arc<Object>>,
     /// Objects that are no longer here.
     pub gone: Vec<Uid>,
+    /// The nodes below a relay of which this is all that it is to hold.
+    pub whole: Vec<Name>,
     /// The revision up to which this is all of what a relay is to hold.
     pub reached: Option<Revision>,
     /// Word of the quorum: its moment, and the revision that is to be held for it.

@@ -1,7 +1,7 @@
 //! What a node does with its line: tells its parent what is seen and what happens here, and tells
 //! the node what came.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use actix::Addr;
 use kraken_engine::{
@@ -34,6 +34,9 @@ pub(super) async fn spawn(
     kept: Option<Kept>,
     traffic: Arc<Traffic>,
 ) {
+    if options.above.is_some() {
+        options.state.begin_below().await;
+    }
     let dirty = options.state.watch_paths().await;
     let arrivals = options.state.arrivals();
     let up = options.orders.ways().parent(options.toward.clone());
@@ -114,12 +117,19 @@ impl Owner for Driver {
                 Effect::Assured(at, revision) => cfg.assured = Some((at, revision)),
                 Effect::SetCfg(objects) => cfg.set = objects,
                 Effect::DropCfg(uids) => cfg.gone = uids,
+                Effect::Whole(nodes) => cfg.whole = nodes,
                 Effect::Reached(revision) => cfg.reached = Some(revision),
                 Effect::SendAll => {
                     self.take_cfg(std::mem::take(&mut cfg)).await;
                     let toward = self.options.toward.clone();
                     let spoken = self.options.state.spoken_to(toward).await?;
                     more.extend(self.hand(Input::Seen(spoken)).await?);
+                }
+                Effect::Admitted(admitted) => {
+                    let above = self.options.above.as_mut();
+                    if let Some(left) = above.and_then(|above| above.answered(*admitted)) {
+                        more.extend(self.hand(Input::Leaves(left)).await?);
+                    }
                 }
                 other => {
                     self.take_cfg(std::mem::take(&mut cfg)).await;
@@ -249,17 +259,9 @@ impl Driver {
 
     /// Sends on the events that were written here. What came from others is theirs to tell.
     async fn happened(&mut self) -> Result<Vec<Effect>, Stopped> {
-        let new = self.options.state.events_since(self.taken, EVENTS_FRAME_MAX).await?;
-        let Some((last, _)) = new.last() else { return Ok(Vec::new()) };
-        self.taken = *last;
-        let (me, attached) = self
-            .options
-            .state
-            .read(|fleet| (fleet.me().clone(), fleet.attached().cloned().collect::<BTreeSet<_>>()))
-            .await?;
-        let spoken = new.into_iter().map(|(_, event)| event);
-        let spoken = spoken.filter(|e| e.id.node == me || attached.contains(&e.id.node));
-        let events = spoken.map(|event| (*event).clone()).collect();
+        let spoken = self.options.state.spoken_since(self.taken, EVENTS_FRAME_MAX).await?;
+        let Some((last, events)) = spoken else { return Ok(Vec::new()) };
+        self.taken = last;
         self.arrivals.mark_changed();
         self.hand(Input::Happened(events)).await
     }
@@ -274,6 +276,7 @@ impl Driver {
                     self.options.state.set_cut_off(false).await;
                 }
                 if let Some(above) = &mut self.options.above {
+                    self.options.state.begin_below().await;
                     above.attached(welcome.cluster, welcome.cfg_epoch);
                 }
             }
@@ -297,11 +300,6 @@ impl Driver {
             Effect::Undeclared(why) => {
                 tracing::warn!(%why, "goes on with the declarations that it has");
             }
-            Effect::Admitted(admitted) => {
-                if let Some(above) = &mut self.options.above {
-                    above.answered(*admitted);
-                }
-            }
             Effect::Gone => {
                 tracing::warn!("this node's object was removed: it decides no more");
                 if let Some(reconciler) = &self.options.reconciler {
@@ -312,10 +310,12 @@ impl Driver {
             Effect::Send(_)
             | Effect::Close(_)
             | Effect::Defer(_)
+            | Effect::Admitted(_)
             | Effect::SendAll
             | Effect::Assured(..)
             | Effect::SetCfg(_)
             | Effect::DropCfg(_)
+            | Effect::Whole(_)
             | Effect::Reached(_) => {}
         }
     }

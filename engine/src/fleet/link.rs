@@ -60,14 +60,16 @@ impl Fleet {
         let over = said.is_some_and(|said| {
             said.stamp.ms == epoch.get() && said.value == Some(Link::Down.as_str().into())
         });
-        if over { Touched::default() } else { self.say_link(uid, epoch, link, now) }
+        let me = self.me.clone();
+        if over { Touched::default() } else { self.say_link(uid, epoch, (link, me), now) }
     }
 
+    /// The same where `writer` says it.
     pub(super) fn say_link(
         &mut self,
         uid: Uid,
         epoch: SessionEpoch,
-        link: Link,
+        (link, writer): (Link, Name),
         now: Millis,
     ) -> Touched {
         let Ok(path) = Path::new(LINK_PATH) else { return Touched::default() };
@@ -78,7 +80,7 @@ impl Fleet {
             Some(said) => said.stamp.counter.saturating_add(1),
             None => u32::from(link == Link::Down),
         };
-        let stamp = Stamp { ms: epoch.get(), counter, writer: self.me.clone() };
+        let stamp = Stamp { ms: epoch.get(), counter, writer };
         let known = self.objects.contains_key(&uid);
         self.take(uid, known, vec![(path, Observed { value, stamp, seen_at: now })], now)
     }
@@ -151,11 +153,34 @@ impl Fleet {
         HOPS_MAX + 1
     }
 
-    /// The session in which a node is attached here, if this node says so.
-    pub(super) fn link_that_stands(&self, uid: Uid) -> Option<SessionEpoch> {
+    /// The session in which a node is attached here, or to a relay that is, and who says so: as is
+    /// held, or said again now.
+    pub(super) fn link_that_stands(
+        &self,
+        uid: Uid,
+        said: &[Sighting],
+    ) -> Option<(SessionEpoch, Name)> {
         let node = &self.objects.get(&uid)?.key.name;
-        let said = up_link(self.seen(uid)?)?;
-        let mine = said.stamp.writer == self.me;
-        (mine && self.attached.contains(node)).then(|| SessionEpoch::new(said.stamp.ms))
+        let held = self.seen(uid).and_then(up_link);
+        let up = Value::from(Link::Up.as_str());
+        let again = said.iter().find(|(path, _)| path.as_str() == LINK_PATH);
+        let again = again.map(|(_, said)| said).filter(|said| said.value.as_ref() == Some(&up));
+        let said = held.or(again).filter(|_| self.attached.contains(node))?;
+        let (epoch, writer) = (SessionEpoch::new(said.stamp.ms), &said.stamp.writer);
+        self.leads_here(writer).then(|| (epoch, writer.clone()))
+    }
+
+    /// Whether whoever is attached to a parent is attached here, by way of relays or none.
+    fn leads_here(&self, parent: &Name) -> bool {
+        let mut at = parent;
+        for _ in 0..=HOPS_MAX {
+            if *at == self.me {
+                return true;
+            }
+            let node = self.node(at).and_then(|node| self.seen(node.uid)).and_then(up_link);
+            let Some(link) = node else { return false };
+            at = &link.stamp.writer;
+        }
+        false
     }
 }

@@ -36,16 +36,6 @@ pub struct Elsewhere {
     pub left_out: usize,
 }
 
-impl Elsewhere {
-    /// What another one is told as well, through the same child.
-    pub fn add(&mut self, other: Self) {
-        self.sights.extend(other.sights);
-        self.rests_on.extend(other.rests_on);
-        self.lacks |= other.lacks;
-        self.left_out += other.left_out;
-    }
-}
-
 /// The node that `@parent` speaks of: for a node the one it is attached to, which says that its
 /// link is up; for any other object the one that hosts it. `None` where a node is not attached, and
 /// for members, which are attached to nobody.

@@ -30,19 +30,19 @@ impl Fleet {
             let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
             touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
         }
-        // So is its link, where this node has said that: a relay was attached anew.
+        // So is its link, where that was said here or by a relay that is attached here by now.
         if let Some(object) = self.node(node)
             && let Some(link) = self.seen(object.uid).and_then(|dsc| dsc.get(LINK_PATH))
-            && link.stamp.writer == self.me
+            && self.speaks_for(link)
         {
             touched.paths.push((object.uid, Path::constant(LINK_PATH)));
         }
         touched
     }
 
-    /// The nodes attached here.
-    pub fn attached(&self) -> impl Iterator<Item = &Name> {
-        self.attached.iter()
+    /// Whether this node speaks for another: that is attached here, or is this one itself.
+    pub fn speaks_for_node(&self, node: &Name) -> bool {
+        *node == self.me || self.attached.contains(node)
     }
 
     /// A member has been lost for long, or has attached here. Of a lost one all that is held of its

@@ -199,16 +199,6 @@ fn a_look_that_began_before_this_life_counts_as_its_beginning() {
 }
 
 #[test]
-fn a_session_that_stands_confirms_what_its_node_wrote() {
-    let mut fleet = fleet();
-    fleet.merge(uid(1), vec![sighting("/power", "ON", 10, "n1")], Millis::new(10));
-    fleet.merge(uid(1), vec![sighting("/run", "UP", 10, "m1")], Millis::new(10));
-    fleet.confirm(uid(1), &name("n1"), Millis::new(70));
-    assert_eq!(held(&fleet, "/power").unwrap().seen_at, Millis::new(70));
-    assert_eq!(held(&fleet, "/run").unwrap().seen_at, Millis::new(10));
-}
-
-#[test]
 fn a_link_is_ordered_by_session_and_not_by_time() {
     let mut fleet = fleet();
     for (epoch, link, now) in [
@@ -678,7 +668,6 @@ fn what_is_remembered_is_stale_and_told_to_nobody_until_it_is_heard() {
     let is_remembered = |fleet: &Fleet| fleet.dsc(uid(2)).get("/power").unwrap().is_remembered();
     let is_told =
         |fleet: &mut Fleet| fleet.spoken_to(None).iter().any(|(object, _)| *object == uid(2));
-    fleet.confirm(uid(2), &name("n2"), NOW);
     assert!(is_remembered(&fleet) && !is_told(&mut fleet));
     let kind = fleet.catalog().kind(&name(NODE_KIND)).unwrap().clone();
     assert!(crate::view::is_stale(&kind, &fleet.dsc(uid(2)), &path("/power"), NOW));

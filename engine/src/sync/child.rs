@@ -90,6 +90,9 @@ pub enum Effect {
     SetCfg(Vec<Arc<Object>>),
     /// These objects are no longer this child's.
     DropCfg(Vec<Uid>),
+    /// Of these nodes below it a relay holds all Cfg up to what is reached next, once the effects
+    /// before that are carried out. At the beginning of a session it does of none.
+    Whole(Vec<Name>),
     /// A relay holds all Cfg up to this revision that it is to hold, once the effects before this
     /// are carried out.
     Reached(Revision),

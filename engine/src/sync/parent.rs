@@ -108,6 +108,16 @@ enum Phase {
     Over,
 }
 
+/// Cfg that was offered and is not sent yet.
+#[derive(Debug)]
+struct Wanted {
+    revision: Revision,
+    /// What is not among these objects is not the child's.
+    is_all: bool,
+    /// `None`: no longer the child's.
+    objects: BTreeMap<Uid, Option<Arc<Object>>>,
+}
+
 /// The upper end of one session.
 #[derive(Debug)]
 pub struct Session {
@@ -119,7 +129,7 @@ pub struct Session {
     leaving: BTreeSet<Uid>,
     sequence: u64,
     acknowledged: u64,
-    wanted: Option<(Revision, Vec<Arc<Object>>)>,
+    wanted: Option<Wanted>,
     digest: Digest,
     /// Heartbeats since a Resync was sent, while it is not answered: digests are not compared.
     resyncing: Option<u32>,
@@ -298,7 +308,28 @@ impl Session {
 
     /// The Cfg that the child may see is now this, as of `revision`: both read at once.
     pub fn offer(&mut self, revision: Revision, objects: Vec<Arc<Object>>) -> Vec<Effect> {
-        self.wanted = Some((revision, objects));
+        let objects = objects.into_iter().map(|object| (object.uid, Some(object))).collect();
+        self.wanted = Some(Wanted { revision, is_all: true, objects });
+        self.offered = revision;
+        self.push_cfg()
+    }
+
+    /// The same, told by what may have changed since it was offered last: these objects are so now,
+    /// and those are no longer the child's.
+    pub fn offer_changes(
+        &mut self,
+        revision: Revision,
+        set: Vec<Arc<Object>>,
+        gone: BTreeSet<Uid>,
+    ) -> Vec<Effect> {
+        let wanted = self.wanted.get_or_insert_with(|| Wanted {
+            revision,
+            is_all: false,
+            objects: BTreeMap::new(),
+        });
+        wanted.revision = revision;
+        wanted.objects.extend(gone.into_iter().map(|uid| (uid, None)));
+        wanted.objects.extend(set.into_iter().map(|object| (object.uid, Some(object))));
         self.offered = revision;
         self.push_cfg()
     }
@@ -307,7 +338,7 @@ impl Session {
     /// parent learns more, also where nothing of the child's has changed.
     pub fn is_behind(&self) -> bool {
         let floor = self.hello.as_ref().map(|hello| hello.revision).unwrap_or_default();
-        self.is_attached() && self.wanted.as_ref().is_some_and(|(at, _)| *at < floor)
+        self.is_attached() && self.wanted.as_ref().is_some_and(|wanted| wanted.revision < floor)
     }
 
     /// What is declared is now this: the child is told with its Cfg, which is offered after this.
@@ -320,6 +351,12 @@ impl Session {
     /// What the child's decisions need of elsewhere is now this.
     pub fn offer_views(&mut self, sights: Sights) -> Vec<Effect> {
         self.shown.offer(sights);
+        self.push_views()
+    }
+
+    /// The same, told by what may have changed: of these objects it needs this now.
+    pub fn offer_view_changes(&mut self, sights: Sights) -> Vec<Effect> {
+        self.shown.offer_changes(sights);
         self.push_views()
     }
 
@@ -450,22 +487,26 @@ impl Session {
     fn push_cfg(&mut self) -> Vec<Effect> {
         let floor = self.hello.as_ref().map(|hello| hello.revision).unwrap_or_default();
         let due = self.is_attached() && self.acknowledged == self.sequence;
-        let Some((revision, wanted)) = self.wanted.take_if(|(at, _)| due && *at >= floor) else {
-            return Vec::new();
-        };
+        let wanted = self.wanted.take_if(|wanted| due && wanted.revision >= floor);
+        let Some(Wanted { revision, is_all, objects: wanted }) = wanted else { return Vec::new() };
         let whole_of = self.let_in_with(&wanted);
-        let is_whole = |object: &Object| whole_of.iter().any(|node| object.is_in_charge_of(node));
-        let mut objects = Vec::new();
-        for object in &wanted {
-            let held = self.sent.get(&object.uid).map(Arc::as_ref).filter(|held| !is_whole(held));
-            objects.extend(delta::between(held, object));
+        let is_whole = |object: &Object| object.is_in_charge_of_any(&whole_of);
+        if is_all {
+            let gone = self.sent.keys().filter(|uid| !wanted.contains_key(uid));
+            self.leaving.extend(gone);
+            self.sent.retain(|uid, _| wanted.contains_key(uid));
         }
-        let now: BTreeMap<Uid, Arc<Object>> =
-            wanted.into_iter().map(|object| (object.uid, object)).collect();
-        let gone = self.sent.keys().filter(|uid| !now.contains_key(uid));
-        self.leaving.extend(gone);
+        let mut objects = Vec::new();
+        for (uid, object) in wanted {
+            if let Some(object) = object {
+                let held = self.sent.get(&uid).map(Arc::as_ref).filter(|held| !is_whole(held));
+                objects.extend(delta::between(held, &object));
+                self.sent.insert(uid, object);
+            } else if self.sent.remove(&uid).is_some() {
+                self.leaving.insert(uid);
+            }
+        }
         objects.extend(self.leaving.iter().map(|uid| ObjectDelta::Gone(*uid)));
-        self.sent = now;
         // The first is sent even if it is empty: the child may hold what is no longer its own.
         let declared = self.undeclared();
         let is_new = !objects.is_empty() || declared.is_some() || !whole_of.is_empty();
@@ -480,7 +521,7 @@ impl Session {
             ObjectDelta::Changed(_) | ObjectDelta::Gone(_) => false,
         };
         let hybrid_ms = if objects.iter().any(comes) { self.hybrid_ms } else { 0 };
-        let seq = self.sequence;
+        let (seq, whole_of) = (self.sequence, whole_of.into_iter().collect());
         let delta = CfgDelta { seq, revision, objects, declared, assurance, whole_of, hybrid_ms };
         vec![Effect::Send(Frame::CfgDelta(delta))]
     }

@@ -1,5 +1,6 @@
 //! The protocol, held to its two tables, to its bounds, to its bytes, and to a link that breaks.
 
+mod audience;
 mod below;
 mod child;
 mod delta;

@@ -113,14 +113,27 @@ fn is_false(truth: &bool) -> bool {
 pub(super) struct Shown {
     sequence: u64,
     acknowledged: u64,
-    wanted: Option<Sights>,
+    wanted: Option<Wanted>,
     /// What it was told: digests of what was seen, and all that is related.
     sent: BTreeMap<Uid, (BTreeMap<Path, u64>, Vec<RelatedSight>)>,
 }
 
+/// What is to be told and was not yet.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Of what is not among these it is told nothing any more.
+    is_all: bool,
+    sights: Sights,
+}
+
 impl Shown {
     pub(super) fn offer(&mut self, sights: Sights) {
-        self.wanted = Some(sights);
+        self.wanted = Some(Wanted { is_all: true, sights });
+    }
+
+    /// Of these objects, and of no others, it may be something else than before.
+    pub(super) fn offer_changes(&mut self, sights: Sights) {
+        self.wanted.get_or_insert_default().sights.extend(sights);
     }
 
     pub(super) fn acknowledge(&mut self, seq: u64) {
@@ -141,16 +154,20 @@ impl Shown {
         if self.acknowledged < self.sequence {
             return None;
         }
-        let wanted = self.wanted.take()?;
+        let Wanted { is_all, sights: mut wanted } = self.wanted.take()?;
         let mut objects: Vec<(Uid, Sight)> = Vec::new();
-        let forgotten: Vec<Uid> =
-            self.sent.keys().filter(|uid| !wanted.contains_key(uid)).copied().collect();
-        for uid in forgotten {
-            if self.sent.remove(&uid).is_some_and(|(_, related)| !related.is_empty()) {
-                objects.push((uid, Sight::default()));
-            }
+        if is_all {
+            let others = self.sent.keys().filter(|uid| !wanted.contains_key(uid));
+            let others: Vec<Uid> = others.copied().collect();
+            wanted.extend(others.into_iter().map(|uid| (uid, Sight::default())));
         }
         for (uid, sight) in wanted {
+            if sight == Sight::default() {
+                if self.sent.remove(&uid).is_some_and(|(_, related)| !related.is_empty()) {
+                    objects.push((uid, sight));
+                }
+                continue;
+            }
             let (seen, related) = self.sent.entry(uid).or_default();
             let mut changed = Vec::new();
             for (path, observed) in sight.seen {

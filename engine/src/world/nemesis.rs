@@ -86,7 +86,10 @@ impl World {
 
     /// Two places do not hear each other any more, or only one of them does, or only late.
     fn cut(&mut self) {
-        let (one, other) = (self.a_member(), self.a_place(0, self.sites.len()));
+        let (member, other) = (self.a_member(), self.a_place(0, self.sites.len()));
+        let is_relay = self.relays > 0 && self.chance.percent(30);
+        let relays = self.relay_places();
+        let one = if is_relay { self.a_place(relays.start, relays.end) } else { member };
         match self.chance.between(0, 5) {
             0 => self.network.cut(one, other),
             1 => self.network.cut(other, one),

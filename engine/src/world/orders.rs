@@ -68,7 +68,7 @@ impl World {
     /// Asks something of a leader's standing.
     fn standing<R>(&self, place: Place, ask: impl FnOnce(&Known<'_>, &Fleet) -> R) -> R {
         let members = self.sites.iter().take(self.members).map(|site| &site.name);
-        let attached = members.filter(|name| self.holders[place].link_of(name).is_some());
+        let attached = members.filter(|name| self.downlinks[place].link_of(name).is_some());
         let members: BTreeSet<Name> = attached.cloned().collect();
         let fleet = &self.sites[place].fleet;
         ask(&Known(Seen::new(fleet, &members)), fleet)
@@ -165,15 +165,17 @@ impl World {
     /// Hands an order to a child, or says why not.
     fn hand_on(&mut self, place: Place, order: Order, first: &Name) {
         let wall = self.sites[place].wall(self.now);
-        let term = self.holders[place].term(&self.quorum);
+        let term = self.holders.get(place).map(|holder| holder.term(&self.quorum));
         let (me, hands) = (self.sites[place].name.clone(), &mut self.desks[place].hands);
-        hands.see_term(term);
+        if let Some(term) = term {
+            hands.see_term(term);
+        }
         let mut screened = hands.screen(&order, &me, wall);
         let (mut link, mut goes) = (None, Goes::Now);
         if screened == Screened::Goes {
-            link = self.holders[place].link_of(first);
+            link = self.downlinks[place].via(first);
             let catalog = self.sites[place].fleet.catalog().clone();
-            let session = link.and_then(|link| self.holders[place].session(link));
+            let session = link.and_then(|link| self.downlinks[place].session(link));
             let gone = || Err(Said::Declined(format!("{first} is not attached")));
             let sent = session.map_or_else(gone, |s| s.dispatch(&order, &catalog, wall));
             let hands = &mut self.desks[place].hands;
@@ -192,7 +194,7 @@ impl World {
                 if goes == Goes::Now {
                     self.send_on(link, false, &Frame::Dispatch(vec![order]));
                 }
-                let asks = self.holders[place].session(link).map(Session::ask);
+                let asks = self.downlinks[place].session(link).map(Session::ask);
                 self.descend(place, link, asks.unwrap_or_default());
             }
             Screened::Said(said) => {
@@ -207,7 +209,7 @@ impl World {
         let site = &self.sites[place];
         if order.to != site.name {
             let to = order.to.clone();
-            if place < self.members {
+            if self.serves(place) {
                 self.hand_on(place, order, &to);
             }
             return;
@@ -423,10 +425,10 @@ impl World {
     }
 
     fn recall_by(&mut self, place: Place, first: &Name, recall: Recall) {
-        let holder = self.holders.get_mut(place);
-        let session = holder.and_then(|holder| {
-            let link = holder.link_of(first)?;
-            Some((link, holder.session(link)?.recall(recall)))
+        let downlink = self.downlinks.get_mut(place);
+        let session = downlink.and_then(|downlink| {
+            let link = downlink.via(first)?;
+            Some((link, downlink.session(link)?.recall(recall)))
         });
         if let Some((link, effects)) = session {
             self.descend(place, link, effects);
@@ -434,7 +436,7 @@ impl World {
     }
 
     fn send_down(&mut self, place: Place, first: &Name, frame: &Frame) {
-        let link = self.holders.get(place).and_then(|holder| holder.link_of(first));
+        let link = self.downlinks.get(place).and_then(|downlink| downlink.via(first));
         if let Some(link) = link {
             self.send_on(link, false, frame);
         }
@@ -450,7 +452,7 @@ impl World {
 
     /// It is sure now.
     pub(super) fn orphaned(&mut self, place: Place, child: &Name, orphans: Vec<Orphan>, way: Way) {
-        let is_back = self.holders[place].link_of(child).is_some();
+        let is_back = self.downlinks[place].via(child).is_some();
         let lost = self.desks[place].hands.orphaned(orphans, way, is_back);
         self.answer(place, lost);
     }

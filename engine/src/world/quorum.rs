@@ -130,26 +130,17 @@ impl World {
         self.look(place);
     }
 
-    /// A member takes what an entry has changed, and tells the leaves that it concerns.
+    /// A member takes what an entry has changed, and tells the children that it concerns.
     fn learn(&mut self, place: Place, changes: Vec<Change>) {
         let site = &mut self.sites[place];
-        let mut concerned = Vec::new();
         for change in changes {
             let object = change.object().clone();
-            let uid = object.uid;
-            let before = change.before().and_then(|before| before.host());
-            concerned.extend(before.into_iter().chain(object.host()));
-            site.dirty.insert(uid);
             match change {
                 Change::Put { .. } => site.hold(object),
-                Change::Removed(_) => site.fleet.remove_object(uid),
+                Change::Removed(_) => site.drop_object(object.uid),
             }
         }
-        for name in concerned {
-            if let Some(link) = self.holders[place].link_of(&name) {
-                self.offer(place, link, &name);
-            }
-        }
+        self.offer_marked(place);
     }
 
     /// A member holds what is on its disk.

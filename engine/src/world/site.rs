@@ -1,7 +1,10 @@
 //! What leader and leaves have in common: a fleet, a decider, modules, and a clock that may be
 //! wrong.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::host::Host;
 use crate::{
@@ -39,6 +42,8 @@ pub(super) struct Site {
     pub(super) host: Host,
     /// Objects to be looked at.
     pub(super) dirty: BTreeSet<Uid>,
+    /// What has changed and was not offered yet, by the link of the child.
+    pub(super) watchers: BTreeMap<u64, BTreeSet<Uid>>,
     /// Observations to be told.
     pub(super) untold: BTreeSet<(Uid, Path)>,
     not_before: Millis,
@@ -79,6 +84,7 @@ impl Site {
             clock_error: ClockError::default(),
             host: Host::default(),
             dirty: BTreeSet::new(),
+            watchers: BTreeMap::new(),
             untold: BTreeSet::new(),
             not_before: Millis::ZERO,
             journal: Remembered::new(),
@@ -102,6 +108,7 @@ impl Site {
         }
         self.host = Host::default();
         self.dirty.clear();
+        self.watchers.clear();
         self.untold.clear();
         self.not_before = wall;
     }
@@ -147,8 +154,10 @@ impl Site {
         if object.tenure.floor_ms > 0 {
             self.advance_to(object.tenure.floor_ms);
         }
+        let uid = object.uid;
         let said_early = self.fleet.set_object(object);
         self.touched(said_early);
+        self.mark([uid]);
     }
 
     /// Holds all Cfg up to a write.
@@ -157,14 +166,28 @@ impl Site {
         self.dirty.extend(regained);
     }
 
+    /// These objects have changed, or what was seen of them.
+    pub(super) fn mark(&mut self, uids: impl IntoIterator<Item = Uid> + Clone) {
+        for marked in self.watchers.values_mut() {
+            marked.extend(uids.clone());
+        }
+        self.dirty.extend(uids);
+    }
+
+    /// An object is no longer here.
+    pub(super) fn drop_object(&mut self, uid: Uid) {
+        self.fleet.remove_object(uid);
+        self.mark([uid]);
+    }
+
     pub(super) fn touched(&mut self, touched: Touched) {
-        self.dirty.extend(touched.paths.iter().map(|(uid, _)| *uid));
+        self.mark(touched.paths.iter().map(|(uid, _)| *uid));
         self.untold.extend(touched.paths);
     }
 
     /// The same of what another said.
     pub(super) fn heard(&mut self, touched: &Touched, teller: &Name) {
-        self.dirty.extend(touched.paths.iter().map(|(uid, _)| *uid));
+        self.mark(touched.paths.iter().map(|(uid, _)| *uid));
         self.untold.extend(self.fleet.spoken_of(touched, teller));
     }
 

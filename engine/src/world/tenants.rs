@@ -22,11 +22,10 @@ impl World {
 
     /// A leaf that hosts what has a lease is offered all Cfg before its heartbeat is answered.
     pub(super) fn offer_on_lease(&mut self, place: Place, link: u64) {
-        let catalog = self.holders[place].store.catalog().clone();
-        let session = self.holders[place].session(link);
-        let session = session.filter(|session| session.is_on_lease(&catalog));
-        if let Some(node) = session.and_then(|session| Some(session.child()?.node.clone())) {
-            self.offer(place, link, &node);
+        let catalog = self.sites[place].fleet.catalog().clone();
+        let session = self.downlinks[place].session(link);
+        if session.is_some_and(|session| session.is_on_lease(&catalog)) {
+            self.offer(place, link);
         }
     }
 

@@ -1,8 +1,9 @@
-//! A child's way up: it dials, and dials again. Leaves go to any member, a member to each other.
+//! A child's way up: it dials, and dials again. Leaves go to any member or relay, a relay to any
+//! member and some relays, a member to each other.
 
 use std::sync::Arc;
 
-use super::{Place, World, network::Link};
+use super::{Event, Place, World, network::Link};
 use crate::{
     event::{Event as Record, EventId, Happening},
     fleet::latest_ms,
@@ -24,7 +25,7 @@ pub(super) struct Uplink {
     pub(super) role: Role,
     /// Whose it is.
     pub(super) place: Place,
-    /// The only member to which it leads; `None`: any.
+    /// The only member to which it leads; `None`: any parent.
     pub(super) target: Option<Place>,
     pub(super) child: Child,
     /// The Cfg that outlives it.
@@ -36,6 +37,10 @@ pub(super) struct Uplink {
 }
 
 impl Uplink {
+    pub(super) fn of_relay(name: Name, place: Place) -> Self {
+        Self::new(name, Role::Relay, place, None)
+    }
+
     pub(super) fn of_leaf(name: Name, place: Place) -> Self {
         Self::new(name, Role::Leaf, place, None)
     }
@@ -89,7 +94,6 @@ impl World {
         }
         for object in &objects {
             self.sites[place].hold(object.clone());
-            self.sites[place].dirty.insert(object.uid);
         }
         let uplink = &mut self.uplinks[up];
         let identity = identity(&uplink.name, uplink.role);
@@ -100,19 +104,13 @@ impl World {
 
     pub(super) fn tick_uplinks(&mut self, place: Place) {
         let wall = self.sites[place].wall(self.now);
-        let untold = std::mem::take(&mut self.sites[place].untold);
         for up in self.uplinks_of(place) {
             if self.uplinks[up].link.is_none() && self.now >= self.uplinks[up].dial_at {
                 self.dial(up);
             }
-            if self.uplinks[up].child.is_attached() {
-                let target = self.uplinks[up].target.map(|at| self.sites[at].name.clone());
-                let spoken = self.sites[place].fleet.spoken_at(&untold, target.as_ref());
-                for (uid, sightings) in spoken {
-                    let effects = self.uplinks[up].child.offer(uid, sightings, wall);
-                    self.climb(up, effects);
-                }
-            }
+        }
+        self.tell_untold(place);
+        for up in self.uplinks_of(place) {
             let effects = self.uplinks[up].child.tick(wall);
             self.climb(up, effects);
             let (_, held) = self.uplinks[up].child.backlog();
@@ -120,9 +118,28 @@ impl World {
         }
     }
 
+    /// Tells above what has changed here and is to be told.
+    pub(super) fn tell_untold(&mut self, place: Place) {
+        let wall = self.sites[place].wall(self.now);
+        let untold = std::mem::take(&mut self.sites[place].untold);
+        for up in self.uplinks_of(place) {
+            if !self.uplinks[up].child.is_attached() {
+                continue;
+            }
+            let target = self.uplinks[up].target.map(|at| self.sites[at].name.clone());
+            let spoken = self.sites[place].fleet.spoken_at(&untold, target.as_ref());
+            for (uid, sightings) in spoken {
+                let effects = self.uplinks[up].child.offer(uid, sightings, wall);
+                self.climb(up, effects);
+            }
+        }
+    }
+
     fn dial(&mut self, up: usize) {
         let child = self.uplinks[up].place;
-        let last = (self.members as u64).saturating_sub(1);
+        // No relay is below one that comes after it.
+        let parents = if self.serves(child) { child } else { self.downlinks.len() };
+        let last = (parents as u64).saturating_sub(1);
         let any = usize::try_from(self.chance.between(0, last)).unwrap_or_default();
         let parent = self.uplinks[up].target.unwrap_or(any);
         let link = self.network.dial(Link { uplink: up, child, parent });
@@ -138,6 +155,7 @@ impl World {
     /// Carries out what the lower end of a session wants.
     pub(super) fn climb(&mut self, up: usize, effects: Vec<Effect>) {
         let place = self.uplinks[up].place;
+        let serves = self.serves(place);
         for effect in effects {
             match effect {
                 Effect::Send(frame) => {
@@ -145,7 +163,11 @@ impl World {
                     self.send_on(link, true, &frame);
                 }
                 Effect::Close(_) => return self.hang_up(up),
-                Effect::Attached(welcome) => self.sites[place].advance_to(welcome.hybrid_ms),
+                Effect::Attached(welcome) => {
+                    self.sites[place].advance_to(welcome.hybrid_ms);
+                    self.begin_below(place);
+                    self.later(0, place, Event::Stands);
+                }
                 Effect::Advance(ms) => self.sites[place].advance_to(ms),
                 Effect::Assured(at, revision) => {
                     let site = &mut self.sites[place];
@@ -165,15 +187,13 @@ impl World {
                 }
                 Effect::SetCfg(objects) => {
                     for object in objects {
-                        self.sites[place].dirty.insert(object.uid);
                         self.sites[place].hold(object);
                     }
                     self.holds(up);
                 }
                 Effect::DropCfg(uids) => {
                     for uid in uids {
-                        self.sites[place].dirty.insert(uid);
-                        self.sites[place].fleet.remove_object(uid);
+                        self.sites[place].drop_object(uid);
                     }
                     self.holds(up);
                 }
@@ -183,20 +203,21 @@ impl World {
                     let seen = delta.objects.iter().flat_map(|(_, sight)| &sight.seen);
                     site.advance_to(latest_ms(seen));
                     let changed = site.fleet.set_views(delta, wall);
-                    site.dirty.extend(changed);
+                    site.mark(changed);
                 }
                 Effect::Carry(order, start_by) => self.carried(place, *order, start_by),
                 Effect::Recall(recall) => self.recalled(place, recall),
                 Effect::LookAt(look) => self.looked_at(place, look),
-                // In this world everybody has the same declarations from the start.
-                // No world has relays, and no parent in it is busy.
-                Effect::Defer(_)
-                | Effect::Declare(_)
-                | Effect::Undeclared(_)
-                | Effect::Gone
-                | Effect::Reached(_)
-                | Effect::Admitted(_) => {}
+                Effect::Whole(nodes) => self.sites[place].fleet.set_whole(nodes),
+                Effect::Reached(revision) => self.sites[place].come_to(revision, self.now),
+                Effect::Admitted(admitted) => self.answered(place, *admitted),
+                // In this world everybody has the same declarations from the start, and no parent
+                // in it is busy.
+                Effect::Defer(_) | Effect::Declare(_) | Effect::Undeclared(_) | Effect::Gone => {}
             }
+        }
+        if serves {
+            self.offer_marked(place);
         }
     }
 
@@ -204,7 +225,9 @@ impl World {
         let place = self.uplinks[up].place;
         let site = &self.sites[place];
         let digest = site.fleet.node(&site.name).map(|object| digest_of(object));
-        self.uplinks[up].disk = site.fleet.objects().cloned().collect();
+        // What is below a relay is kept there.
+        let own = site.fleet.objects().filter(|object| object.is_in_charge_of(&site.name));
+        self.uplinks[up].disk = own.cloned().collect();
         let revision = self.uplinks[up].child.revision();
         self.record(place, What::Holds { revision, digest });
     }
@@ -222,6 +245,7 @@ impl World {
         let Some(link) = self.uplinks[up].link.take() else { return };
         self.uplinks[up].child.disconnected();
         self.uplinks[up].dial_at = self.now + pause;
+        self.cut_off(self.uplinks[up].place);
         if let Some(Link { parent, .. }) = self.network.link(link) {
             self.breaks_for(parent, link, 50);
         }

@@ -150,9 +150,11 @@ fn shrunk(seed: u64, options: Options, why: String) -> Broken {
 fn smaller(options: &Options) -> Vec<Options> {
     let fewer =
         (options.leaves > 1).then(|| Options { leaves: options.leaves - 1, ..options.clone() });
+    let nearer =
+        (options.relays > 0).then(|| Options { relays: options.relays - 1, ..options.clone() });
     let shorter = [options.chaos_ms / 2, options.chaos_ms * 9 / 10];
     let shorter = shorter.map(|chaos_ms| Options { chaos_ms, ..options.clone() });
-    fewer.into_iter().chain(shorter).collect()
+    fewer.into_iter().chain(nearer).chain(shorter).collect()
 }
 
 /// What happened before a moment, newest last.

@@ -7,19 +7,29 @@ use kraken_engine::{
     fleet::Link,
     id::{Name, SessionEpoch},
     sync::{
-        frame::{Below, Left, Refused},
+        frame::{Admission, Below, Left, Refused, RefusedReason, Role},
         parent::Effect,
     },
 };
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    time::{sleep, timeout},
+};
 
 use super::{Door, Driver, admission};
-use crate::{above::Standing, downlink::DownlinkOptions};
+use crate::{
+    above::{Above, Standing},
+    downlink::DownlinkOptions,
+};
 
 /// Nodes below one child about which it is decided at a time; others wait their turn.
 const ARRIVALS_MAX: usize = 256;
 /// How long a node may wait for its turn.
 const TURN_MAX: Duration = Duration::from_secs(5);
+/// How long an answer from above is waited for before it is asked again.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long a parent that is not ready is left alone.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// What was decided about a node below.
 pub(super) type Decided = (Box<Below>, Result<admission::Admitted, admission::Rejected>);
@@ -41,7 +51,7 @@ impl Arrivals {
     fn ask(&self, below: Box<Below>, options: DownlinkOptions) {
         let (turns, tell) = (self.turns.clone(), self.tell.clone());
         actix_rt::spawn(async move {
-            let turn = tokio::time::timeout(TURN_MAX, turns.acquire_owned()).await;
+            let turn = timeout(TURN_MAX, turns.acquire_owned()).await;
             let decided = match turn {
                 Ok(Ok(_)) => {
                     // One relay further than whoever sent this.
@@ -87,6 +97,7 @@ impl Driver {
         }
         self.options.state.set_attached(node, true).await;
         let effects = self.session.admit(&below, admitted.uid, admitted.welcome);
+        self.audience.add(below.hello.node.clone(), admitted.uid);
         self.remember(*below);
         // Its Cfg goes with that of all that are let in meanwhile.
         self.dirty.mark([admitted.uid]);
@@ -96,6 +107,7 @@ impl Driver {
     /// A node is below the child no longer.
     pub(super) async fn has_left(&mut self, left: Left) {
         self.told.remove(&left.node);
+        self.audience.remove(&left.node);
         let Some(way) = self.way.as_ref().map(|way| way.way) else { return };
         if !self.options.orders.ways().child_below_gone(&left.node, way) {
             return;
@@ -105,6 +117,8 @@ impl Driver {
         let uid = self.options.state.read(move |fleet| fleet.node(&name).map(|node| node.uid));
         if let Ok(Some(uid)) = uid.await {
             self.options.state.set_link(uid, epoch, Link::Down).await;
+            // What was in its charge goes.
+            self.dirty.mark([uid]);
         }
         self.options.state.set_attached(node.clone(), false).await;
         self.tell_left(node, epoch).await;
@@ -144,27 +158,32 @@ impl Driver {
     }
 
     /// This relay is attached in another session, or to nobody: whoever is below it has to be let
-    /// in above again before it is spoken for. Who is refused there is refused here.
+    /// in above again before it is spoken for. Who is refused there is refused here. A relay below
+    /// attaches anew: what it was told of those below it is as of the last session.
     pub(super) async fn stands(&mut self, session: Option<u64>) {
-        let Some(attached) = &self.attached else { return };
+        let Some(attached) = self.attached.clone() else { return };
+        let Door::Above(above) = self.options.door.clone() else { return };
         for below in self.told.values() {
             let node = below.hello.node.clone();
             self.options.state.set_attached(node.clone(), false).await;
-            if session.is_none() {
-                continue;
-            }
+            let Some(session) = session.filter(|_| attached.role == Role::Leaf) else { continue };
             let hops = if node == attached.node { 0 } else { below.hops + 1 };
             let below = Below { hops, ..below.clone() };
-            let (options, close) = (self.options.clone(), self.close.clone());
+            let (state, above, close) =
+                (self.options.state.clone(), above.clone(), self.close.clone());
             actix_rt::spawn(async move {
-                match admission::admit(&below, &options).await {
-                    Ok(_) => options.state.set_attached(node, true).await,
-                    Err(rejected) => {
-                        tracing::info!("{node} is not let in above: {}", rejected.text);
+                match let_in_again(&below, session, &above).await {
+                    Some(Ok(())) => state.set_attached(node, true).await,
+                    Some(Err(refused)) => {
+                        tracing::info!("{node} is not let in above: {}", refused.text);
                         close.cancel();
                     }
+                    None => {}
                 }
             });
+        }
+        if session.is_some() && attached.role == Role::Relay {
+            self.close.cancel();
         }
     }
 
@@ -173,6 +192,29 @@ impl Driver {
         if let Door::Above(above) = &self.options.door {
             above.leaves(Left { node, epoch }).await;
         }
+    }
+}
+
+/// Asks above about a node that is attached, until that is answered for good; `None` where this
+/// relay is not in that session any more, the next of which has it asked again.
+async fn let_in_again(below: &Below, session: u64, above: &Above) -> Option<Result<(), Refused>> {
+    loop {
+        if above.standing().borrow().session != Some(session) {
+            return None;
+        }
+        match timeout(ANSWER_MAX, above.admit(below.clone())).await {
+            Ok(Some(Admission::Welcome(_))) => return Some(Ok(())),
+            Ok(Some(Admission::Refused(refused))) => match refused.reason {
+                RefusedReason::NotReady | RefusedReason::Busy(_) => {}
+                RefusedReason::Version
+                | RefusedReason::Cluster
+                | RefusedReason::Epoch(_)
+                | RefusedReason::Gone => return Some(Err(refused)),
+            },
+            Ok(None) => return None,
+            Err(_) => continue,
+        }
+        sleep(ASK_AGAIN).await;
     }
 }
 

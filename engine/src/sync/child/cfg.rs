@@ -59,6 +59,9 @@ impl Child {
             effects.push(Effect::DropCfg(gone));
         }
         if self.identity.role == Role::Relay {
+            if !delta.whole_of.is_empty() {
+                effects.push(Effect::Whole(delta.whole_of));
+            }
             effects.push(Effect::Reached(delta.revision));
         }
         effects.push(Effect::Send(Frame::CfgAck { seq: delta.seq }));
@@ -67,20 +70,20 @@ impl Child {
 
     /// What is held of nodes that were let in anew, is not told, and is not held for others.
     fn no_longer_below(&mut self, whole_of: &[Name], told: &[Arc<Object>]) -> Vec<Uid> {
+        if whole_of.is_empty() {
+            return Vec::new();
+        }
+        let whole_of: BTreeSet<Name> = whole_of.iter().cloned().collect();
         let told: BTreeSet<Uid> = told.iter().map(|object| object.uid).collect();
         let goes = |object: &&Arc<Object>| {
             let mut others = self.lower.iter().filter(|node| !whole_of.contains(node));
-            whole_of.iter().any(|node| object.is_in_charge_of(node))
+            object.is_in_charge_of_any(&whole_of)
                 && !told.contains(&object.uid)
                 && !self.is_own(object)
                 && others.all(|node| !object.is_in_charge_of(node))
         };
-        let gone = if whole_of.is_empty() {
-            Vec::new()
-        } else {
-            self.objects.values().filter(goes).map(|object| object.uid).collect()
-        };
-        self.lower.extend(whole_of.iter().cloned());
+        let gone = self.objects.values().filter(goes).map(|object| object.uid).collect();
+        self.lower.extend(whole_of);
         gone
     }
 

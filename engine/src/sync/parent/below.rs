@@ -1,6 +1,9 @@
 //! What a session knows of the nodes below its child, a relay; see [`crate::sync::below`].
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Effect, Session};
 use crate::{
@@ -36,16 +39,20 @@ impl Session {
 
     /// The nodes that were let in and of which this Cfg has what they may see; it may have been
     /// gathered before others were.
-    pub(super) fn let_in_with(&mut self, wanted: &[Arc<Object>]) -> Vec<Name> {
+    pub(super) fn let_in_with(
+        &mut self,
+        wanted: &BTreeMap<Uid, Option<Arc<Object>>>,
+    ) -> BTreeSet<Name> {
         if self.let_in.is_empty() {
-            return Vec::new();
+            return BTreeSet::new();
         }
-        let nodes = wanted.iter().filter(|object| object.key.kind.as_str() == NODE_KIND);
+        let objects = wanted.values().flatten();
+        let nodes = objects.filter(|object| object.key.kind.as_str() == NODE_KIND);
         let nodes: BTreeSet<&Name> = nodes.map(|object| &object.key.name).collect();
         let let_in = std::mem::take(&mut self.let_in).into_iter();
-        let (now, later) = let_in.partition(|node| nodes.contains(node));
+        let (now, later): (Vec<Name>, Vec<Name>) = let_in.partition(|node| nodes.contains(node));
         self.let_in = later;
-        now
+        now.into_iter().collect()
     }
 
     /// Does not let a node in that said Hello to the child.

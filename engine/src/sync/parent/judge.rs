@@ -92,7 +92,7 @@ impl Session {
         if hello.role == Role::Member {
             return Verdict::Accepted;
         }
-        if is_link && hello.role == Role::Relay && !self.is_below_or_own(uid) {
+        if is_link && !self.below.is_node(uid) && !self.is_child(uid) {
             // It has left, or is to come yet: then it is said again.
             return Verdict::TooLate;
         }
@@ -116,9 +116,10 @@ impl Session {
         }
     }
 
-    /// Whether an object is in the charge of the child, or a node below it.
-    fn is_below_or_own(&self, uid: Uid) -> bool {
-        self.below.is_node(uid) || self.sent.contains_key(&uid)
+    /// Whether an object is the child itself.
+    fn is_child(&self, uid: Uid) -> bool {
+        let child = self.hello.as_ref().map(|hello| &hello.node);
+        child.is_some_and(|child| self.sent.get(&uid).is_some_and(|object| object.is_node(child)))
     }
 
     pub(super) fn count_afresh(&mut self) {

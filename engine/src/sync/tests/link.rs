@@ -373,7 +373,9 @@ impl World {
                 child::Effect::Undeclared(why) => panic!("{why}"),
                 child::Effect::Gone => panic!("it is always there"),
                 child::Effect::Defer(_) => panic!("nobody is busy"),
-                child::Effect::Admitted(_) | child::Effect::Reached(_) => panic!("it is no relay"),
+                child::Effect::Admitted(_)
+                | child::Effect::Whole(_)
+                | child::Effect::Reached(_) => panic!("it is no relay"),
                 child::Effect::Carry(..) | child::Effect::Recall(_) | child::Effect::LookAt(_) => {
                     panic!("nobody gives orders")
                 }

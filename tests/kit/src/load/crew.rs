@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     orders::{Listener, Order, Report, Share, Speaker, Told, halves},
+    system::pass,
     worker::work,
 };
 use crate::{job::Job, wait_until};
@@ -20,7 +21,9 @@ use crate::{job::Job, wait_until};
 /// How long a worker may take to come to the desk.
 const COME_MAX: Duration = Duration::from_secs(10);
 /// How long all workers may take until all leaves are attached, or until a change is everywhere.
-const ALL_MAX: Duration = Duration::from_mins(3);
+const ALL_MAX: Duration = Duration::from_mins(5);
+/// How long workers are left alone for each leaf between two looks at all of them.
+const ALONE: Duration = Duration::from_micros(5);
 
 /// What workers are.
 #[derive(Debug, Clone)]
@@ -127,8 +130,11 @@ impl Crew {
         wait_until(&format!("{count} are attached"), ALL_MAX, async || {
             let report = self.report().await?;
             let attached: usize = report.attached.values().sum();
-            ensure!(attached == count && also(&report), "these are: {:?}", report.attached);
-            Ok(report)
+            if attached == count && also(&report) {
+                return Ok(report);
+            }
+            pass(ALONE.saturating_mul(u32::try_from(count)?)).await;
+            bail!("these are: {:?}", report.attached)
         })
         .await
     }

@@ -269,6 +269,7 @@ impl Owner for Leaf {
                 Effect::DropCfg(_)
                 | Effect::Declare(_)
                 | Effect::Undeclared(_)
+                | Effect::Whole(_)
                 | Effect::Reached(_)
                 | Effect::Admitted(_)
                 | Effect::Gone
