@@ -41,7 +41,7 @@ use super::{
     kept::Kept,
     orders::Taken,
     outbox::Outbox,
-    pace::Pace,
+    pace::{Pace, Silence},
     views::ViewDelta,
 };
 use crate::{
@@ -123,7 +123,7 @@ pub enum Effect {
 enum Phase {
     Detached,
     Greeting { since: Millis },
-    Attached { heard: Millis, beat: Millis },
+    Attached { silence: Silence, beat: Millis },
 }
 
 /// The lower end of a session and what it holds between sessions.
@@ -326,7 +326,7 @@ impl Child {
             }
             (Phase::Greeting { .. }, Frame::Refused(refused)) => self.refused(refused),
             (Phase::Attached { beat, .. }, frame) => {
-                self.phase = Phase::Attached { heard: now, beat };
+                self.phase = Phase::Attached { silence: Silence::broken(now), beat };
                 self.attached(frame, now)
             }
             // What was on its way when the session ended.
@@ -385,7 +385,7 @@ impl Child {
             self.cfg_epoch = welcome.cfg_epoch;
             self.revision = Revision::default();
         }
-        self.phase = Phase::Attached { heard: now, beat: now };
+        self.phase = Phase::Attached { silence: Silence::broken(now), beat: now };
         self.lower.clear();
         self.sweep_at = (self.identity.role == Role::Relay).then(|| now.after_ms(SWEEP_MS));
         self.cluster = welcome.cluster;

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{DEAD_AFTER_MS, HEARTBEAT_MS};
-use crate::object::Labels;
+use crate::{object::Labels, time::Millis};
 
 /// The label of a node by which it is told apart how soon its loss has to be noticed.
 pub const HEARTBEAT_LABEL: &str = "heartbeat";
@@ -60,6 +60,30 @@ impl Pace {
     /// Silence after which the other end counts as lost, in milliseconds.
     pub const fn dead_after_ms(self) -> u64 {
         self.0 * (DEAD_AFTER_MS / HEARTBEAT_MS)
+    }
+}
+
+/// How long the other end has been silent. Time in which this end did not listen counts as one
+/// heartbeat at most: what came meanwhile waits to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Silence {
+    since: Millis,
+    /// When it was last looked at the time.
+    looked: Millis,
+}
+
+impl Silence {
+    /// Something is heard.
+    pub(super) fn broken(now: Millis) -> Self {
+        Self { since: now, looked: now }
+    }
+
+    /// Time has passed; says whether the other end counts as lost.
+    pub(super) fn is_over(&mut self, now: Millis, pace: Pace) -> bool {
+        let missed = now.since_ms(self.looked).saturating_sub(pace.heartbeat_ms());
+        self.since = self.since.after_ms(missed);
+        self.looked = now;
+        now >= self.since.after_ms(pace.dead_after_ms())
     }
 }
 

@@ -45,7 +45,7 @@ use super::{
         Welcome,
     },
     orders::{Given, Kept},
-    pace::Pace,
+    pace::{Pace, Silence},
     views::{Shown, Sights},
 };
 use crate::{
@@ -104,7 +104,7 @@ pub struct Authority<'a> {
 enum Phase {
     Expecting { since: Millis },
     Asking { since: Millis },
-    Attached { heard: Millis },
+    Attached { silence: Silence },
     Over,
 }
 
@@ -225,7 +225,7 @@ impl Session {
         match (self.phase, frame) {
             (Phase::Expecting { .. }, Frame::Hello(hello)) => self.greeted(hello, now),
             (Phase::Attached { .. }, frame) => {
-                self.phase = Phase::Attached { heard: now };
+                self.phase = Phase::Attached { silence: Silence::broken(now) };
                 self.heard = now;
                 self.attached(frame, authority)
             }
@@ -256,7 +256,7 @@ impl Session {
         if !matches!(self.phase, Phase::Asking { .. }) {
             return Vec::new();
         }
-        self.phase = Phase::Attached { heard: now };
+        self.phase = Phase::Attached { silence: Silence::broken(now) };
         let mut effects = vec![Effect::Send(Frame::Welcome(welcome))];
         effects.extend(self.push_cfg());
         effects
@@ -380,19 +380,21 @@ impl Session {
 
     /// Time has passed; to be called some times a heartbeat.
     pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
-        let (since, silence_ms) = match self.phase {
+        let pace = self.pace();
+        let (is_over, silence_ms) = match &mut self.phase {
             Phase::Expecting { since } | Phase::Asking { since } => {
-                (since, Pace::NORMAL.dead_after_ms())
+                let silence_ms = Pace::NORMAL.dead_after_ms();
+                (now >= since.after_ms(silence_ms), silence_ms)
             }
-            Phase::Attached { heard } => (heard, self.pace().dead_after_ms()),
+            Phase::Attached { silence } => (silence.is_over(now, pace), pace.dead_after_ms()),
             Phase::Over => return Vec::new(),
         };
-        if now < since.after_ms(silence_ms) {
-            let mut effects = self.give_up_kept(now);
-            effects.extend(self.wake(now));
-            return effects;
+        if is_over {
+            return self.close(format!("nothing heard for {silence_ms} ms"));
         }
-        self.close(format!("nothing heard for {silence_ms} ms"))
+        let mut effects = self.give_up_kept(now);
+        effects.extend(self.wake(now));
+        effects
     }
 
     fn close(&mut self, why: String) -> Vec<Effect> {

@@ -42,14 +42,18 @@ impl Child {
     /// Time has passed; to be called as often as [`Child::ticks_every_ms`] says, and at least every
     /// [`BATCH_MS`](crate::sync::BATCH_MS) while something waits.
     pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
-        let silence_ms = self.present_pace().dead_after_ms();
+        let pace = self.present_pace();
+        let is_over = match &mut self.phase {
+            Phase::Attached { silence, .. } => silence.is_over(now, pace),
+            Phase::Detached | Phase::Greeting { .. } => false,
+        };
         match self.phase {
             Phase::Greeting { since } if now >= since.after_ms(DEAD_AFTER_MS) => {
                 self.close("no answer to Hello".to_owned())
             }
             Phase::Detached | Phase::Greeting { .. } => Vec::new(),
-            Phase::Attached { heard, .. } if now >= heard.after_ms(silence_ms) => {
-                self.close(format!("nothing heard for {silence_ms} ms"))
+            Phase::Attached { .. } if is_over => {
+                self.close(format!("nothing heard for {} ms", pace.dead_after_ms()))
             }
             Phase::Attached { .. } if self.outbox.is_stalled(now) => {
                 self.close(format!("nothing acknowledged for {STALLED_AFTER_MS} ms"))
@@ -57,7 +61,7 @@ impl Child {
             Phase::Attached { beat, .. } => {
                 let mut effects = self.flush(now);
                 effects.extend(self.sweep(now));
-                if now >= beat.after_ms(self.present_pace().heartbeat_ms()) {
+                if now >= beat.after_ms(pace.heartbeat_ms()) {
                     effects.extend(self.beat(now));
                 }
                 effects

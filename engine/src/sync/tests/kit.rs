@@ -182,3 +182,9 @@ pub(super) fn attached(role: Role, objects: Vec<Arc<Object>>, catalog: &Catalog)
     assert!(session.is_attached());
     session
 }
+
+/// Moments from one to another at which an end looks at the time, as far apart as heartbeats.
+pub(super) fn looks(from: Millis, to: Millis, pace: Pace) -> impl Iterator<Item = Millis> {
+    let apart = usize::try_from(pace.heartbeat_ms()).unwrap();
+    (from.get()..to.get()).step_by(apart).map(Millis::new).chain([to])
+}

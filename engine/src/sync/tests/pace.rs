@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::kit::{
-    CLUSTER, NOW, authority, catalog, charge, hello, identity, name, object, order, welcome,
+    CLUSTER, NOW, authority, catalog, charge, hello, identity, looks, name, object, order, welcome,
 };
 use crate::{
     catalog::Catalog,
@@ -137,18 +137,37 @@ fn heartbeats_of_one_of_many_are_ten_seconds_apart_and_so_is_the_silence_that_en
     let mut child = one_of_many();
     assert!(!beats(&child.tick(at(BULK_MS - 1))));
     assert!(beats(&child.tick(at(BULK_MS))));
-    assert!(!closes(&child.tick(at(3 * BULK_MS - 1))));
+    let mut listens = looks(at(BULK_MS), at(3 * BULK_MS - 1), Pace::BULK);
+    assert!(!listens.any(|at| closes(&child.tick(at))));
     assert!(closes(&child.tick(at(3 * BULK_MS))));
     for (pace, dead_after) in [(Pace::NORMAL, DEAD_AFTER_MS), (Pace::BULK, 3 * BULK_MS)] {
         let mut session = session(pace);
         assert_eq!(session.pace(), pace);
-        assert!(session.tick(at(dead_after - 1)).is_empty());
+        let mut listens = looks(NOW, at(dead_after - 1), pace);
+        assert!(listens.all(|at| session.tick(at).is_empty()));
         let over = session.tick(at(dead_after));
         assert!(matches!(&over[..], [parent::Effect::Close(_)]), "{over:?}");
     }
     let mut silent = Session::new(NOW);
     let over = silent.tick(at(DEAD_AFTER_MS));
     assert!(matches!(&over[..], [parent::Effect::Close(_)]), "nobody has said a pace");
+}
+
+#[test]
+fn time_in_which_an_end_did_not_listen_is_no_silence_of_the_other() {
+    for pace in Pace::ALL {
+        let (heartbeat, dead) = (pace.heartbeat_ms(), pace.dead_after_ms());
+        let mut session = session(pace);
+        // It slept: what came meanwhile is still to be read.
+        assert!(session.tick(at(7 * dead)).is_empty());
+        let woken = 7 * dead - heartbeat;
+        let mut listens = looks(at(7 * dead), at(woken + dead - 1), pace);
+        assert!(listens.all(|at| session.tick(at).is_empty()));
+        let over = session.tick(at(woken + dead));
+        assert!(matches!(&over[..], [parent::Effect::Close(_)]), "{over:?}");
+    }
+    let mut child = one_of_many();
+    assert!(!closes(&child.tick(at(7 * BULK_MS))));
 }
 
 #[test]
@@ -159,8 +178,9 @@ fn who_is_assured_of_the_quorum_goes_on_to_be() {
     assert!(beats(&child.tick(at(HEARTBEAT_MS))));
     child.receive(beat(at(HEARTBEAT_MS)), at(HEARTBEAT_MS));
     assert!(beats(&child.tick(at(2 * HEARTBEAT_MS))), "also while it is not");
-    let silent = child.tick(at(HEARTBEAT_MS + DEAD_AFTER_MS));
-    assert!(closes(&silent), "it looks for another parent in time");
+    let last = at(HEARTBEAT_MS + DEAD_AFTER_MS);
+    let mut listens = looks(at(2 * HEARTBEAT_MS), last, Pace::NORMAL);
+    assert!(listens.any(|at| closes(&child.tick(at))), "it looks for another parent in time");
     child.connected(at(6_000));
     child.receive(taken(), at(6_000));
     assert!(beats(&child.tick(at(6_000 + HEARTBEAT_MS))), "there too");

@@ -1,8 +1,8 @@
 //! The table of the upper end, row by row, and what it lets a child say.
 
 use super::kit::{
-    CLUSTER, NOW, attached, authority, catalog, charge, event, hello, name, object, path, sighting,
-    uid, welcome,
+    CLUSTER, NOW, attached, authority, catalog, charge, event, hello, looks, name, object, path,
+    sighting, uid, welcome,
 };
 use crate::{
     dsc::{Observed, Sighting, sighting_digest},
@@ -13,6 +13,7 @@ use crate::{
         DEAD_AFTER_MS, PROTOCOL_VERSION, STAMP_AHEAD_MS_MAX, WINDOW_FRAMES,
         delta::ObjectDelta,
         frame::{CfgDelta, DscDelta, Frame, Heartbeat, Hello, RefusedReason, Role},
+        pace::Pace,
         parent::{Authority, Effect, Session},
     },
     time::Millis,
@@ -128,7 +129,7 @@ fn silence_ends_the_session_in_every_state() {
     asking.receive(Frame::Hello(hello(Role::Leaf)), authority(&catalog()), NOW);
     let attached = attached(Role::Leaf, vec![object(1, 1)], &catalog());
     for mut session in [expecting, asking, attached] {
-        assert!(session.tick(alive).is_empty());
+        assert!(looks(NOW, alive, Pace::NORMAL).all(|at| session.tick(at).is_empty()));
         assert!(closes(&session.tick(dead)));
         assert!(session.tick(dead).is_empty(), "once");
     }
