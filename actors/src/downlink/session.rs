@@ -405,6 +405,9 @@ impl Driver {
 
     /// What changes for a leaf the register tells its session; a relay's looks at all changes.
     async fn register(&mut self, hello: &Hello, uid: Uid) -> bool {
+        if self.options.orders.ways().is_below_since(&hello.node, hello.epoch) {
+            return false;
+        }
         let told = self.dirty.clone();
         if hello.role == Role::Relay {
             self.dirty = self.options.state.watch_objects().await;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use kraken_engine::{
-    id::Name,
+    id::{Name, SessionEpoch},
     order::{Answer, Holds, LookAt, Order, Recall, hands::Way},
     sync::frame::Role,
 };
@@ -39,11 +39,18 @@ struct Open {
     children: BTreeMap<Name, Child>,
     /// The nodes below relays, each with the child through which it is reached, and that child's
     /// way.
-    below: BTreeMap<Name, (Name, Way)>,
+    below: BTreeMap<Name, Below>,
     /// Counts the sessions that were opened.
     opened: u64,
     /// By the member at the other end; a leaf's only one by no name.
     parents: BTreeMap<Option<Name>, mpsc::Sender<Up>>,
+}
+
+#[derive(Debug)]
+struct Below {
+    child: Name,
+    way: Way,
+    epoch: SessionEpoch,
 }
 
 #[derive(Debug)]
@@ -67,7 +74,7 @@ impl Open {
     /// below a child its own session here is the older one, and over without anybody having
     /// noticed.
     fn via<'a>(&'a self, node: &'a Name) -> Option<&'a Name> {
-        let below = self.below.get(node).map(|(child, _)| child);
+        let below = self.below.get(node).map(|below| &below.child);
         below.or_else(|| self.children.contains_key(node).then_some(node))
     }
 }
@@ -106,15 +113,31 @@ impl Ways {
         unsent
     }
 
-    /// A node is attached below a child, which is a relay, in its session of this way.
-    pub(crate) fn child_below(&self, node: &Name, child: &Name, way: Way) {
-        self.open().below.insert(node.clone(), (child.clone(), way));
+    /// A node is attached in a session below a child, which is a relay, in its session of this way;
+    /// says whether no newer one is below another.
+    pub(crate) fn child_below(
+        &self,
+        (node, epoch): (&Name, SessionEpoch),
+        child: &Name,
+        way: Way,
+    ) -> bool {
+        let mut open = self.open();
+        let is_newest = open.below.get(node).is_none_or(|held| held.epoch <= epoch);
+        if is_newest {
+            open.below.insert(node.clone(), Below { child: child.clone(), way, epoch });
+        }
+        is_newest
+    }
+
+    /// Whether a node is below a child in a session that is not older.
+    pub(crate) fn is_below_since(&self, node: &Name, epoch: SessionEpoch) -> bool {
+        self.open().below.get(node).is_some_and(|held| held.epoch >= epoch)
     }
 
     /// It is no longer; says whether that was where it was last.
     pub(crate) fn child_below_gone(&self, node: &Name, way: Way) -> bool {
         let mut open = self.open();
-        let is_there = open.below.get(node).is_some_and(|(_, held)| *held == way);
+        let is_there = open.below.get(node).is_some_and(|held| held.way == way);
         if is_there {
             open.below.remove(node);
         }

@@ -23,8 +23,8 @@ pub(super) struct Downlink {
     sessions: BTreeMap<u64, Served>,
     /// The newest session of each child.
     attached: BTreeMap<Name, (SessionEpoch, u64)>,
-    /// The links through which nodes below relays are reached.
-    below: BTreeMap<Name, u64>,
+    /// The sessions of nodes below relays, and the links through which they are reached.
+    below: BTreeMap<Name, (SessionEpoch, u64)>,
     /// Nodes about which a relay has asked above.
     pub(super) asked: BTreeMap<(Name, SessionEpoch), Asked>,
     /// The link of a relay's own for which it has told of all that is below it.
@@ -73,7 +73,17 @@ impl Downlink {
     /// The link through which a node is reached: a newer session below than its own here may be
     /// over without anybody having noticed.
     pub(super) fn via(&self, node: &Name) -> Option<u64> {
-        self.below.get(node).copied().or_else(|| self.link_of(node))
+        self.below.get(node).map(|(_, link)| *link).or_else(|| self.link_of(node))
+    }
+
+    /// The newest session of a node that was let in here, by whatever way.
+    pub(super) fn newest(&self, node: &Name) -> SessionEpoch {
+        let all = [self.below.get(node), self.attached.get(node)];
+        all.into_iter().flatten().map(|(epoch, _)| *epoch).max().unwrap_or_default()
+    }
+
+    fn is_below(&self, node: &Name, link: u64) -> bool {
+        self.below.get(node).is_some_and(|(_, of)| *of == link)
     }
 
     /// The session on a link.
@@ -273,11 +283,12 @@ impl World {
         }
         let effects = match decided {
             Ok((Some(uid), welcome)) => {
-                let node = below.hello.node.clone();
+                let (node, epoch) = (below.hello.node.clone(), below.hello.epoch);
                 let effects = served.session.admit(&below, uid, welcome);
                 served.audience.add(node.clone(), uid);
                 served.told.insert(node.clone(), below);
-                self.downlinks[place].below.insert(node.clone(), link);
+                let way = (epoch, link);
+                self.downlinks[place].below.insert(node.clone(), way);
                 let site = &mut self.sites[place];
                 let told_again = site.fleet.set_attached(&node, true);
                 site.touched(told_again);
@@ -296,7 +307,7 @@ impl World {
             served.told.remove(&left.node);
             served.audience.remove(&left.node);
         }
-        if downlink.below.get(&left.node) != Some(&link) {
+        if !downlink.is_below(&left.node, link) {
             return;
         }
         downlink.below.remove(&left.node);
@@ -387,7 +398,7 @@ impl World {
         let orphans = session.orphans(|to| fleet.hops_below(&hello.node, to));
         self.orphan(place, &hello.node, orphans, Way(link));
         for left in session.abandoned() {
-            if self.downlinks[place].below.get(&left.node) == Some(&link) {
+            if self.downlinks[place].is_below(&left.node, link) {
                 self.downlinks[place].below.remove(&left.node);
                 self.sites[place].fleet.set_attached(&left.node, false);
                 self.tell_left(place, left);

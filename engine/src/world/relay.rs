@@ -111,7 +111,8 @@ impl World {
     fn welcome(&self, place: Place, below: &Below, uid: Option<Uid>) -> Decided {
         let (hello, fleet) = (&below.hello, &self.sites[place].fleet);
         if let Some(uid) = uid {
-            let held = fleet.link_epoch(uid);
+            let newest = self.downlinks[place].newest(&hello.node);
+            let held = fleet.link_epoch(uid).max(newest);
             // A relay that is attached anew tells of sessions that go on.
             let goes_on = below.hops > 0 && fleet.is_up(uid) && hello.epoch == held;
             if !goes_on && hello.epoch <= held {

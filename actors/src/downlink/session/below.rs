@@ -93,7 +93,13 @@ impl Driver {
         };
         let node = below.hello.node.clone();
         if let Some(way) = &self.way {
-            self.options.orders.ways().child_below(&node, &attached.node, way.way);
+            let session = (&node, below.hello.epoch);
+            let ways = self.options.orders.ways();
+            if !ways.child_below(session, &attached.node, way.way) {
+                let rejected = admission::not_ready("a newer session of it is here");
+                let refused = Refused { reason: rejected.reason, text: rejected.text };
+                return self.session.turn_away(&below, refused);
+            }
         }
         self.options.state.set_attached(node, true).await;
         let effects = self.session.admit(&below, admitted.uid, admitted.welcome);
