@@ -88,7 +88,7 @@ impl World {
         let objects = last.disk.clone();
         self.uplinks[up] = last.reborn();
         // What it has lost with its disk it can be told again only by one that has not less.
-        let is_lost = self.members == 1 && self.chance.percent(50);
+        let is_lost = self.downlinks.len() == 1 && self.chance.percent(50);
         if objects.is_empty() || is_lost {
             return;
         }
