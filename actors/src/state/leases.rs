@@ -36,7 +36,8 @@ impl StateHandle {
             state.remove_objects(cfg.gone);
             state.set_objects(cfg.set);
             if !cfg.whole.is_empty() {
-                state.fleet.set_whole(cfg.whole);
+                let told_again = state.fleet.set_whole(cfg.whole);
+                state.touched(told_again, false);
             }
             if let Some(revision) = cfg.reached {
                 let regained = state.fleet.set_revision(revision, state.clock.wall());

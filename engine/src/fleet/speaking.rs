@@ -25,19 +25,29 @@ impl Fleet {
             return touched;
         }
         self.attached.insert(node.clone());
+        touched.paths = self.told_for(node);
+        touched
+    }
+
+    /// What is to be told again for a node, if it is attached here: its words, and its link where
+    /// that was said here or by a relay that is attached here by now.
+    pub(super) fn told_for(&self, node: &Name) -> Vec<(Uid, Path)> {
+        let mut told = Vec::new();
+        if !self.attached.contains(node) {
+            return told;
+        }
         for uid in self.charges_of(node).map(|object| object.uid) {
             let held = self.dsc.get(&uid).into_iter().flat_map(|dsc| dsc.iter());
-            let told = held.filter(|(_, observed)| observed.stamp.writer == *node);
-            touched.paths.extend(told.map(|(path, _)| (uid, path.clone())));
+            let words = held.filter(|(_, observed)| observed.stamp.writer == *node);
+            told.extend(words.map(|(path, _)| (uid, path.clone())));
         }
-        // So is its link, where that was said here or by a relay that is attached here by now.
         if let Some(object) = self.node(node)
             && let Some(link) = self.seen(object.uid).and_then(|dsc| dsc.get(LINK_PATH))
             && self.speaks_for(link)
         {
-            touched.paths.push((object.uid, Path::constant(LINK_PATH)));
+            told.push((object.uid, Path::constant(LINK_PATH)));
         }
-        touched
+        told
     }
 
     /// Whether this node speaks for another: that is attached here, or is this one itself.

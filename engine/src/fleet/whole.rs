@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Fleet;
+use super::{Fleet, Touched};
 use crate::id::Name;
 
 impl Fleet {
@@ -13,9 +13,15 @@ impl Fleet {
         self.whole = Some(BTreeSet::default());
     }
 
-    /// Of these nodes below it is.
-    pub fn set_whole(&mut self, nodes: Vec<Name>) {
+    /// Of these nodes below it is. What they have said is told again: before that, the parent of
+    /// this relay may not have taken it from it.
+    pub fn set_whole(&mut self, nodes: Vec<Name>) -> Touched {
+        let mut touched = Touched::default();
+        for node in &nodes {
+            touched.paths.extend(self.told_for(node));
+        }
         self.whole.get_or_insert_default().extend(nodes);
+        touched
     }
 
     /// Whether what is held of a node is what it is at the revision. On a member it always is.

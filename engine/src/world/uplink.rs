@@ -208,7 +208,10 @@ impl World {
                 Effect::Carry(order, start_by) => self.carried(place, *order, start_by),
                 Effect::Recall(recall) => self.recalled(place, recall),
                 Effect::LookAt(look) => self.looked_at(place, look),
-                Effect::Whole(nodes) => self.sites[place].fleet.set_whole(nodes),
+                Effect::Whole(nodes) => {
+                    let told_again = self.sites[place].fleet.set_whole(nodes);
+                    self.sites[place].touched(told_again);
+                }
                 Effect::Reached(revision) => self.sites[place].come_to(revision, self.now),
                 Effect::Admitted(admitted) => self.answered(place, *admitted),
                 // In this world everybody has the same declarations from the start, and no parent

@@ -104,7 +104,9 @@ impl Session {
             return Verdict::Accepted;
         }
         let Some(object) = self.sent.get(&uid) else {
-            if self.acknowledged == 0 || self.leaving.contains(&uid) {
+            // A relay says it again once it has the Cfg of a node that was let in.
+            let is_early = self.acknowledged == 0 || self.let_in.contains(writer);
+            if is_early || self.leaving.contains(&uid) {
                 return Verdict::TooLate;
             }
             return Verdict::Refused(format!("{node} reports of {uid}, which is not its own"));
@@ -147,7 +149,7 @@ fn may_see(node: &Name, object: &Object, path: &Path, catalog: &Catalog) -> bool
 /// What becomes of one observation.
 enum Verdict {
     Accepted,
-    /// Of an object that the child does not know yet to be no longer its own.
+    /// Of an object that the child does not know yet to be no longer its own, or to be so.
     TooLate,
     /// Not now; once time has come that far, the child is asked again.
     Ahead(String),
