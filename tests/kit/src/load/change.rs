@@ -49,7 +49,8 @@ pub(super) async fn one(
     Ok(())
 }
 
-/// The rows of a change of all. An idle leaf moves so many bytes in a second.
+/// The rows of a change of all, where there is to be one. An idle leaf moves so many bytes in a
+/// second.
 pub(super) async fn all(
     load: &Load,
     crew: &mut Crew,
@@ -57,6 +58,9 @@ pub(super) async fn all(
     idle_bytes: f64,
     outcome: &mut Outcome,
 ) -> Result<()> {
+    if load.alls == 0 {
+        return Ok(());
+    }
     let (mut every, mut lasts, mut sent_lasts) = (Vec::new(), Vec::new(), Vec::new());
     let (before, since) = (crew.report().await?, Instant::now());
     for word in (ALL_WORDS..).take(load.alls) {
