@@ -469,8 +469,8 @@ impl World {
 
     /// By how much the clock of a node that starts now is wrong. Two lives never start at the same
     /// moment of their clocks: attempt ids rest on that. A clock that goes back over a restart by
-    /// more than the restart takes is tried where there is one parent: of what a node had stamped, a
-    /// new one among several may not have heard.
+    /// more than the restart takes is tried where there is one parent: of what a node had stamped,
+    /// a new one among several may not have heard.
     fn clock_error(&mut self, place: Place) -> ClockError {
         let (ahead, wide, fast) = match place {
             _ if self.downlinks.len() > 1 => (20, 40, 0),

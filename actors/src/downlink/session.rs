@@ -3,29 +3,27 @@
 
 mod below;
 mod lost;
+mod offered;
 mod ordered;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    sync::Arc,
     time::Duration,
 };
 
 use actix::Addr;
 use kraken_engine::{
-    catalog::Catalog,
     event::{EventKind, Happening},
     fleet::{Fleet, Link},
     id::{Name, SessionEpoch, Uid},
     singleton::Assured,
     sync::{
-        audience::{Audience, Change},
+        audience::Audience,
         frame::{Below, Frame, Hello, RefusedReason, Role},
         pace::Pace,
         parent::{Authority, Effect, Session},
         turnstile::INSIDE_MS_MAX,
-        views::RELATED_OBJECTS_MAX,
     },
     time::Millis,
 };
@@ -40,7 +38,7 @@ use super::{
     Door, Downlink, DownlinkOptions,
     admission::{self, Admitted, Rejected},
     gate::{Gate, Place},
-    messages::{Register, Serves, Unregister},
+    messages::{Register, Unregister},
 };
 use crate::{
     dirty::Dirty,
@@ -82,14 +80,6 @@ struct Driver {
     offered: bool,
     /// Nodes below the child about which it is being decided; of a relay only.
     arrivals: Option<Arrivals>,
-}
-
-/// What a child is told of the fleet at one moment.
-struct Offered {
-    change: Change,
-    catalog: Arc<Catalog>,
-    assured: Assured,
-    is_superseded: bool,
 }
 
 #[derive(Clone)]
@@ -195,75 +185,6 @@ impl Driver {
         effects
     }
 
-    /// Offers the child what it may see: its own object, what it hosts and what is reached through
-    /// it; a relay also what those below it may. A member knows everything already. A child of which
-    /// a newer session was heard of has moved, or its clock went back: this one is over.
-    async fn offer(&mut self) -> Vec<Effect> {
-        let attached = self.attached.clone().filter(|attached| attached.role.is_below());
-        let Some(Attached { uid, node, epoch, role }) = attached else {
-            self.dirty.take();
-            return Vec::new();
-        };
-        let (mut audience, dirty) = (std::mem::take(&mut self.audience), self.dirty.clone());
-        let child = node.clone();
-        if role == Role::Leaf {
-            // The register hears of changes a moment later than the fleet has them.
-            audience.renew();
-        }
-        let read = move |fleet: &Fleet| {
-            if !fleet.is_whole(&child) {
-                return (audience, None);
-            }
-            // Here, where nothing changes meanwhile: what is marked is all up to the revision.
-            let change = audience.gather(fleet, &dirty.take());
-            let offered = Offered {
-                change,
-                catalog: fleet.catalog().clone(),
-                assured: fleet.assured(),
-                is_superseded: fleet.link_epoch(uid) > epoch,
-            };
-            (audience, Some(offered))
-        };
-        let Ok((audience, offered)) = self.options.state.read(read).await else {
-            return Vec::new();
-        };
-        self.audience = audience;
-        let Some(offered) = offered else { return Vec::new() };
-        if offered.is_superseded {
-            return vec![Effect::Close("a newer session of it was heard of".to_owned())];
-        }
-        if role == Role::Leaf {
-            self.tell_served(uid).await;
-        }
-        let mut effects = self.tell(offered, role);
-        let left_out = self.audience.left_out();
-        if left_out > 0 && !std::mem::replace(&mut self.left_out, true) {
-            effects.push(Effect::Alarm(format!(
-                "what {node} hosts names more than {RELATED_OBJECTS_MAX} objects elsewhere: of \
-                 {left_out} it is not told, and what is required of them is not met there"
-            )));
-        }
-        effects
-    }
-
-    /// Has the session tell the child of it: a relay by what has changed, after it was told all.
-    fn tell(&mut self, offered: Offered, role: Role) -> Vec<Effect> {
-        let is_all = !std::mem::replace(&mut self.offered, true) || role == Role::Leaf;
-        let Offered { change, catalog, assured, .. } = offered;
-        let Change { revision, set, gone, sights } = change;
-        self.session.declare(&catalog);
-        let hybrid_ms = self.options.state.stamps().reading().get();
-        self.session.assure(assured, hybrid_ms, self.options.clock.wall());
-        if is_all {
-            let mut effects = self.session.offer(revision, set);
-            effects.extend(self.session.offer_views(sights));
-            return effects;
-        }
-        let mut effects = self.session.offer_changes(revision, set, gone);
-        effects.extend(self.session.offer_view_changes(sights));
-        effects
-    }
-
     /// Time has passed. What was not known when it was looked for may be by now, and so may Cfg
     /// that the child had of another parent.
     async fn tick(&mut self) -> Vec<Effect> {
@@ -279,20 +200,6 @@ impl Driver {
             effects.extend(self.offer().await);
         }
         effects
-    }
-
-    /// Tells the register of what a leaf is told, where that has changed. What changed before the
-    /// register knew is told once more.
-    async fn tell_served(&mut self, uid: Uid) {
-        let Some(Attached { node, epoch, .. }) = self.attached.clone() else { return };
-        let mut uids = self.audience.rests_on();
-        uids.insert(uid);
-        if self.serves != uids {
-            self.serves.clone_from(&uids);
-            // Fails only when the node stops.
-            self.register.send(Serves { node, epoch, uids }).await.ok();
-            self.dirty.mark([uid]);
-        }
     }
 
     async fn carry_out(&mut self, effects: Vec<Effect>, writer: &FrameWriter) -> Result<(), Over> {

@@ -26,6 +26,7 @@
 
 mod beat;
 mod below;
+mod cfg;
 mod judge;
 mod ordered;
 
@@ -34,15 +35,14 @@ use std::{
     sync::Arc,
 };
 
+use self::cfg::Wanted;
 use super::{
     PROTOCOL_VERSION, WINDOW_FRAMES,
     below::Nodes,
-    declared::{self, Declared, Digests},
-    delta::{self, ObjectDelta},
+    declared::Digests,
     digest::Digest,
     frame::{
-        Below, CfgDelta, DscDelta, Frame, Heartbeat, Hello, Left, Refused, RefusedReason, Role,
-        Welcome,
+        Below, DscDelta, Frame, Heartbeat, Hello, Left, Refused, RefusedReason, Role, Welcome,
     },
     orders::{Given, Kept},
     pace::{Pace, Silence},
@@ -53,7 +53,6 @@ use crate::{
     dsc::Sighting,
     event::Event,
     id::{Name, Revision, SessionEpoch, Uid},
-    manifest::NODE_KIND,
     object::Object,
     order::{Answer, Holds},
     singleton::{Assurance, Assured},
@@ -106,16 +105,6 @@ enum Phase {
     Asking { since: Millis },
     Attached { silence: Silence },
     Over,
-}
-
-/// Cfg that was offered and is not sent yet.
-#[derive(Debug)]
-struct Wanted {
-    revision: Revision,
-    /// What is not among these objects is not the child's.
-    is_all: bool,
-    /// `None`: no longer the child's.
-    objects: BTreeMap<Uid, Option<Arc<Object>>>,
 }
 
 /// The upper end of one session.
@@ -306,41 +295,6 @@ impl Session {
         self.acknowledged == self.sequence
     }
 
-    /// The Cfg that the child may see is now this, as of `revision`: both read at once.
-    pub fn offer(&mut self, revision: Revision, objects: Vec<Arc<Object>>) -> Vec<Effect> {
-        let objects = objects.into_iter().map(|object| (object.uid, Some(object))).collect();
-        self.wanted = Some(Wanted { revision, is_all: true, objects });
-        self.offered = revision;
-        self.push_cfg()
-    }
-
-    /// The same, told by what may have changed since it was offered last: these objects are so now,
-    /// and those are no longer the child's.
-    pub fn offer_changes(
-        &mut self,
-        revision: Revision,
-        set: Vec<Arc<Object>>,
-        gone: BTreeSet<Uid>,
-    ) -> Vec<Effect> {
-        let wanted = self.wanted.get_or_insert_with(|| Wanted {
-            revision,
-            is_all: false,
-            objects: BTreeMap::new(),
-        });
-        wanted.revision = revision;
-        wanted.objects.extend(gone.into_iter().map(|uid| (uid, None)));
-        wanted.objects.extend(set.into_iter().map(|object| (object.uid, Some(object))));
-        self.offered = revision;
-        self.push_cfg()
-    }
-
-    /// Whether what was offered is older than what the child holds: it must be offered again as the
-    /// parent learns more, also where nothing of the child's has changed.
-    pub fn is_behind(&self) -> bool {
-        let floor = self.hello.as_ref().map(|hello| hello.revision).unwrap_or_default();
-        self.is_attached() && self.wanted.as_ref().is_some_and(|wanted| wanted.revision < floor)
-    }
-
     /// What is declared is now this: the child is told with its Cfg, which is offered after this.
     pub fn declare(&mut self, catalog: &Arc<Catalog>) {
         if self.catalog.as_ref().is_none_or(|held| !Arc::ptr_eq(held, catalog)) {
@@ -368,14 +322,6 @@ impl Session {
             return Vec::new();
         }
         self.shown.next().map(|delta| Effect::Send(Frame::ViewDelta(delta))).into_iter().collect()
-    }
-
-    /// What is declared here and the child does not hold yet.
-    fn undeclared(&mut self) -> Option<Declared> {
-        let (held, catalog) = (self.declared.as_mut()?, self.catalog.as_deref()?);
-        let declared = declared::between(held, catalog)?;
-        held.clone_from(catalog.declared());
-        Some(declared)
     }
 
     /// Time has passed; to be called some times a heartbeat.
@@ -484,47 +430,5 @@ impl Session {
         }
         effects.push(Effect::Answered(answers));
         effects
-    }
-
-    fn push_cfg(&mut self) -> Vec<Effect> {
-        let floor = self.hello.as_ref().map(|hello| hello.revision).unwrap_or_default();
-        let due = self.is_attached() && self.acknowledged == self.sequence;
-        let wanted = self.wanted.take_if(|wanted| due && wanted.revision >= floor);
-        let Some(Wanted { revision, is_all, objects: wanted }) = wanted else { return Vec::new() };
-        let whole_of = self.let_in_with(&wanted);
-        let is_whole = |object: &Object| object.is_in_charge_of_any(&whole_of);
-        if is_all {
-            let gone = self.sent.keys().filter(|uid| !wanted.contains_key(uid));
-            self.leaving.extend(gone);
-            self.sent.retain(|uid, _| wanted.contains_key(uid));
-        }
-        let mut objects = Vec::new();
-        for (uid, object) in wanted {
-            if let Some(object) = object {
-                let held = self.sent.get(&uid).map(Arc::as_ref).filter(|held| !is_whole(held));
-                objects.extend(delta::between(held, &object));
-                self.sent.insert(uid, object);
-            } else if self.sent.remove(&uid).is_some() {
-                self.leaving.insert(uid);
-            }
-        }
-        objects.extend(self.leaving.iter().map(|uid| ObjectDelta::Gone(*uid)));
-        // The first is sent even if it is empty: the child may hold what is no longer its own.
-        let declared = self.undeclared();
-        let is_new = !objects.is_empty() || declared.is_some() || !whole_of.is_empty();
-        if !is_new && self.sequence > 0 {
-            return Vec::new();
-        }
-        self.sequence += 1;
-        self.shown.cfg_sent(&objects);
-        let assurance = self.assurance(self.catalog.as_deref());
-        let comes = |delta: &ObjectDelta| match delta {
-            ObjectDelta::Whole(object) => object.key.kind.as_str() != NODE_KIND,
-            ObjectDelta::Changed(_) | ObjectDelta::Gone(_) => false,
-        };
-        let hybrid_ms = if objects.iter().any(comes) { self.hybrid_ms } else { 0 };
-        let (seq, whole_of) = (self.sequence, whole_of.into_iter().collect());
-        let delta = CfgDelta { seq, revision, objects, declared, assurance, whole_of, hybrid_ms };
-        vec![Effect::Send(Frame::CfgDelta(delta))]
     }
 }
