@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use kraken_testkit::worlds::{Run, check};
 
 /// The worlds that are run every time. Past 99: worlds that once found a defect.
-const SEEDS: [u64; 37] = [
+const SEEDS: [u64; 45] = [
     0,
     1,
     2,
@@ -33,7 +33,12 @@ const SEEDS: [u64; 37] = [
     18,
     19,
     102,
+    105,
     133,
+    294,
+    348,
+    483,
+    666,
     1013,
     1019,
     1026,
@@ -42,6 +47,9 @@ const SEEDS: [u64; 37] = [
     1078,
     1096,
     1176,
+    1786,
+    1_001_453,
+    1_002_959,
     7_710_342_715_246_075_813,
     1_795_902_309_006_526_956,
     1_795_903_208_643_081_353,

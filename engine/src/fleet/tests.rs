@@ -1,5 +1,7 @@
 //! What a node holds of the fleet, and what it makes of what it is told.
 
+mod below;
+
 use super::*;
 use crate::{
     id::{ClusterId, Revision, SessionEpoch},
