@@ -190,9 +190,8 @@ impl Driver {
     async fn tick(&mut self) -> Vec<Effect> {
         let now = self.options.clock.wall();
         let mut effects = self.session.tick(now);
-        let is_time = self.session.is_attached() && now >= self.look_at;
-        let looks = is_time && self.audience.lacks();
-        if is_time {
+        let looks = self.audience.lacks() && self.session.is_attached() && now >= self.look_at;
+        if looks {
             self.look_at = now.after(LOOK_FOR_LACKING);
             self.audience.look_for_lacking();
         }

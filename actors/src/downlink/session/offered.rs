@@ -38,11 +38,14 @@ impl Driver {
             audience.renew();
         }
         let read = move |fleet: &Fleet| {
+            // Here, where nothing changes meanwhile: what is marked is all up to the revision.
+            let changed = dirty.take();
             if !fleet.is_whole(&child) {
+                // All of it is told once this relay has it, which marks it again.
+                audience.renew();
                 return (audience, None);
             }
-            // Here, where nothing changes meanwhile: what is marked is all up to the revision.
-            let change = audience.gather(fleet, &dirty.take());
+            let change = audience.gather(fleet, &changed);
             let offered = Offered {
                 change,
                 catalog: fleet.catalog().clone(),
