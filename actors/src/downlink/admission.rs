@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use kraken_engine::{
     fleet::Fleet,
-    id::{ClusterId, Epoch, Name, SessionEpoch, Uid},
-    sync::frame::{Admission, Below, Hello, Refused, RefusedReason, Role, Welcome},
+    id::{ClusterId, Epoch, Name, Uid},
+    sync::{
+        below::check_session,
+        frame::{Admission, Below, Hello, Refused, RefusedReason, Role, Welcome},
+    },
 };
 use tokio::time::timeout;
 
@@ -142,11 +145,8 @@ async fn welcome(
     let held =
         move |fleet: &Fleet| (fleet.link_epoch(uid), fleet.is_up(uid), fleet.spoken_ms(&node));
     let (held, is_up, spoken_ms) = options.state.read(held).await.map_err(not_ready)?;
-    // A relay that is attached anew tells of sessions that go on.
-    let goes_on = below.hops > 0 && is_up && hello.epoch == held;
-    if !goes_on {
-        check_epoch(hello, held)?;
-    }
+    check_session(below, held, is_up)
+        .map_err(|Refused { reason, text }| Rejected { reason, text })?;
     let hybrid_ms = options.state.stamps().reading().get();
     let uid_told = hello.role.is_below().then_some(uid);
     Ok(Welcome {
@@ -158,16 +158,6 @@ async fn welcome(
         spoken_ms,
         cfg_epoch: epoch,
     })
-}
-
-/// A session must be newer than the last one that was heard of, wherever that was. Those of a
-/// member are counted by each of its parents.
-fn check_epoch(hello: &Hello, held: SessionEpoch) -> Result<(), Rejected> {
-    if hello.role == Role::Member || hello.epoch > held {
-        return Ok(());
-    }
-    let text = format!("session {} of {} is not newer than {held}", hello.epoch, hello.node);
-    Err(Rejected { reason: RefusedReason::Epoch(held), text })
 }
 
 /// The uid that a child knows itself by, if the object is still there.

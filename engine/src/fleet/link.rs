@@ -39,9 +39,11 @@ impl Link {
 
 /// The word that a node is attached, by whoever says so; `None` where the last word is another.
 pub fn up_link(dsc: &Dsc) -> Option<&Observed> {
-    let said = dsc.get(LINK_PATH)?;
-    let is_up = said.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str());
-    is_up.then_some(said)
+    dsc.get(LINK_PATH).filter(|said| says_up(said))
+}
+
+fn says_up(said: &Observed) -> bool {
+    said.value.as_ref().and_then(Value::as_str) == Some(Link::Up.as_str())
 }
 
 /// The time of the latest of some observations, in milliseconds; 0 of none. The stamp of a link is
@@ -60,8 +62,10 @@ impl Fleet {
         let over = said.is_some_and(|said| {
             said.stamp.ms == epoch.get() && said.value == Some(Link::Down.as_str().into())
         });
-        let me = self.me.clone();
-        if over { Touched::default() } else { self.say_link(uid, epoch, (link, me), now) }
+        if over {
+            return Touched::default();
+        }
+        self.say_link(uid, epoch, (link, self.me.clone()), now)
     }
 
     /// The same where `writer` says it.
@@ -162,9 +166,8 @@ impl Fleet {
     ) -> Option<(SessionEpoch, Name)> {
         let node = &self.objects.get(&uid)?.key.name;
         let held = self.seen(uid).and_then(up_link);
-        let up = Value::from(Link::Up.as_str());
         let again = said.iter().find(|(path, _)| path.as_str() == LINK_PATH);
-        let again = again.map(|(_, said)| said).filter(|said| said.value.as_ref() == Some(&up));
+        let again = again.map(|(_, said)| said).filter(|said| says_up(said));
         let said = held.or(again).filter(|_| self.attached.contains(node))?;
         let (epoch, writer) = (SessionEpoch::new(said.stamp.ms), &said.stamp.writer);
         self.leads_here(writer).then(|| (epoch, writer.clone()))

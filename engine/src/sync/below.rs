@@ -24,13 +24,26 @@
 
 use std::collections::BTreeMap;
 
-use super::frame::{Admission, Admitted, Below, Frame, Hello, Left, Refused, RefusedReason};
+use super::frame::{Admission, Admitted, Below, Frame, Hello, Left, Refused, RefusedReason, Role};
 use crate::id::{Name, SessionEpoch, Uid};
 
 /// Most nodes behind one relay, those behind relays of its own included.
 pub const BELOW_MAX: usize = 50_000;
 /// Most relays between a node and a member.
 pub const HOPS_MAX: u32 = 4;
+
+/// Whether a session that a Hello begins may stand: it must be newer than the last one of the node
+/// that was heard of, wherever that was, which is `held`. A relay that is attached anew tells of
+/// sessions that go on. Those of a member are counted by each of its parents.
+pub fn check_session(below: &Below, held: SessionEpoch, is_up: bool) -> Result<(), Refused> {
+    let Hello { node, role, epoch, .. } = &below.hello;
+    let goes_on = below.hops > 0 && is_up && *epoch == held;
+    if *role == Role::Member || *epoch > held || goes_on {
+        return Ok(());
+    }
+    let text = format!("session {epoch} of {node} is not newer than {held}");
+    Err(Refused { reason: RefusedReason::Epoch(held), text })
+}
 
 /// A node below a relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

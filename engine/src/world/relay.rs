@@ -9,6 +9,7 @@ use crate::{
     event::Event as Record,
     id::{ClusterId, Name, Uid},
     sync::{
+        below::check_session,
         child::Effect,
         frame::{Admission, Admitted, Below, Left, Refused, RefusedReason, Role, Welcome},
     },
@@ -113,12 +114,7 @@ impl World {
         if let Some(uid) = uid {
             let newest = self.downlinks[place].newest(&hello.node);
             let held = fleet.link_epoch(uid).max(newest);
-            // A relay that is attached anew tells of sessions that go on.
-            let goes_on = below.hops > 0 && fleet.is_up(uid) && hello.epoch == held;
-            if !goes_on && hello.epoch <= held {
-                let text = format!("session {} is not newer than {held}", hello.epoch);
-                return Err(Refused { reason: RefusedReason::Epoch(held), text });
-            }
+            check_session(below, held, fleet.is_up(uid))?;
         }
         let welcome = Welcome {
             cluster: self.quorum.store.cluster(),

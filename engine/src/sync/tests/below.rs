@@ -12,7 +12,7 @@ use crate::{
     object::{Labels, Object},
     sync::{
         DEAD_AFTER_MS, HOP_MS,
-        below::HOPS_MAX,
+        below::{HOPS_MAX, check_session},
         child::{self, Child, Identity},
         delta::ObjectDelta,
         frame::{
@@ -284,4 +284,23 @@ fn the_lower_end_asks_while_it_is_attached() {
     });
     let effects = child.receive(Frame::Admitted(answer.clone()), NOW);
     assert_eq!(effects, [child::Effect::Admitted(answer)]);
+}
+
+#[test]
+fn a_session_must_be_newer_or_go_on_below_a_relay() {
+    let refused = Err(RefusedReason::Epoch(SessionEpoch::new(7)));
+    for (role, epoch, hops, is_up, expected) in [
+        (Role::Leaf, 8, 0, true, Ok(())),
+        (Role::Leaf, 7, 0, true, refused),
+        (Role::Leaf, 7, 1, true, Ok(())),
+        (Role::Leaf, 7, 1, false, refused),
+        (Role::Leaf, 6, 1, true, refused),
+        (Role::Relay, 6, 0, true, refused),
+        (Role::Member, 6, 0, true, Ok(())),
+    ] {
+        let hello = Hello { epoch: SessionEpoch::new(epoch), ..hello(role) };
+        let checked = check_session(&Below { hello, hops }, SessionEpoch::new(7), is_up);
+        let checked = checked.map_err(|refused| refused.reason);
+        assert_eq!(checked, expected, "{role:?} {epoch} {hops} {is_up}");
+    }
 }
