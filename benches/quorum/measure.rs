@@ -1,9 +1,6 @@
 //! What is measured, in which order, and under which names.
 
-mod body;
 mod endure;
-mod etcd;
-mod grpc;
 mod held;
 mod load;
 mod loads;
@@ -23,8 +20,7 @@ use clap::Parser;
 use kraken::Figure;
 
 use self::pair::Pair;
-
-pub(crate) use self::etcd::program as etcd_program;
+pub(crate) use kraken_testkit::etcd::program as etcd_program;
 
 /// Objects that are held while loads run.
 const OBJECTS: u64 = 100_000;

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use kraken::Figure;
+use kraken_testkit::etcd;
 
 use super::{
-    etcd, load,
+    load,
     system::{System, Who},
 };
 

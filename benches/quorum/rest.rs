@@ -7,13 +7,11 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use hyper::{Method, Request, Response, body::Incoming, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
+use kraken_testkit::etcd::Sent;
 use serde_json::{Value as Json, json};
 use tokio::net::TcpStream;
 
-use super::{
-    body::Sent,
-    wire::{Read, Standing, Value, key, value_in},
-};
+use super::wire::{Read, Standing, Value, key, value_in};
 
 /// Most of a line of a watch, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;

@@ -9,18 +9,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use kraken_testkit::{process::Process, wait_until};
+pub(crate) use kraken_testkit::etcd::MEMBERS;
+use kraken_testkit::{etcd::Etcd, process::Process, wait_until};
 use tokio::time::timeout;
 
 use super::{
-    etcd::Etcd,
     members::Members,
     times::float,
     wire::{Place, Read, Standing, Value, Wire},
 };
 
-/// How many members each system has.
-pub(crate) const MEMBERS: usize = 3;
 /// How long a system may take until it serves.
 const READY_MAX: Duration = Duration::from_mins(3);
 /// How long one look may take.

@@ -3,12 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
+use kraken_testkit::etcd::{Grpc, GrpcWatch};
 use tokio::time::timeout;
 
-use super::{
-    grpc::{Grpc, GrpcWatch},
-    rest::{Rest, RestWatch},
-};
+use super::rest::{Rest, RestWatch};
 
 /// Bytes of a value.
 const VALUE_BYTES: usize = 256;
@@ -91,7 +89,7 @@ impl Wire {
     pub(crate) async fn put(&mut self, at: u64, value: &Value) -> Result<()> {
         match self {
             Self::Rest(rest) => rest.put(at, value).await,
-            Self::Grpc(grpc) => grpc.put(at, value).await,
+            Self::Grpc(grpc) => grpc.put(&key(at), value.text()).await,
         }
     }
 
@@ -99,7 +97,10 @@ impl Wire {
     pub(crate) async fn put_many(&mut self, keys: &[u64], value: &Value) -> Result<()> {
         match self {
             Self::Rest(rest) => rest.put_many(keys, value).await,
-            Self::Grpc(grpc) => grpc.put_many(keys, value).await,
+            Self::Grpc(grpc) => {
+                let keys: Vec<String> = keys.iter().copied().map(key).collect();
+                grpc.put_many(&keys, value.text()).await
+            }
         }
     }
 
@@ -107,7 +108,10 @@ impl Wire {
     pub(crate) async fn read(&mut self, at: u64, read: Read) -> Result<Option<u64>> {
         match self {
             Self::Rest(rest) => rest.read(at, read).await,
-            Self::Grpc(grpc) => grpc.read(at, read).await,
+            Self::Grpc(grpc) => {
+                let found = grpc.read(&key(at), read == Read::Stale).await?;
+                Ok(found.and_then(|value| value_in(&value)))
+            }
         }
     }
 
@@ -115,7 +119,10 @@ impl Wire {
     pub(crate) async fn standing(&mut self) -> Result<Standing> {
         match self {
             Self::Rest(rest) => rest.standing().await,
-            Self::Grpc(grpc) => grpc.standing().await,
+            Self::Grpc(grpc) => {
+                let status = grpc.status().await?;
+                Ok(Standing { leads: status.leads, term: status.term })
+            }
         }
     }
 
@@ -123,7 +130,7 @@ impl Wire {
     pub(crate) async fn watch(self, at: u64) -> Result<Watch> {
         Ok(match self {
             Self::Rest(rest) => Watch::Rest(rest.watch(at).await?),
-            Self::Grpc(grpc) => Watch::Grpc(grpc.watch(at).await?),
+            Self::Grpc(grpc) => Watch::Grpc(grpc.watch(&[&key(at)]).await?),
         })
     }
 }
@@ -141,7 +148,11 @@ impl Watch {
     pub(crate) async fn next(&mut self) -> Result<u64> {
         match self {
             Self::Rest(watch) => watch.next().await,
-            Self::Grpc(watch) => watch.next().await,
+            Self::Grpc(watch) => loop {
+                if let Some(number) = value_in(&watch.next().await?) {
+                    return Ok(number);
+                }
+            },
         }
     }
 }

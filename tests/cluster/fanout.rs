@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kraken_engine::sync::pace::Pace;
-use kraken_testkit::load::{Agents, Hands, Load, Outcome, lines};
+use kraken_testkit::{
+    etcd,
+    load::{Agents, Hands, Load, Outcome, lines},
+    needs,
+};
 use serde_json::Value as Json;
 
 use crate::KRAKEN;
@@ -25,6 +29,14 @@ const FIGURES: [&str; 9] = [
     "fanout.change.bytes.40",
     "fanout.dsc.40.p99",
     "fanout.reattach.40",
+];
+/// What etcd is measured for beside.
+const BESIDE_ETCD: [&str; 5] = [
+    "fanout.attach.40",
+    "fanout.idle.memory.40",
+    "fanout.one.40.p99",
+    "fanout.all.40.last",
+    "fanout.all.40.sent.last",
 ];
 /// What is measured of real agents.
 const AGENTS_FIGURES: [&str; 7] = [
@@ -48,6 +60,7 @@ async fn a_small_fleet_is_measured_with_and_without_relays() -> Result<()> {
             leaves: LEAVES,
             pace: if relays == 0 { Pace::NORMAL } else { Pace::BULK },
             relays,
+            with_peer: true,
             ones: 10,
             alls: 3,
             time: TIME,
@@ -56,6 +69,13 @@ async fn a_small_fleet_is_measured_with_and_without_relays() -> Result<()> {
         let figures = found(&outcome, &FIGURES)?;
         let missed = figures.iter().find(|figure| figure["name"] == "fanout.dsc.40.missed");
         assert_eq!(missed.and_then(|missed| missed["value"].as_f64()), Some(0.0), "{figures:?}");
+        if relays == 0 && needs("etcd, to stand beside us", etcd::program().is_some())? {
+            for name in BESIDE_ETCD {
+                let figure = figures.iter().find(|figure| figure["name"] == name);
+                let figure = figure.context(name)?;
+                ensure!(figure["peer"] == "etcd" && figure["peer_value"].is_f64(), "{figure}");
+            }
+        }
     }
     Ok(())
 }

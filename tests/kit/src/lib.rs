@@ -12,6 +12,7 @@ pub mod clock;
 pub mod cluster;
 pub mod disk;
 pub mod edge;
+pub mod etcd;
 mod failing;
 pub mod history;
 pub mod job;

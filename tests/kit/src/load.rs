@@ -13,6 +13,7 @@ mod idle;
 mod leaf;
 mod loss;
 mod orders;
+mod peer;
 mod plot;
 mod sight;
 mod system;
@@ -39,6 +40,7 @@ use self::{
     crew::Crew,
     figure::{float, size},
     orders::now,
+    peer::{PEER, Peer},
     system::System,
 };
 
@@ -66,6 +68,8 @@ pub struct Load {
     pub leaves: usize,
     /// How many relays they attach to; 0: to the members.
     pub relays: usize,
+    /// Whether watchers of etcd are measured beside, where that is installed.
+    pub with_peer: bool,
     /// How often they are heard of.
     pub pace: Pace,
     /// How many changes concern one leaf.
@@ -111,28 +115,30 @@ impl Load {
         let named = size(leaves);
         note(&format_args!("three members, and objects for {leaves} leaves"));
         let mut system = System::start(self, folder.path()).await?;
-        let workers = leaves.div_ceil(WORKER_LEAVES_MAX).max(WORKERS_MIN);
-        let mut crew = Crew::start(workers, &self.hands, folder.path()).await?;
+        let mut crew = Crew::start(workers(leaves), &self.hands, folder.path()).await?;
         note(&"bare connections beside");
         let bare = idle::bare(self, &mut crew, folder.path()).await?;
         let before = idle::rest(&system, self.time).await?;
+        let mut peer = Peer::start(self, folder.path()).await?;
+        if peer.is_some() {
+            note(&format_args!("as many watchers of {PEER} beside"));
+        }
         note(&"all attach");
         let since = now();
         crew.attach(leaves, &system.parents()?, &self.labels()?).await?;
         let report = crew.attached(leaves, |_| true).await?;
         let took = micros_between(since, report.attached_at);
-        outcome.figures.push(Figure::new(
-            format!("fanout.attach.{named}"),
-            float(leaves) / took * 1e6,
-            "per_s",
-            leaves,
-        ));
+        let per_s = float(leaves) / took * 1e6;
+        let attach = Figure::new(format!("fanout.attach.{named}"), per_s, "per_s", leaves);
+        let theirs = peer.as_ref();
+        outcome.figures.push(attach.beside(PEER, theirs.map(|peer| peer.attach_per_s)));
         note(&"all are idle");
-        let rests = (before, bare);
+        let rests = (before, bare, theirs.map(|peer| peer.memory));
         let bytes = idle::measure(self, &mut crew, &system, rests, &mut outcome).await?;
         note(&"changes go down");
-        change::one(self, &mut crew, &system, &mut outcome).await?;
-        change::all(self, &mut crew, &system, bytes, &mut outcome).await?;
+        change::one(self, &mut crew, &system, &mut peer, &mut outcome).await?;
+        change::all(self, &mut crew, &system, &mut peer, bytes, &mut outcome).await?;
+        drop(peer);
         note(&"changes come up");
         sight::measure(self, &mut crew, &system, &mut outcome).await?;
         if loss::is_survivable(leaves, system.parents()?.len()) {
@@ -147,6 +153,11 @@ impl Load {
         system.end().context("the members")?;
         Ok(outcome)
     }
+}
+
+/// How many workers hold so many.
+fn workers(leaves: usize) -> usize {
+    leaves.div_ceil(WORKER_LEAVES_MAX).max(WORKERS_MIN)
 }
 
 /// Microseconds from one time to another; 0 where it was not later.

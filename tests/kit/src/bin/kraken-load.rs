@@ -34,6 +34,10 @@ struct Args {
     /// That many real agents in place of light leaves
     #[arg(long, conflicts_with_all = ["leaves", "relays", "bulk", "ones", "plots"])]
     agents: Option<usize>,
+    /// Without watchers of etcd beside, which are measured too where etcd is installed, leaves are
+    /// at most 10,000, and there are no relays
+    #[arg(long)]
+    alone: bool,
     /// The program of the members; without it the `kraken` beside this one
     #[arg(long)]
     program: Option<PathBuf>,
@@ -99,6 +103,7 @@ async fn measure(args: Args) -> Result<()> {
             folder: args.folder.clone(),
             leaves,
             relays: args.relays,
+            with_peer: !args.alone,
             pace: if args.bulk { Pace::BULK } else { Pace::NORMAL },
             ones: args.ones,
             alls,

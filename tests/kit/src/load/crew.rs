@@ -110,6 +110,11 @@ impl Crew {
         self.part(leaves, parents, attach).await
     }
 
+    /// Has as many watchers watch etcd from now on.
+    pub(super) async fn watch(&mut self, watchers: usize, etcd: &[SocketAddr]) -> Result<()> {
+        self.part(watchers, etcd, |share| Order::Watch { share }).await
+    }
+
     /// Has bare connections made, which send so many bytes in each period.
     pub(super) async fn beat(
         &mut self,

@@ -38,7 +38,9 @@ impl Figure {
     #[must_use]
     pub fn target(mut self, target: f64) -> Self {
         self.target = Some(target);
-        self.ratio = self.ratio.or_else(|| (target > 0.0).then(|| self.value / target));
+        if self.peer.is_none() {
+            self.ratio = (target > 0.0).then(|| self.value / target);
+        }
         self
     }
 

@@ -12,6 +12,7 @@ use super::{
     Load, Outcome,
     crew::{Crew, Hands},
     figure::{Figure, float, size},
+    peer::PEER,
     system::{MEMBERS, System, Used, pass},
 };
 use crate::{job::Job, ports, process::Process, wait_until};
@@ -87,7 +88,7 @@ pub(super) async fn measure(
     load: &Load,
     crew: &mut Crew,
     system: &System,
-    (rest, bare): (Rest, Option<f64>),
+    (rest, bare, peer): (Rest, Option<f64>, Option<f64>),
     outcome: &mut Outcome,
 ) -> Result<f64> {
     pass(SETTLE).await;
@@ -104,7 +105,9 @@ pub(super) async fn measure(
     let bytes_per_s = f64::from(bytes) / leaves / seconds;
     let name = |what: &str| format!("fanout.idle.{what}.{named}");
     outcome.figures.extend([
-        Figure::new(name("memory"), grown / leaves, "bytes", load.leaves).target(8_192.0),
+        Figure::new(name("memory"), grown / leaves, "bytes", load.leaves)
+            .beside(PEER, peer)
+            .target(8_192.0),
         Figure::new(name("bytes"), bytes_per_s, "bytes_per_s", load.leaves).target(40.0),
         Figure::new(name("cpu"), (cores - rest.cores).max(0.0), "cores", 1).beside("bare", bare),
         Figure::new(name("rest"), rest.cores, "cores", 1),

@@ -124,7 +124,8 @@ impl Hub {
         }
     }
 
-    fn applied(&self, word: i64) {
+    /// One more has a word.
+    pub(super) fn applied(&self, word: i64) {
         self.words.borrow_mut().entry(word).or_default().push(now());
         self.look(word);
     }

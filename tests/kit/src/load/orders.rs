@@ -22,6 +22,8 @@ pub(super) enum Order {
     Expect { word: i64, leaves: usize },
     /// Have so many leaves see something new in a second; 0 ends that.
     Churn { per_second: f64 },
+    /// Have as many watchers of etcd watch.
+    Watch { share: Share },
     /// Say how all is.
     Report,
     /// Keep bare connections that send so many bytes in so many milliseconds.

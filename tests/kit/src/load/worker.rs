@@ -1,12 +1,7 @@
 //! A worker: holds a part of the leaves on one thread, and does what its desk orders. It ends with
 //! its connection to the desk.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use kraken_actors::uplink::line::Traffic;
@@ -23,6 +18,7 @@ use super::{
     echo,
     leaf::{Hub, Leaf, address},
     orders::{Order, Report, Share, Told, halves},
+    peer,
 };
 
 /// Leaves of one worker that attach for the first time at once.
@@ -31,6 +27,9 @@ const DIALS_MAX: usize = 128;
 const TOLD_MAX: usize = 1_024;
 /// The shortest time between two changes of what leaves see.
 const CHURN_MIN: Duration = Duration::from_millis(2);
+
+/// Says that a connection is there.
+pub(super) type Here = Box<dyn FnOnce()>;
 
 struct Worker {
     hub: Rc<Hub>,
@@ -84,6 +83,7 @@ impl Worker {
             Order::Attach { share, labels } => self.attach(&share, &labels)?,
             Order::Expect { word, leaves } => self.hub.expect(word, leaves),
             Order::Churn { per_second } => self.churn = churn(per_second),
+            Order::Watch { share } => self.watch(&share)?,
             Order::Report => return Ok(Some(Told::Report(self.report()))),
             Order::Beat { share, bytes, period_ms } => self.beat(&share, bytes, period_ms)?,
             Order::Leave => {
@@ -125,24 +125,51 @@ impl Worker {
     }
 
     fn beat(&mut self, share: &Share, bytes: usize, period_ms: u64) -> Result<()> {
+        let period = Duration::from_millis(period_ms);
+        self.connect(share, move |stream, _, _, here| async move {
+            here();
+            Ok(echo::beat(stream, bytes, period).await?)
+        })
+    }
+
+    fn watch(&mut self, share: &Share) -> Result<()> {
+        let hub = self.hub.clone();
+        self.connect(share, move |stream, to, number, here| {
+            peer::watch(stream, to, number, hub.clone(), here)
+        })
+    }
+
+    /// Makes connections that are no lines of leaves, each used by what `with` makes of it until
+    /// that ends. One is counted from when it says that it is there.
+    fn connect<Used: Future<Output = Result<()>> + 'static>(
+        &mut self,
+        share: &Share,
+        with: impl Fn(TcpStream, SocketAddr, usize, Here) -> Used + Clone + 'static,
+    ) -> Result<()> {
         let parents: Vec<SocketAddr> =
             share.parents.iter().map(|parent| parent.parse()).collect::<Result<_, _>>()?;
         let gate = Arc::new(Semaphore::new(DIALS_MAX));
         for number in share.first..share.first + share.count {
-            let parent = parents.get(number % parents.len().max(1)).context("no parent")?;
-            let (from, gate, hub): (IpAddr, _, _) =
-                (address(number), gate.clone(), self.hub.clone());
-            let (parent, period) = (*parent, Duration::from_millis(period_ms));
+            let parent = *parents.get(number % parents.len().max(1)).context("no parent")?;
+            let (gate, hub, with) = (gate.clone(), self.hub.clone(), with.clone());
             self.tasks.spawn_local(async move {
-                let connected = async {
-                    let _permit = gate.acquire_owned().await?;
-                    echo::connect(parent, from).await
-                };
-                let Ok(stream) = connected.await else { return };
-                hub.connected(parent.to_string());
+                // It is never closed.
+                let permit = gate.acquire_owned().await.ok();
+                let Ok(stream) = echo::connect(parent, address(number)).await else { return };
+                let (name, counted) = (parent.to_string(), Rc::new(Cell::new(false)));
+                let here: Here = Box::new({
+                    let (hub, name, counted) = (hub.clone(), name.clone(), counted.clone());
+                    move || {
+                        drop(permit);
+                        counted.set(true);
+                        hub.connected(name);
+                    }
+                });
                 // It ends with the connection, which is then no longer counted.
-                drop(echo::beat(stream, bytes, period).await);
-                hub.disconnected(&parent.to_string());
+                drop(with(stream, parent, number, here).await);
+                if counted.get() {
+                    hub.disconnected(&name);
+                }
             });
         }
         Ok(())

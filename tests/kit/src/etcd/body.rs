@@ -11,19 +11,19 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 /// Bytes to send.
-pub(crate) struct Sent {
+pub struct Sent {
     bytes: Option<Bytes>,
     stays_open: bool,
 }
 
 impl Sent {
     /// A whole body.
-    pub(crate) fn whole(bytes: Bytes) -> Self {
+    pub fn whole(bytes: Bytes) -> Self {
         Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), stays_open: false }
     }
 
     /// The beginning of a body that ends with its connection.
-    pub(crate) fn open(bytes: Bytes) -> Self {
+    pub fn open(bytes: Bytes) -> Self {
         Self { bytes: Some(bytes), stays_open: true }
     }
 }

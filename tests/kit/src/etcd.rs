@@ -1,5 +1,9 @@
-//! The peer: three etcd with defaults for everything but their addresses and folders. Each syncs
-//! its log before it answers, as ours do.
+//! The peer of measurements: three etcd with defaults for everything but their addresses and
+//! folders, and what is past given up after five minutes, as a server of Kubernetes asks of it
+//! (`--etcd-compaction-interval`). Each syncs its log before it answers, as ours do.
+
+mod body;
+mod grpc;
 
 use std::{
     env, fs,
@@ -8,17 +12,25 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use kraken_testkit::{
+use tempfile::TempDir;
+
+pub use self::{
+    body::Sent,
+    grpc::{Grpc, GrpcWatch, Status},
+};
+use crate::{
     job::Job,
     ports,
     process::{Process, Sweep},
 };
-use tempfile::TempDir;
 
-use super::system::MEMBERS;
+/// How it gives up what is past.
+const COMPACTION: [&str; 2] = ["--auto-compaction-mode=periodic", "--auto-compaction-retention=5m"];
+/// How many they are.
+pub const MEMBERS: usize = 3;
 
 /// Three of them.
-pub(crate) struct Etcd {
+pub struct Etcd {
     members: Vec<Member>,
     // In the order in which they go: the processes, then the folder.
     _sweep: Sweep,
@@ -31,13 +43,14 @@ struct Member {
 }
 
 /// Where the program is, where it is installed.
-pub(crate) fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join("etcd")).find(|file| file.is_file())
 }
 
 impl Etcd {
-    pub(crate) fn start(folder: &Path) -> Result<Self> {
+    /// Starts them with their data below `folder`.
+    pub fn start(folder: &Path) -> Result<Self> {
         let program = program().context("there is no etcd")?;
         let folder = tempfile::Builder::new().prefix("etcd-bench-").tempdir_in(folder)?;
         let ports = || (0..MEMBERS).map(|_| ports::free()).collect::<Result<Vec<SocketAddr>>>();
@@ -50,7 +63,7 @@ impl Etcd {
             let own = folder.path().join(&name);
             fs::create_dir(&own)?;
             let (client_url, peer_url) = (format!("http://{client}"), format!("http://{peer}"));
-            let job = Job::new(&name, &program, &own).args([
+            let job = Job::new(&name, &program, &own).args(COMPACTION).args([
                 "--name",
                 &name,
                 "--data-dir",
@@ -75,23 +88,28 @@ impl Etcd {
         Ok(etcd)
     }
 
-    pub(crate) fn address(&self, member: usize) -> SocketAddr {
+    /// Where clients of one connect.
+    pub fn address(&self, member: usize) -> SocketAddr {
         self.members[member].address
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    /// Where their data lies.
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(crate) fn process(&self, member: usize) -> Result<Process> {
+    /// The process of one.
+    pub fn process(&self, member: usize) -> Result<Process> {
         self.members[member].job.process()
     }
 
-    pub(crate) fn kill9(&mut self, member: usize) -> Result<()> {
+    /// Ends one as a crash does.
+    pub fn kill9(&mut self, member: usize) -> Result<()> {
         self.members[member].job.kill9()
     }
 
-    pub(crate) fn start_again(&mut self, member: usize) -> Result<()> {
+    /// Starts one that has ended.
+    pub fn start_again(&mut self, member: usize) -> Result<()> {
         self.members[member].job.start().map(drop)
     }
 }

@@ -13,10 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tokio::net::TcpStream;
 
-use super::{
-    body::Sent,
-    wire::{Read, Standing, Value, key, value_in},
-};
+use super::body::Sent;
 
 /// Bytes before each message: whether it is compressed, and how long it is.
 const PREFIX_BYTES: usize = 5;
@@ -128,24 +125,38 @@ struct WatchResponse {
     events: Vec<Event>,
 }
 
+/// How one of them stands among the others.
+#[derive(Debug, Clone, Copy)]
+pub struct Status {
+    /// Whether it leads.
+    pub leads: bool,
+    /// The term of its quorum.
+    pub term: u64,
+}
+
 /// One connection.
-pub(crate) struct Grpc {
+pub struct Grpc {
     sender: http2::SendRequest<Sent>,
     host: String,
 }
 
 /// What is told on a watch.
-pub(crate) struct GrpcWatch {
+pub struct GrpcWatch {
     body: Incoming,
     buffer: BytesMut,
-    told: VecDeque<u64>,
+    told: VecDeque<Bytes>,
     /// The connection, for as long as it is watched on.
     _grpc: Grpc,
 }
 
 impl Grpc {
-    pub(crate) async fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+    /// Connects to one of them.
+    pub async fn connect(address: SocketAddr) -> Result<Self> {
+        Self::over(TcpStream::connect(address).await?, address).await
+    }
+
+    /// Speaks over a connection to one of them.
+    pub async fn over(stream: TcpStream, address: SocketAddr) -> Result<Self> {
         stream.set_nodelay(true)?;
         let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await;
         let (sender, connection) = handshake?;
@@ -181,39 +192,48 @@ impl Grpc {
         Ok(Told::decode(told)?)
     }
 
-    pub(crate) async fn put(&mut self, at: u64, value: &Value) -> Result<()> {
-        self.ask("KV/Put", &put_request(at, value)).await
+    /// Puts a value at a key.
+    pub async fn put(&mut self, key: &str, value: &str) -> Result<()> {
+        self.ask("KV/Put", &put_request(key, value)).await
     }
 
-    pub(crate) async fn put_many(&mut self, keys: &[u64], value: &Value) -> Result<()> {
-        let op = |at: &u64| RequestOp { request_put: Some(put_request(*at, value)) };
+    /// Puts one value at several keys, all or nothing.
+    pub async fn put_many(&mut self, keys: &[String], value: &str) -> Result<()> {
+        let op = |key: &String| RequestOp { request_put: Some(put_request(key, value)) };
         let txn = TxnRequest { success: keys.iter().map(op).collect() };
         let done: TxnResponse = self.ask("KV/Txn", &txn).await?;
         ensure!(done.succeeded, "a transaction without a condition was refused");
         Ok(())
     }
 
-    pub(crate) async fn read(&mut self, at: u64, read: Read) -> Result<Option<u64>> {
-        let range = RangeRequest { key: key(at).into(), serializable: read == Read::Stale };
+    /// The value at a key. Where it may be stale, the etcd that is asked answers by itself.
+    pub async fn read(&mut self, key: &str, may_be_stale: bool) -> Result<Option<Bytes>> {
+        let range = RangeRequest { key: bytes(key), serializable: may_be_stale };
         let found: RangeResponse = self.ask("KV/Range", &range).await?;
-        Ok(found.kvs.first().and_then(|kv| value_in(&kv.value)))
+        Ok(found.kvs.into_iter().next().map(|kv| kv.value))
     }
 
     /// How the etcd that answers stands.
-    pub(crate) async fn standing(&mut self) -> Result<Standing> {
+    pub async fn status(&mut self) -> Result<Status> {
         let status: StatusResponse = self.ask("Maintenance/Status", &()).await?;
         let own = status.header.context("a status has a header")?.member_id;
-        Ok(Standing { leads: own == status.leader, term: status.raft_term })
+        Ok(Status { leads: own == status.leader, term: status.raft_term })
     }
 
-    pub(crate) async fn watch(mut self, at: u64) -> Result<GrpcWatch> {
-        let create = WatchCreateRequest { key: key(at).into() };
-        let request = framed(&WatchRequest { create_request: Some(create) })?;
-        let response = self.send("Watch/Watch", Sent::open(request)).await?;
+    /// Watches keys from now on, each by a watch of its own on one stream.
+    pub async fn watch(mut self, keys: &[&str]) -> Result<GrpcWatch> {
+        let mut request = BytesMut::new();
+        for key in keys {
+            let create = WatchCreateRequest { key: bytes(key) };
+            request.extend(framed(&WatchRequest { create_request: Some(create) })?);
+        }
+        let response = self.send("Watch/Watch", Sent::open(request.freeze())).await?;
         let (buffer, told) = (BytesMut::new(), VecDeque::new());
         let mut watch = GrpcWatch { body: response.into_body(), buffer, told, _grpc: self };
-        let first = watch.message().await?;
-        ensure!(first.created, "the first answer to a watch is that it stands");
+        for _ in keys {
+            let answer = watch.message().await?;
+            ensure!(answer.created, "the first answer to a watch is that it stands");
+        }
         Ok(watch)
     }
 }
@@ -231,22 +251,25 @@ impl GrpcWatch {
         }
     }
 
-    /// What the next change of the object put there.
-    pub(crate) async fn next(&mut self) -> Result<u64> {
+    /// The value that the next change of a key put there.
+    pub async fn next(&mut self) -> Result<Bytes> {
         loop {
             if let Some(told) = self.told.pop_front() {
                 return Ok(told);
             }
             let message = self.message().await?;
             ensure!(!message.canceled, "the watch was cancelled");
-            let values = message.events.iter().filter_map(|event| event.kv.as_ref());
-            self.told.extend(values.filter_map(|kv| value_in(&kv.value)));
+            self.told.extend(message.events.into_iter().filter_map(|event| Some(event.kv?.value)));
         }
     }
 }
 
-fn put_request(at: u64, value: &Value) -> PutRequest {
-    PutRequest { key: key(at).into(), value: Bytes::copy_from_slice(value.text().as_bytes()) }
+fn put_request(key: &str, value: &str) -> PutRequest {
+    PutRequest { key: bytes(key), value: bytes(value) }
+}
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::copy_from_slice(text.as_bytes())
 }
 
 /// A message with its prefix.
