@@ -31,6 +31,7 @@ mod site;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod unruly;
 mod uplink;
 mod work;
 
@@ -95,6 +96,9 @@ pub struct Options {
     pub relays: usize,
     /// How many leaves, at least 1.
     pub leaves: usize,
+    /// Whether ends of links misbehave too: read nothing, say far too much, or what is no frame,
+    /// are of another release, or go by the name of another node.
+    pub unruly: bool,
     /// How long things go wrong, in milliseconds.
     pub chaos_ms: u64,
     /// How long the world may then take to settle, in milliseconds.
@@ -103,13 +107,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { members: 3, relays: 0, leaves: 3, chaos_ms: 40_000, calm_ms: 300_000 }
+        let (chaos_ms, calm_ms) = (40_000, 300_000);
+        Self { members: 3, relays: 0, leaves: 3, unruly: false, chaos_ms, calm_ms }
     }
 }
 
 impl Options {
     /// The kind of world that a seed stands for: one member or three, none to two relays, one to
-    /// four leaves, and a chaos of 10 to 60 s.
+    /// four leaves, a chaos of 10 to 60 s, and in half of them ends that misbehave.
     pub fn drawn(seed: u64) -> Self {
         // Not the numbers that the world itself will draw.
         let mut chance = Chance::new(!seed);
@@ -118,6 +123,7 @@ impl Options {
             leaves: usize::try_from(chance.between(1, 4)).unwrap_or(1),
             chaos_ms: chance.between(10_000, 60_000),
             relays: [0, 0, 1, 2][usize::try_from(chance.between(0, 3)).unwrap_or_default()],
+            unruly: chance.percent(50),
             ..Self::default()
         }
     }
@@ -197,6 +203,7 @@ enum Event {
     Broken { link: u64 },
     Restart,
     Trouble,
+    Misbehave,
     Lift,
 }
 
@@ -267,6 +274,9 @@ impl World {
             warm: Planner::new(),
         };
         world.found(options.leaves.max(1))?;
+        if options.unruly {
+            world.later(0, 0, Event::Misbehave);
+        }
         Ok(world)
     }
 
@@ -371,6 +381,7 @@ impl World {
         let of_nobody = matches!(
             event,
             Event::Trouble
+                | Event::Misbehave
                 | Event::Lift
                 | Event::Append(_)
                 | Event::Elect
@@ -420,6 +431,7 @@ impl World {
             Event::Broken { link } => self.broken(place, link),
             Event::Restart => self.restart(place),
             Event::Trouble => self.trouble(),
+            Event::Misbehave => self.misbehave(),
             Event::Lift => self.lift_limits(),
         }
     }

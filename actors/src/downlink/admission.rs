@@ -6,7 +6,7 @@ use kraken_engine::{
     fleet::Fleet,
     id::{ClusterId, Epoch, Name, Uid},
     sync::{
-        below::check_session,
+        below::{check_name, check_session},
         frame::{Admission, Below, Hello, Refused, RefusedReason, Role, Welcome},
     },
 };
@@ -38,8 +38,13 @@ pub(super) fn not_ready(text: impl ToString) -> Rejected {
     Rejected { reason: RefusedReason::NotReady, text: text.to_string() }
 }
 
+fn rejected(Refused { reason, text }: Refused) -> Rejected {
+    Rejected { reason, text }
+}
+
 /// Decides about a Hello, or has it decided above.
 pub(super) async fn admit(below: &Below, options: &DownlinkOptions) -> Result<Admitted, Rejected> {
+    check_name(below, &options.node).map_err(rejected)?;
     match &options.door {
         Door::Quorum(quorum) => by_quorum(below, &**quorum, options).await,
         Door::Above(above) => by_parent(below, above, options).await,
@@ -63,7 +68,7 @@ async fn by_parent(
             let uid = welcome.uid.ok_or_else(|| not_ready("its object is not known above"))?;
             Ok(Admitted { uid, welcome })
         }
-        Some(Admission::Refused(Refused { reason, text })) => Err(Rejected { reason, text }),
+        Some(Admission::Refused(refused)) => Err(rejected(refused)),
         None if hello.role == Role::Leaf => from_memory(below, above, options).await,
         None => Err(not_ready("this relay is attached to nobody")),
     }
@@ -145,8 +150,7 @@ async fn welcome(
     let held =
         move |fleet: &Fleet| (fleet.link_epoch(uid), fleet.is_up(uid), fleet.spoken_ms(&node));
     let (held, is_up, spoken_ms) = options.state.read(held).await.map_err(not_ready)?;
-    check_session(below, held, is_up)
-        .map_err(|Refused { reason, text }| Rejected { reason, text })?;
+    check_session(below, held, is_up).map_err(rejected)?;
     let hybrid_ms = options.state.stamps().reading().get();
     let uid_told = hello.role.is_below().then_some(uid);
     Ok(Welcome {

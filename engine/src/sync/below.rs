@@ -32,6 +32,19 @@ pub const BELOW_MAX: usize = 50_000;
 /// Most relays between a node and a member.
 pub const HOPS_MAX: u32 = 4;
 
+/// Whether who says Hello may attach to this node, or below it: nobody who goes by its name may. It
+/// would be this node itself, or another machine that was given the same name.
+pub fn check_name(below: &Below, me: &Name) -> Result<(), Refused> {
+    if below.hello.node != *me {
+        return Ok(());
+    }
+    let text = format!(
+        "{me} is the name of this node itself: give each machine a name of its own, and no node \
+         itself as a parent"
+    );
+    Err(Refused { reason: RefusedReason::NotReady, text })
+}
+
 /// Whether a session that a Hello begins may stand: it must be newer than the last one of the node
 /// that was heard of, wherever that was, which is `held`. A relay that is attached anew tells of
 /// sessions that go on. Those of a member are counted by each of its parents.

@@ -50,11 +50,11 @@ impl World {
         self.later(next, 0, Event::Trouble);
     }
 
-    fn a_leaf(&mut self) -> Place {
+    pub(super) fn a_leaf(&mut self) -> Place {
         self.a_place(self.members, self.sites.len())
     }
 
-    fn a_place(&mut self, from: Place, to: Place) -> Place {
+    pub(super) fn a_place(&mut self, from: Place, to: Place) -> Place {
         let last = to.saturating_sub(1).max(from) as u64;
         usize::try_from(self.chance.between(from as u64, last)).unwrap_or(from)
     }

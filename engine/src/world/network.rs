@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Event, Place, World};
-use crate::sync::{self, frame::Frame};
+use crate::sync::{
+    self, FrameError, PROTOCOL_VERSION,
+    frame::{Frame, Hello},
+};
 
 /// How much longer frames take between places that are far apart, in milliseconds.
 const FAR_MS: (u64, u64) = (200, 1_800);
@@ -22,6 +25,10 @@ pub(super) struct Network {
     hung: BTreeSet<(u64, bool)>,
     /// The latest moment at which a frame arrives, by link and direction: streams keep their order.
     arrivals: BTreeMap<(u64, bool), u64>,
+    /// Until when children read nothing, by link.
+    deaf: BTreeMap<u64, u64>,
+    /// Until when places speak another version.
+    foreign: BTreeMap<Place, u64>,
 }
 
 /// A link between a child and a parent.
@@ -68,11 +75,41 @@ impl Network {
     pub(super) fn lose(&mut self, link: u64, up: bool) {
         self.hung.insert((link, up));
     }
+
+    /// The child on a link reads nothing until then.
+    pub(super) fn deafen(&mut self, link: u64, until: u64) {
+        self.deaf.insert(link, until);
+    }
+
+    /// A place speaks another version until then.
+    pub(super) fn change_release(&mut self, place: Place, until: u64) {
+        self.foreign.insert(place, until);
+    }
+
+    /// A frame as a place says it.
+    fn said(&self, from: Place, now: u64, frame: &Frame) -> Result<Vec<u8>, FrameError> {
+        match frame {
+            Frame::Hello(hello) if self.foreign.get(&from).is_some_and(|until| now < *until) => {
+                let hello = Hello { version: PROTOCOL_VERSION + 1, ..hello.clone() };
+                sync::encode(&Frame::Hello(hello))
+            }
+            frame => sync::encode(frame),
+        }
+    }
 }
 
 impl World {
-    /// Puts a frame on a link. Each direction keeps its order; after a loss nothing comes any more.
+    /// Puts a frame on a link.
     pub(super) fn send_on(&mut self, link: u64, up: bool, frame: &Frame) {
+        let Some(Link { child, parent, .. }) = self.network.link(link) else { return };
+        let from = if up { child } else { parent };
+        let Ok(bytes) = self.network.said(from, self.now, frame) else { return };
+        self.carry(link, up, bytes);
+    }
+
+    /// Carries bytes over a link. Each direction keeps its order; after a loss nothing comes any
+    /// more.
+    pub(super) fn carry(&mut self, link: u64, up: bool, bytes: Vec<u8>) {
         let Some(Link { child, parent, .. }) = self.network.link(link) else { return };
         let (from, to) = if up { (child, parent) } else { (parent, child) };
         let lost = self.is_chaos() && self.chance.between(0, 999) == 0;
@@ -82,21 +119,24 @@ impl World {
         if self.network.hung.contains(&(link, up)) {
             return;
         }
-        let Ok(bytes) = sync::encode(frame) else { return };
         let mut delay = self.while_ms(40);
         if self.network.far.contains(&(from, to)) {
             delay += self.chance.between(FAR_MS.0, FAR_MS.1);
         }
+        let deaf = self.network.deaf.get(&link).copied().filter(|_| !up).unwrap_or_default();
         let last = self.network.arrivals.entry((link, up)).or_default();
-        *last = (*last).max(self.now + delay);
+        *last = (*last).max(self.now + delay).max(deaf);
         let after = *last - self.now;
         self.later(after, to, Event::Frame { link, up, bytes });
     }
 
     /// A frame arrives. What a child had sent on a link that it has left may still come.
     pub(super) fn arrives(&mut self, link: u64, up: bool, bytes: &[u8]) {
-        let Ok(frame) = sync::decode(bytes) else { return };
-        if up { self.heard(link, frame) } else { self.told_from_above(link, frame) }
+        match sync::decode(bytes) {
+            Ok(frame) if up => self.heard(link, frame),
+            Ok(frame) => self.told_from_above(link, frame),
+            Err(_) => self.refuses(link, up),
+        }
     }
 
     /// One end of a link notices that it is broken.

@@ -9,7 +9,7 @@ use crate::{
     event::Event as Record,
     id::{ClusterId, Name, Uid},
     sync::{
-        below::check_session,
+        below::{check_name, check_session},
         child::Effect,
         frame::{Admission, Admitted, Below, Left, Refused, RefusedReason, Role, Welcome},
     },
@@ -49,6 +49,9 @@ impl World {
             Why::Hello(_) | Why::Again(_) => below.clone(),
             Why::Arrives(_) => Below { hops: below.hops + 1, ..below.clone() },
         };
+        if let Err(refused) = check_name(&below, &self.sites[place].name) {
+            return self.decided(place, why, below, Err(refused));
+        }
         let Some(up) = self.above(place) else {
             let decided = self.by_quorum(place, &further);
             return self.decided(place, why, below, decided);

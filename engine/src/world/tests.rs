@@ -4,7 +4,7 @@ use super::*;
 use crate::{invariants::Entry, status::PhaseName};
 
 fn short() -> Options {
-    Options { members: 3, relays: 0, leaves: 2, chaos_ms: 30_000, calm_ms: 300_000 }
+    Options { leaves: 2, chaos_ms: 30_000, ..Options::default() }
 }
 
 /// Whether an attempt began that a leader decided.

@@ -70,7 +70,8 @@ impl Uplink {
     }
 }
 
-fn identity(name: &Name, role: Role) -> Identity {
+/// What a child of this name says of itself.
+pub(super) fn identity(name: &Name, role: Role) -> Identity {
     Identity { node: name.clone(), role, labels: Labels::new() }
 }
 

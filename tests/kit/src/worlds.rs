@@ -47,7 +47,11 @@ impl std::error::Error for Broken {}
 
 /// Runs the world that a seed stands for, and holds it against the invariants.
 pub fn check(seed: u64) -> Result<Outcome, Broken> {
-    let options = Options::drawn(seed);
+    check_as(seed, Options::drawn(seed))
+}
+
+/// The same for another world of a seed.
+pub fn check_as(seed: u64, options: Options) -> Result<Outcome, Broken> {
     try_out(seed, &options).map_err(|why| shrunk(seed, options, why))
 }
 
@@ -152,9 +156,10 @@ fn smaller(options: &Options) -> Vec<Options> {
         (options.leaves > 1).then(|| Options { leaves: options.leaves - 1, ..options.clone() });
     let nearer =
         (options.relays > 0).then(|| Options { relays: options.relays - 1, ..options.clone() });
+    let tamer = options.unruly.then(|| Options { unruly: false, ..options.clone() });
     let shorter = [options.chaos_ms / 2, options.chaos_ms * 9 / 10];
     let shorter = shorter.map(|chaos_ms| Options { chaos_ms, ..options.clone() });
-    fewer.into_iter().chain(nearer).chain(shorter).collect()
+    fewer.into_iter().chain(nearer).chain(tamer).chain(shorter).collect()
 }
 
 /// What happened before a moment, newest last.

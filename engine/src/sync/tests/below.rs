@@ -12,7 +12,7 @@ use crate::{
     object::{Labels, Object},
     sync::{
         DEAD_AFTER_MS, HOP_MS,
-        below::{HOPS_MAX, check_session},
+        below::{HOPS_MAX, check_name, check_session},
         child::{self, Child, Identity},
         delta::ObjectDelta,
         frame::{
@@ -302,5 +302,15 @@ fn a_session_must_be_newer_or_go_on_below_a_relay() {
         let checked = check_session(&Below { hello, hops }, SessionEpoch::new(7), is_up);
         let checked = checked.map_err(|refused| refused.reason);
         assert_eq!(checked, expected, "{role:?} {epoch} {hops} {is_up}");
+    }
+}
+
+#[test]
+fn nobody_attaches_to_a_node_of_his_own_name() {
+    assert_eq!(check_name(&below("n1", 0), &name("n2")), Ok(()));
+    for hops in [0, 1] {
+        let refused = check_name(&below("n1", hops), &name("n1")).unwrap_err();
+        assert_eq!(refused.reason, RefusedReason::NotReady);
+        assert!(refused.text.contains("give each machine a name of its own"), "{refused:?}");
     }
 }
