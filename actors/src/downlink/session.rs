@@ -27,10 +27,7 @@ use kraken_engine::{
     },
     time::Millis,
 };
-use tokio::{
-    net::TcpStream,
-    time::{Interval, interval},
-};
+use tokio::{net::TcpStream, time::interval};
 use tokio_util::sync::CancellationToken;
 
 use self::{below::Arrivals, lost::lose_own_leaves};
@@ -128,12 +125,11 @@ pub(super) async fn run(
 
 impl Driver {
     async fn serve(&mut self, reader: &mut FrameReader, writer: &FrameWriter) -> Over {
-        let (mut pace, mut tick) = (Pace::NORMAL, ticks(Pace::NORMAL));
+        let mut tick = interval(self.looks_every());
         let mut standing = self.standing();
         loop {
-            if pace != self.pace() {
-                pace = self.pace();
-                tick = ticks(pace);
+            if tick.period() != self.looks_every() {
+                tick = interval(self.looks_every());
             }
             let effects = tokio::select! {
                 () = self.close.cancelled() => return "a newer session has begun".to_owned(),
@@ -158,13 +154,26 @@ impl Driver {
         }
     }
 
-    /// How often it looks at the time: seldom where the child is heard of seldom and nothing waits.
-    fn pace(&self) -> Pace {
-        let waits = !self.offered || self.place.is_some() || self.session.is_busy();
-        if waits { Pace::NORMAL } else { self.session.pace() }
+    /// How often it looks at the time: seldom where nothing waits, and the more so where the child is
+    /// heard of seldom.
+    fn looks_every(&self) -> Duration {
+        let waits = !self.offered
+            || self.place.is_some()
+            || self.audience.lacks()
+            || self.session.is_busy();
+        let pace = if waits { Pace::NORMAL } else { self.session.pace() };
+        Duration::from_millis(pace.heartbeat_ms() / if waits { 4 } else { 2 })
     }
 
     async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
+        // Most frames are heartbeats of leaves that do nothing: they are answered here.
+        if let Some(catalog) = self.session.answers_alone(&frame) {
+            let now = self.options.clock.wall();
+            let hybrid_ms = self.options.state.stamps().reading().get().max(now.get());
+            let assured = self.session.assured();
+            let authority = Authority { catalog: &catalog, hybrid_ms, assured };
+            return self.session.receive(frame, authority, now);
+        }
         let child = self.session.child().map(|hello| hello.node.clone());
         let read = move |fleet: &Fleet| {
             // Word of the quorum goes only to whom this node has told all Cfg by then.
@@ -392,11 +401,6 @@ async fn record(kind: EventKind, uid: Option<Uid>, text: String, options: &Downl
     tracing::info!("{text}");
     let happening = Happening { kind, uid, revision: None, attempt: None, text };
     options.state.record(happening).await;
-}
-
-/// When a session looks at the time.
-fn ticks(pace: Pace) -> Interval {
-    interval(Duration::from_millis(pace.heartbeat_ms() / 4))
 }
 
 /// What is to go down next; for ever nothing, before the child is attached.

@@ -26,8 +26,9 @@ use crate::{
 const ARRIVALS_MAX: usize = 256;
 /// How long a node may wait for its turn.
 const TURN_MAX: Duration = Duration::from_secs(5);
-/// How long an answer from above is waited for before it is asked again.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long an answer from above is waited for before it is asked again: it comes, or the session
+/// there ends, but a parent that has thousands to answer may take long.
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 /// How long a parent that is not ready is left alone.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 

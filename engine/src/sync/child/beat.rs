@@ -18,12 +18,11 @@ use crate::{
 const BEATS_OPEN_MAX: usize = 64;
 
 impl Child {
-    /// The pace of the next session. Others rely on members and relays, which have none of their
-    /// own.
+    /// The pace of the next session. Others rely on members, which have none of their own.
     pub(super) fn next_pace(&self) -> Pace {
         match self.identity.role {
-            Role::Leaf => Pace::of(self.labels()),
-            Role::Member | Role::Relay => Pace::NORMAL,
+            Role::Leaf | Role::Relay => Pace::of(self.labels()),
+            Role::Member => Pace::NORMAL,
         }
     }
 
@@ -34,17 +33,26 @@ impl Child {
     }
 
     /// The pace at which it goes: what it is assured of has to be young, and where nobody assures
-    /// it any more it has to look for another parent soon.
+    /// it any more it has to look for another parent soon. Orders for many go through a relay, so
+    /// that it is heard of often in any case.
     pub(super) fn present_pace(&self) -> Pace {
-        if self.is_assured { Pace::NORMAL } else { self.pace }
+        let is_relay = self.identity.role == Role::Relay;
+        if self.is_assured || is_relay { Pace::NORMAL } else { self.pace }
+    }
+
+    /// The pace by which the silence of its parent is judged. A relay that is to be patient stays
+    /// where it is though it is told late what others need: all that is behind it would have to be
+    /// let in anew.
+    fn patience(&self) -> Pace {
+        if self.identity.role == Role::Relay { self.pace } else { self.present_pace() }
     }
 
     /// Time has passed; to be called as often as [`Child::ticks_every_ms`] says, and at least every
     /// [`BATCH_MS`](crate::sync::BATCH_MS) while something waits.
     pub fn tick(&mut self, now: Millis) -> Vec<Effect> {
-        let pace = self.present_pace();
+        let (pace, patience) = (self.present_pace(), self.patience());
         let is_over = match &mut self.phase {
-            Phase::Attached { silence, .. } => silence.is_over(now, pace),
+            Phase::Attached { silence, .. } => silence.is_over(now, patience),
             Phase::Detached | Phase::Greeting { .. } => false,
         };
         match self.phase {
@@ -53,7 +61,7 @@ impl Child {
             }
             Phase::Detached | Phase::Greeting { .. } => Vec::new(),
             Phase::Attached { .. } if is_over => {
-                self.close(format!("nothing heard for {} ms", pace.dead_after_ms()))
+                self.close(format!("nothing heard for {} ms", patience.dead_after_ms()))
             }
             Phase::Attached { .. } if self.outbox.is_stalled(now) => {
                 self.close(format!("nothing acknowledged for {STALLED_AFTER_MS} ms"))

@@ -1,20 +1,48 @@
 //! What a session does with heartbeats.
 
+use std::sync::Arc;
+
 use super::{Authority, Effect, RESYNC_BEATS, Session};
 use crate::{
-    singleton::Assurance,
-    sync::{HEARTBEAT_MS, STAMP_AHEAD_MS_MAX, frame::Frame},
+    catalog::Catalog,
+    singleton::{Assurance, Assured},
+    sync::{
+        HEARTBEAT_MS, STAMP_AHEAD_MS_MAX,
+        frame::{Frame, Role},
+    },
     time::Millis,
 };
 
 impl Session {
+    /// Whether heartbeats of the child are further apart than a lease: a relay's never are, however
+    /// patient the two are with each other.
+    pub(super) fn beats_seldom(&self) -> bool {
+        self.role() == Some(Role::Leaf) && !self.pace().is_normal()
+    }
+
     /// A child that is heard of seldom and has to know how the quorum is, is told of it: from then
     /// on it asks.
     pub(super) fn wake(&self, now: Millis) -> Vec<Effect> {
-        let seldom = self.is_attached() && !self.pace().is_normal();
+        let seldom = self.is_attached() && self.beats_seldom();
         let due = seldom && now >= self.beaten.after_ms(HEARTBEAT_MS);
         let on_lease = || self.catalog.as_ref().is_some_and(|catalog| self.is_on_lease(catalog));
         if due && on_lease() { vec![Effect::Send(Frame::Ping)] } else { Vec::new() }
+    }
+
+    /// What is declared, where a frame is a heartbeat whose answer says nothing of the quorum: then
+    /// the parent need not be asked for anything, and what the session was told last will do.
+    pub fn answers_alone(&self, frame: &Frame) -> Option<Arc<Catalog>> {
+        let is_idle = frame.is_heartbeat()
+            && self.is_attached()
+            && self.role() == Some(Role::Leaf)
+            && !self.is_behind();
+        let catalog = self.catalog.as_ref().filter(|_| is_idle)?;
+        (!self.is_on_lease(catalog)).then(|| catalog.clone())
+    }
+
+    /// What the parent knew of the quorum when it was last asked.
+    pub fn assured(&self) -> Assured {
+        self.assured
     }
 
     /// The child lives: it is told so, and whatever differs is found.

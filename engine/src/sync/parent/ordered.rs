@@ -28,7 +28,7 @@ impl Session {
         if !self.is_attached() || !takes {
             return Err(Said::Declined(format!("the way to {} is not open", order.to)));
         }
-        let beats_seldom = !self.pace().is_normal();
+        let beats_seldom = self.beats_seldom();
         if now > self.heard.after_ms(LEASE_MS) && !beats_seldom {
             return Err(Said::Declined(format!("nothing is heard on the way to {}", order.to)));
         }

@@ -125,11 +125,9 @@ fn the_label_of_its_object_says_how_often_a_leaf_is_heard_of_from_its_next_sessi
     assert_eq!(said(&child.connected(at(20_000))), Some(Pace::BULK));
     child.receive(Frame::Welcome(welcome()), at(20_000));
     assert!(beats(&child.tick(at(20_000 + HEARTBEAT_MS))), "an older parent hears of all so");
-    for role in [Role::Member, Role::Relay] {
-        let identity = Identity { labels: labels(BULK), role, ..identity() };
-        let mut child = Child::new(identity, CLUSTER, Vec::new());
-        assert_eq!(said(&child.connected(NOW)), Some(Pace::NORMAL), "others rely on it");
-    }
+    let identity = Identity { labels: labels(BULK), role: Role::Member, ..identity() };
+    let mut child = Child::new(identity, CLUSTER, Vec::new());
+    assert_eq!(said(&child.connected(NOW)), Some(Pace::NORMAL), "others rely on it");
 }
 
 #[test]
@@ -377,4 +375,42 @@ fn one_of_many_that_hosts_what_must_not_run_twice_is_asked_until_it_asks_itself(
         session.receive(beat(at(2 * HEARTBEAT_MS)), authority(&catalog), at(2 * HEARTBEAT_MS));
         assert!(sent(session.tick(at(2 * HEARTBEAT_MS + 1))).is_empty(), "it beats");
     }
+}
+
+#[test]
+fn a_relay_of_many_beats_as_often_as_others_and_is_patient() {
+    for (label, dead_after_ms) in [(NORMAL, DEAD_AFTER_MS), (BULK, 10 * DEAD_AFTER_MS)] {
+        let identity = Identity { labels: labels(label), role: Role::Relay, ..identity() };
+        let mut child = Child::new(identity, ClusterId::default(), Vec::new());
+        let pace = said(&child.connected(NOW)).unwrap();
+        assert_eq!(pace.dead_after_ms(), dead_after_ms, "{label}");
+        child.receive(taken(), NOW);
+        let mut beaten = 0;
+        for ms in (0..dead_after_ms).step_by(250) {
+            let effects = child.tick(at(ms));
+            beaten += u64::from(beats(&effects));
+            assert!(!closes(&effects), "{label} {ms}");
+        }
+        assert_eq!(beaten, dead_after_ms / HEARTBEAT_MS - 1, "{label}");
+        assert!(closes(&child.tick(at(dead_after_ms))), "{label}");
+    }
+}
+
+#[test]
+fn no_order_waits_for_a_heartbeat_of_a_relay() {
+    let catalog = catalog();
+    let mut session = Session::new(NOW);
+    let hello = Hello { takes_orders: true, pace: Pace::BULK, ..hello(Role::Relay) };
+    session.receive(Frame::Hello(hello), authority(&catalog), NOW);
+    session.accept(welcome(), NOW);
+    session.receive(beat(NOW), authority(&catalog), NOW);
+    assert_eq!(session.dispatch(&order(1, 5), &catalog, at(LEASE_MS)), Ok(Goes::Now));
+    let refused = session.dispatch(&order(2, 5), &catalog, at(LEASE_MS + 1));
+    assert!(matches!(refused, Err(Said::Declined(_))), "{refused:?}");
+    let mut is_over = |ms| {
+        let effects = session.tick(at(ms));
+        effects.iter().any(|effect| matches!(effect, parent::Effect::Close(_)))
+    };
+    assert!((0..10 * DEAD_AFTER_MS).step_by(500).all(|ms| !is_over(ms)));
+    assert!(is_over(10 * DEAD_AFTER_MS));
 }
