@@ -137,7 +137,7 @@ impl Load {
         let bytes = idle::measure(self, &mut crew, &system, rests, &mut outcome).await?;
         note(&"changes go down");
         change::one(self, &mut crew, &system, &mut peer, &mut outcome).await?;
-        change::all(self, &mut crew, &system, &mut peer, bytes, &mut outcome).await?;
+        change::all(self, (&mut crew, bytes), &system, &mut peer, &mut outcome).await?;
         drop(peer);
         note(&"changes come up");
         sight::measure(self, &mut crew, &system, &mut outcome).await?;

@@ -102,10 +102,9 @@ fn peers_name(name: &str, what: &str) -> String {
 /// second.
 pub(super) async fn all(
     load: &Load,
-    crew: &mut Crew,
+    (crew, idle_bytes): (&mut Crew, f64),
     system: &System,
     peer: &mut Option<Peer>,
-    idle_bytes: f64,
     outcome: &mut Outcome,
 ) -> Result<()> {
     if load.alls == 0 {

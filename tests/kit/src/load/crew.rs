@@ -22,6 +22,8 @@ use crate::{job::Job, wait_until};
 const COME_MAX: Duration = Duration::from_secs(10);
 /// How long all workers may take until all leaves are attached, or until a change is everywhere.
 const ALL_MAX: Duration = Duration::from_mins(5);
+/// How long a worker may take to say how all is.
+const REPORT_MAX: Duration = Duration::from_mins(2);
 /// How long workers are left alone for each leaf between two looks at all of them.
 const ALONE: Duration = Duration::from_micros(5);
 
@@ -157,9 +159,13 @@ impl Crew {
         self.order(&Order::Report).await?;
         let mut all = Report::default();
         for hand in &mut self.hands {
-            match hand.told().await? {
-                Told::Report(report) => all = all.and(report),
-                other => bail!("a report was asked for: {other:?}"),
+            loop {
+                match timeout(REPORT_MAX, hand.told()).await.context("a worker says nothing")?? {
+                    Told::Report(report) => break all = all.and(report),
+                    // Where a report is asked for though a word is waited for, it may come first.
+                    Told::Applied { .. } => {}
+                    other => bail!("a report was asked for: {other:?}"),
+                }
             }
         }
         Ok(all)
@@ -182,8 +188,13 @@ impl Crew {
     /// When each leaf had it.
     pub(super) async fn applied_by_all(&mut self, word: i64) -> Result<Vec<u64>> {
         let mut times = Vec::new();
-        for hand in &mut self.hands {
-            times.extend(hand.applied(word).await?);
+        for place in 0..self.hands.len() {
+            let told = timeout(ALL_MAX, self.hands[place].applied(word)).await;
+            if told.is_err() {
+                let report = self.report().await?;
+                bail!("after {ALL_MAX:?}: {}; {:?}", report.lacking.join("; "), report.attached);
+            }
+            times.extend(told??);
         }
         Ok(times)
     }
@@ -195,7 +206,8 @@ impl Crew {
 
     /// When it had it.
     pub(super) async fn applied_by_one(&mut self, leaf: usize, word: i64) -> Result<u64> {
-        let times = self.hand_of(leaf)?.applied(word).await?;
+        let applied = timeout(ALL_MAX, self.hand_of(leaf)?.applied(word)).await;
+        let times = applied.with_context(|| format!("leaf {leaf} does not get word {word}"))??;
         times.first().copied().context("one leaf had it at one time")
     }
 
@@ -219,8 +231,7 @@ impl Crew {
 
 impl Hand {
     async fn told(&mut self) -> Result<Told> {
-        let told = timeout(ALL_MAX, self.listener.next()).await;
-        told.context("a worker says nothing")??.context("a worker has ended")
+        self.listener.next().await?.context("a worker has ended")
     }
 
     async fn applied(&mut self, word: i64) -> Result<Vec<u64>> {

@@ -5,6 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    ops::Range,
     rc::Rc,
     sync::Arc,
 };
@@ -40,6 +41,8 @@ use super::{
     orders::{Told, now},
 };
 
+/// Leaves that are named where they lack something.
+const SHOWN_MAX: usize = 5;
 /// Leaves that dial from one address.
 const LEAVES_AN_ADDRESS: usize = 250;
 /// Addresses of one network of 127.0.0.0/8.
@@ -49,8 +52,8 @@ const ADDRESSES_A_NETWORK: usize = 250;
 pub(super) struct Hub {
     /// Leaves that are attached, by parent.
     attached: RefCell<BTreeMap<String, usize>>,
-    /// When leaves first had a word, by word.
-    words: RefCell<BTreeMap<i64, Vec<u64>>>,
+    /// When leaves first had a word, by word and by leaf.
+    words: RefCell<BTreeMap<i64, BTreeMap<usize, u64>>>,
     /// Words that are waited for, and by how many leaves.
     expected: RefCell<BTreeMap<i64, usize>>,
     /// When the last one was.
@@ -120,14 +123,25 @@ impl Hub {
         if enough {
             expected.remove(&word);
             let times = words.remove(&word).unwrap_or_default();
-            self.tell(Told::Applied { word, times });
+            self.tell(Told::Applied { word, times: times.into_values().collect() });
         }
     }
 
     /// One more has a word.
-    pub(super) fn applied(&self, word: i64) {
-        self.words.borrow_mut().entry(word).or_default().push(now());
+    pub(super) fn applied(&self, leaf: usize, word: i64) {
+        self.words.borrow_mut().entry(word).or_default().entry(leaf).or_insert_with(now);
         self.look(word);
+    }
+
+    /// Of the leaves between two numbers a few that lack a word that is waited for.
+    pub(super) fn lacking(&self, leaves: Range<usize>) -> Vec<String> {
+        let (words, expected) = (self.words.borrow(), self.expected.borrow());
+        let Some((word, count)) = expected.last_key_value() else { return Vec::new() };
+        let had = words.get(word);
+        let lacks = |leaf: &usize| had.is_none_or(|had| !had.contains_key(leaf));
+        let few = leaves.filter(lacks).take(SHOWN_MAX).map(name).collect::<Vec<_>>().join(", ");
+        let have = had.map_or(0, BTreeMap::len);
+        vec![format!("{have} of {count} leaves have word {word}; among those without are {few}")]
     }
 }
 
@@ -135,6 +149,7 @@ impl Hub {
 pub(super) struct Leaf {
     uplink: Uplink,
     stamps: Stamps,
+    number: usize,
     own: Own,
     hub: Rc<Hub>,
     nudge: Rc<Notify>,
@@ -182,7 +197,8 @@ impl Leaf {
         let uplink = Uplink::new(Child::new(identity, ClusterId::default(), Vec::new()), clock);
         let stamps = Stamps::new(node.clone(), clock);
         let traffic = uplink.traffic().clone();
-        let leaf = Self { uplink, stamps, own: Own::default(), hub, nudge, gate: None };
+        let own = Own::default();
+        let leaf = Self { uplink, stamps, number, own, hub, nudge, gate: None };
         let way = Way { node, parents, from: Some(address(number)) };
         Ok((Line::new(leaf, way, traffic.clone()), traffic))
     }
@@ -214,7 +230,7 @@ impl Leaf {
             _ => 0,
         };
         if std::mem::replace(&mut self.own.word, word) != word {
-            self.hub.applied(word);
+            self.hub.applied(self.number, word);
         }
     }
 

@@ -69,6 +69,8 @@ pub(super) struct Report {
     pub(super) sessions: u64,
     /// What a leaf was told to do and nobody should have.
     pub(super) strange: u64,
+    /// In words, which leaves lack what is waited for.
+    pub(super) lacking: Vec<String>,
 }
 
 impl Report {
@@ -87,6 +89,7 @@ impl Report {
         self.received += other.received;
         self.sessions += other.sessions;
         self.strange += other.strange;
+        self.lacking.extend(other.lacking);
         self
     }
 }

@@ -1,5 +1,5 @@
-//! The peer of a fleet: watchers of an etcd, as many as there are leaves and each on a connection of
-//! its own. One watches a key of its own, as a leaf has an object, and one that all of them watch.
+//! The peer of a fleet: watchers of an etcd, as many as there are leaves and each on a connection
+//! of its own. One watches a key of its own, as a leaf has an object, and one that all of them watch.
 
 use std::{net::SocketAddr, path::Path, rc::Rc, time::Duration};
 
@@ -125,6 +125,6 @@ pub(super) async fn watch(
     here();
     loop {
         let word = watch.next().await?;
-        hub.applied(std::str::from_utf8(&word)?.parse()?);
+        hub.applied(watcher, std::str::from_utf8(&word)?.parse()?);
     }
 }

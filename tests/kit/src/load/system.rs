@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use kraken_engine::object::Labels;
+use kraken_engine::{
+    object::Labels,
+    sync::pace::{BULK, HEARTBEAT_LABEL},
+};
 use kraken_http::client::{Client, ListQuery, TargetsQuery, WriteQuery};
 use serde_json::{Value as Json, json};
 use tokio::time::timeout;
@@ -44,6 +47,12 @@ impl System {
         let members = (1..=MEMBERS).map(|number| format!("m{number}"));
         for name in members.chain((1..=load.relays).map(|number| format!("r{number}"))) {
             shape.data.insert(name.clone(), folder.join(name));
+        }
+        if !load.pace.is_normal() {
+            // Relays with many leaves are as seldom heard of as those.
+            let labels = format!("[node.labels]\n{HEARTBEAT_LABEL} = \"{BULK}\"\n");
+            let relays = (1..=load.relays).map(|number| (format!("r{number}"), labels.clone()));
+            shape.config.extend(relays);
         }
         let cluster = TestCluster::start(&load.program, &shape).await?;
         let client = cluster.edge()?.client().clone();

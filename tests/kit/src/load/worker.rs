@@ -1,7 +1,7 @@
 //! A worker: holds a part of the leaves on one thread, and does what its desk orders. It ends with
 //! its connection to the desk.
 
-use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, net::SocketAddr, ops::Range, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use kraken_actors::uplink::line::Traffic;
@@ -33,6 +33,8 @@ pub(super) type Here = Box<dyn FnOnce()>;
 
 struct Worker {
     hub: Rc<Hub>,
+    /// The numbers of its leaves or watchers.
+    leaves: Range<usize>,
     tasks: JoinSet<()>,
     traffic: Vec<Arc<Traffic>>,
     nudges: Vec<Rc<Notify>>,
@@ -54,7 +56,7 @@ async fn serve(desk: SocketAddr) -> Result<()> {
     let hub = Rc::new(Hub::new(sender)?);
     let tasks = JoinSet::new();
     let (traffic, nudges) = (Vec::new(), Vec::new());
-    let mut worker = Worker { hub, tasks, traffic, nudges, churn: None, next: 0 };
+    let mut worker = Worker { hub, leaves: 0..0, tasks, traffic, nudges, churn: None, next: 0 };
     loop {
         tokio::select! {
             order = orders.next() => {
@@ -102,7 +104,8 @@ impl Worker {
         let parents: Vec<Parent> = share.parents.iter().map(Parent::at).collect();
         let gate = Arc::new(Semaphore::new(DIALS_MAX));
         let mut lines = Vec::with_capacity(share.count);
-        for number in share.first..share.first + share.count {
+        self.leaves = share.first..share.first + share.count;
+        for number in self.leaves.clone() {
             let nudge = Rc::new(Notify::new());
             let (line, traffic) = Leaf::line(
                 (number, labels.clone()),
@@ -149,7 +152,8 @@ impl Worker {
         let parents: Vec<SocketAddr> =
             share.parents.iter().map(|parent| parent.parse()).collect::<Result<_, _>>()?;
         let gate = Arc::new(Semaphore::new(DIALS_MAX));
-        for number in share.first..share.first + share.count {
+        self.leaves = share.first..share.first + share.count;
+        for number in self.leaves.clone() {
             let parent = *parents.get(number % parents.len().max(1)).context("no parent")?;
             let (gate, hub, with) = (gate.clone(), self.hub.clone(), with.clone());
             self.tasks.spawn_local(async move {
@@ -183,6 +187,7 @@ impl Worker {
             received: self.traffic.iter().map(|traffic| traffic.received()).sum(),
             sessions: self.hub.sessions.get(),
             strange: self.hub.strange.get(),
+            lacking: self.hub.lacking(self.leaves.clone()),
         }
     }
 
