@@ -19,7 +19,7 @@ pub use self::{
     frames::{Frames, Trace},
     page::Page,
 };
-use crate::{job::Job, tool, wait_until};
+use crate::{job::Job, process::Sweep, tool, wait_until};
 
 /// What the browser is called, on one system or another.
 const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
@@ -45,8 +45,9 @@ const START_MAX: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub struct Browser {
     wire: Wire,
-    // In the order in which they go: the process, then its folder.
+    // In the order in which they go: the process, those that it started, then its folder.
     _job: Job,
+    _sweep: Sweep,
     _folder: TempDir,
 }
 
@@ -62,13 +63,17 @@ impl Browser {
         let folder = tempfile::Builder::new().prefix("kraken-browser-").tempdir()?;
         let profile = folder.path().join("profile");
         let job = Job::new("browser", program, folder.path()).args(FLAGS);
-        let mut job = job.args([format!("--user-data-dir={}", profile.display())]);
+        let job = job.args([format!("--user-data-dir={}", profile.display())]);
+        // What it leaves lying about goes with its folder.
+        let mut job = job.env("TMPDIR", folder.path());
+        let sweep = Sweep::of(folder.path());
         job.start()?;
         let address = wait_until("the browser listens", START_MAX, async || {
             address(&profile.join("DevToolsActivePort"))
         });
         let address = address.await.with_context(|| job.tail())?;
-        Ok(Self { wire: Wire::connect(&address).await?, _job: job, _folder: folder })
+        let wire = Wire::connect(&address).await?;
+        Ok(Self { wire, _job: job, _sweep: sweep, _folder: folder })
     }
 
     /// Opens a page with nothing in it.
