@@ -1,7 +1,7 @@
 //! A browser without a screen: headless Chromium, driven through its DevTools protocol as a person
 //! drives it, by clicks and keys at real places.
 //!
-//! The protocol is spoken directly ([`wire`]), so that there is no driver beside the browser whose
+//! The protocol is spoken directly, in `wire`, so that there is no driver beside the browser whose
 //! version has to fit, and traces of frames come by the same way.
 
 mod frames;
