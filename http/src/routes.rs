@@ -14,6 +14,7 @@ mod metrics;
 mod modules;
 mod objects;
 mod operations;
+mod page;
 mod snapshot;
 mod txn;
 mod watch;
@@ -73,6 +74,8 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
         .or(metrics::routes(shared))
         .unify()
         .or(debug::routes(shared))
+        .unify()
+        .or(page::routes(shared))
         .unify()
         .boxed();
     let unknown = any.and(warp::path::full()).and(warp::method()).and_then(

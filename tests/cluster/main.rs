@@ -18,6 +18,7 @@ mod membership;
 mod modules;
 mod operations;
 mod orders;
+mod page;
 mod partition;
 mod policies;
 // The measurement itself, for its small form.

@@ -6,6 +6,7 @@
 //! [`lock::Lock`] lets one cluster run at a time.
 
 pub mod appends;
+pub mod browser;
 mod chance;
 pub mod cli;
 pub mod clock;
@@ -20,6 +21,7 @@ pub mod lab;
 pub mod load;
 pub mod lock;
 mod needs;
+pub mod page;
 pub mod ports;
 pub mod process;
 pub mod serial;
