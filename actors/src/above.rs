@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use kraken_engine::{
     id::{ClusterId, Epoch, Name, SessionEpoch},
-    sync::frame::{Admission, Admitted, Below, Left},
+    sync::frame::{Admission, Admitted, Below, Left, Refused, RefusedReason},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -33,6 +33,15 @@ pub(crate) enum Ask {
     Arrives(Box<Below>, oneshot::Sender<Admission>),
     /// A node is attached no longer.
     Leaves(Left),
+}
+
+/// What an answer means for which nobody waits.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    /// The node was let in, and has left meanwhile.
+    Gone(Left),
+    /// The node was let in before, and has a newer session elsewhere: this one is over.
+    Outdated(Left, SessionEpoch),
 }
 
 /// The parent of a relay, as its downlink knows it. Cheap to clone.
@@ -106,12 +115,19 @@ impl AboveEnd {
         self.waiting.insert((hello.node.clone(), hello.epoch), answer);
     }
 
-    /// The answer has come. A node that was let in and does not wait any more has left.
-    pub(crate) fn answered(&mut self, admitted: Admitted) -> Option<Left> {
+    /// The answer has come; says what it means where nobody waits for it.
+    pub(crate) fn answered(&mut self, admitted: Admitted) -> Option<Unasked> {
         let Admitted { node, epoch, answer } = admitted;
-        let waits = self.waiting.remove(&(node.clone(), epoch))?;
+        let left = Left { node, epoch };
+        let Some(waits) = self.waiting.remove(&(left.node.clone(), epoch)) else {
+            let Admission::Refused(Refused { reason: RefusedReason::Epoch(newest), .. }) = answer
+            else {
+                return None;
+            };
+            return Some(Unasked::Outdated(left, newest));
+        };
         let unheard = waits.send(answer).err()?;
-        matches!(unheard, Admission::Welcome(_)).then_some(Left { node, epoch })
+        matches!(unheard, Admission::Welcome(_)).then_some(Unasked::Gone(left))
     }
 }
 
@@ -129,7 +145,7 @@ mod tests {
         object::Labels,
         sync::{
             PROTOCOL_VERSION,
-            frame::{Hello, Refused, RefusedReason, Role, Welcome},
+            frame::{Hello, Role, Welcome},
             pace::Pace,
         },
     };
@@ -190,9 +206,20 @@ mod tests {
             end.waits(&below(), tell);
             let told = heard.then_some(told);
             let left = end.answered(answer(admission));
-            assert_eq!(left.is_some(), is_left, "{heard}");
+            assert_eq!(matches!(left, Some(Unasked::Gone(_))), is_left, "{heard}");
             drop(told);
         }
         assert_eq!(end.answered(answer(welcome())), None, "of another session");
+    }
+
+    #[tokio::test]
+    async fn who_is_refused_without_having_asked_has_a_newer_session_elsewhere() {
+        let (_above, mut end) = above();
+        let refused = |reason| Admission::Refused(Refused { reason, text: String::new() });
+        let newest = SessionEpoch::new(9);
+        let left = Left { node: below().hello.node, epoch: below().hello.epoch };
+        let outdated = end.answered(answer(refused(RefusedReason::Epoch(newest))));
+        assert_eq!(outdated, Some(Unasked::Outdated(left, newest)));
+        assert_eq!(end.answered(answer(refused(RefusedReason::NotReady))), None, "too late");
     }
 }

@@ -12,7 +12,7 @@ use kraken_engine::world::Options;
 use kraken_testkit::worlds::{Run, check, check_as};
 
 /// The worlds that are run every time. Past 99: worlds that once found a defect.
-const SEEDS: [u64; 45] = [
+const SEEDS: [u64; 46] = [
     0,
     1,
     2,
@@ -49,6 +49,7 @@ const SEEDS: [u64; 45] = [
     1096,
     1176,
     1786,
+    2025,
     1_001_453,
     1_002_959,
     7_710_342_715_246_075_813,

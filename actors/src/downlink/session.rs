@@ -154,8 +154,8 @@ impl Driver {
         }
     }
 
-    /// How often it looks at the time: seldom where nothing waits, and the more so where the child is
-    /// heard of seldom.
+    /// How often it looks at the time: seldom where nothing waits, and the more so where the child
+    /// is heard of seldom.
     fn looks_every(&self) -> Duration {
         let waits = !self.offered
             || self.place.is_some()

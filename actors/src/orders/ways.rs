@@ -9,7 +9,7 @@ use std::{
 use kraken_engine::{
     id::{Name, SessionEpoch},
     order::{Answer, Holds, LookAt, Order, Recall, hands::Way},
-    sync::frame::Role,
+    sync::frame::{Left, Role},
 };
 use tokio::sync::mpsc;
 
@@ -21,6 +21,8 @@ pub(crate) enum Down {
     Order(Box<Order>),
     Recall(Recall),
     Look(LookAt),
+    /// A session of the node or of one below it is over: there is a newer one.
+    Expel(Left, SessionEpoch),
 }
 
 /// What goes up to a parent.

@@ -6,9 +6,9 @@ use std::{sync::Arc, time::Duration};
 use actix::Addr;
 use kraken_engine::{
     catalog::Catalog,
-    id::Uid,
+    id::{SessionEpoch, Uid},
     path::Path,
-    sync::{ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, child::Effect, kept::Kept},
+    sync::{ANSWERS_FRAME_MAX, BATCH_MS, EVENTS_FRAME_MAX, child::Effect, frame::Left, kept::Kept},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -21,9 +21,9 @@ use super::{
     messages::{Input, ToKeep},
 };
 use crate::{
-    above::{self, Ask},
+    above::{self, Ask, Unasked},
     dirty::Dirty,
-    orders::{self, Up},
+    orders::{self, Down, Up},
     state::{Stopped, leases::Cfg},
 };
 
@@ -127,8 +127,12 @@ impl Owner for Driver {
                 }
                 Effect::Admitted(admitted) => {
                     let above = self.options.above.as_mut();
-                    if let Some(left) = above.and_then(|above| above.answered(*admitted)) {
-                        more.extend(self.hand(Input::Leaves(left)).await?);
+                    match above.and_then(|above| above.answered(*admitted)) {
+                        None => {}
+                        Some(Unasked::Gone(left)) => {
+                            more.extend(self.hand(Input::Leaves(left)).await?);
+                        }
+                        Some(Unasked::Outdated(left, newest)) => self.expel(left, newest),
                     }
                 }
                 other => {
@@ -180,6 +184,16 @@ impl Driver {
                 effects.extend(self.hand(Input::Leaves(left)).await?);
                 Ok(effects)
             }
+        }
+    }
+
+    /// A node below has a newer session elsewhere: the one here ends.
+    fn expel(&self, left: Left, newest: SessionEpoch) {
+        let node = left.node.clone();
+        let told = self.options.orders.ways().down(&node, Down::Expel(left, newest));
+        // Otherwise it has gone, or so much waits for it that its session ends by that.
+        if let Err(why) = told {
+            tracing::debug!(%node, ?why, "an outdated session is not told to end");
         }
     }
 

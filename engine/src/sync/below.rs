@@ -11,6 +11,7 @@
 //! | attached, of a relay | Below of too many, or from too deep | Admitted: refused |
 //! | attached, of a relay | Left of the session that is known | Leaves |
 //! | attached, of a relay | Left of another session | |
+//! | attached, of a relay | `expel` | Admitted: refused, and Leaves |
 //! | attached, of another role | either | Close |
 //! | over | | all that was below has left |
 //!
@@ -19,7 +20,7 @@
 //! | attached, a relay | `arrives` | Below |
 //! | attached, a relay | `leaves` | Left |
 //! | not attached | `arrives` | told that nobody can be asked |
-//! | attached, a relay | Admitted | Admitted |
+//! | attached, a relay | Admitted | Admitted; where nobody asked it is a node that is to go |
 //! | Welcome | | whatever is attached is told again by the driver |
 
 use std::collections::BTreeMap;
@@ -116,6 +117,11 @@ impl Nodes {
     /// The node whose object this is.
     pub(super) fn is_node(&self, uid: Uid) -> bool {
         self.by_uid.contains_key(&uid)
+    }
+
+    /// The node whose object this is, and its session.
+    pub(super) fn of(&self, uid: Uid) -> Option<(&Name, &Lower)> {
+        self.nodes.get_key_value(self.by_uid.get(&uid)?)
     }
 
     /// Sessions between a node and the relay, if it is known.

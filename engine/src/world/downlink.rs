@@ -73,7 +73,12 @@ impl Downlink {
     /// The link through which a node is reached: a newer session below than its own here may be
     /// over without anybody having noticed.
     pub(super) fn via(&self, node: &Name) -> Option<u64> {
-        self.below.get(node).map(|(_, link)| *link).or_else(|| self.link_of(node))
+        self.way_of(node).map(|(_, link)| link)
+    }
+
+    /// The session of a node and the link through which it is reached.
+    pub(super) fn way_of(&self, node: &Name) -> Option<(SessionEpoch, u64)> {
+        self.below.get(node).or_else(|| self.attached.get(node)).copied()
     }
 
     /// The newest session of a node that was let in here, by whatever way.
@@ -362,6 +367,10 @@ impl World {
         if site.fleet.link_epoch(uid) > hello.epoch {
             return self.break_off(place, link);
         }
+        let newest = changed.iter().map(|uid| (*uid, site.fleet.link_epoch(*uid)));
+        let outdated = served.session.outdated(newest);
+        let over = outdated.iter().flat_map(|(left, newest)| served.session.expel(left, *newest));
+        let over: Vec<Effect> = over.collect();
         let is_all = !std::mem::replace(&mut served.is_offered, true) || is_leaf;
         let session = &mut served.session;
         session.assure(site.fleet.assured(), site.hybrid_ms(), wall);
@@ -375,6 +384,7 @@ impl World {
             effects.extend(session.offer_view_changes(sights));
             effects
         };
+        self.descend(place, link, over);
         self.descend(place, link, effects);
     }
 

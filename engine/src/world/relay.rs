@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     event::Event as Record,
-    id::{ClusterId, Name, Uid},
+    id::{ClusterId, Name, SessionEpoch, Uid},
     sync::{
         below::{check_name, check_session},
         child::Effect,
@@ -132,7 +132,7 @@ impl World {
     }
 
     /// An answer about a node has come from above. One that was let in and does not wait any more
-    /// has left.
+    /// has left; one that does not wait and is refused was let in before.
     pub(super) fn answered(&mut self, place: Place, admitted: Admitted) {
         let Admitted { node, epoch, answer } = admitted;
         let asked = self.downlinks[place].asked.remove(&(node.clone(), epoch));
@@ -142,8 +142,25 @@ impl World {
         };
         match asked {
             Some(Asked { why, below, .. }) => self.decided(place, why, below, decided),
-            None if decided.is_ok() => self.tell_left(place, Left { node, epoch }),
-            None => {}
+            None => match decided {
+                Ok(_) => self.tell_left(place, Left { node, epoch }),
+                Err(Refused { reason: RefusedReason::Epoch(newest), .. }) => {
+                    self.expelled(place, &Left { node, epoch }, newest);
+                }
+                Err(_) => {}
+            },
+        }
+    }
+
+    /// A node is attached elsewhere by now, as is known above: its session here is over.
+    fn expelled(&mut self, place: Place, left: &Left, newest: SessionEpoch) {
+        let Some((epoch, link)) = self.downlinks[place].way_of(&left.node) else { return };
+        let is_child = self.downlinks[place].link_of(&left.node) == Some(link);
+        if is_child && epoch == left.epoch {
+            self.break_off(place, link);
+        } else if !is_child && let Some(session) = self.downlinks[place].session(link) {
+            let effects = session.expel(left, newest);
+            self.descend(place, link, effects);
         }
     }
 

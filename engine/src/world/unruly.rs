@@ -1,5 +1,5 @@
-//! Ends that do not keep to the protocol: children that stop reading or say far too much, bytes that
-//! are no frame or too many for one, nodes of another release, and nodes that go by the name of
+//! Ends that do not keep to the protocol: children that stop reading or say far too much, bytes
+//! that are no frame or too many for one, nodes of another release, and nodes that go by the name of
 //! another. Whoever is at the other end of the link ends it; nobody else may notice.
 
 use super::{Event, World, network::Link, uplink};
@@ -35,8 +35,8 @@ impl World {
         self.later(next, 0, Event::Misbehave);
     }
 
-    /// A child takes nothing from its link for a while. Whoever sends to it gives it up when nothing
-    /// went out for long, and the child learns of that when it reads again.
+    /// A child takes nothing from its link for a while. Whoever sends to it gives it up when
+    /// nothing went out for long, and the child learns of that when it reads again.
     fn stop_reading(&mut self, up: usize) {
         let Some((link, Link { child, parent, .. })) = self.link_of(up) else { return };
         let deaf = self.chance.between(500, 2 * STALLED_AFTER_MS);
@@ -92,7 +92,8 @@ impl World {
         }
     }
 
-    /// A machine comes that has the name of another leaf or relay, says Hello and no more, and goes.
+    /// A machine comes that has the name of another leaf or relay, says Hello and no more, and
+    /// goes.
     fn pose(&mut self) {
         let up = self.a_place(0, self.uplinks.len());
         let (name, role) = (self.uplinks[up].name.clone(), self.uplinks[up].role);

@@ -131,6 +131,18 @@ impl Driver {
         self.tell_left(node, epoch).await;
     }
 
+    /// The session of the child, or of a node below it, is over: there is a newer one.
+    pub(super) fn expel(&mut self, left: &Left, newest: SessionEpoch) -> Vec<Effect> {
+        let own = self.attached.as_ref().filter(|attached| attached.node == left.node);
+        match own {
+            Some(attached) if attached.epoch == left.epoch => {
+                vec![Effect::Close("a newer session of it was heard of".to_owned())]
+            }
+            Some(_) => Vec::new(),
+            None => self.session.expel(left, newest),
+        }
+    }
+
     /// The session with a relay is over. What was below it may be there all the same, and come by
     /// another way.
     pub(super) async fn all_have_left(&mut self) {

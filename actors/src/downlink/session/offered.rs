@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kraken_engine::{
     catalog::Catalog,
     fleet::Fleet,
-    id::Uid,
+    id::{SessionEpoch, Uid},
     singleton::Assured,
     sync::{audience::Change, frame::Role, parent::Effect, views::RELATED_OBJECTS_MAX},
 };
@@ -19,6 +19,8 @@ struct Offered {
     catalog: Arc<Catalog>,
     assured: Assured,
     is_superseded: bool,
+    /// What was heard of the links of those that have changed.
+    links: Vec<(Uid, SessionEpoch)>,
 }
 
 impl Driver {
@@ -45,12 +47,15 @@ impl Driver {
                 audience.renew();
                 return (audience, None);
             }
+            let links = changed.iter().map(|uid| (*uid, fleet.link_epoch(*uid)));
+            let links = if role == Role::Relay { links.collect() } else { Vec::new() };
             let change = audience.gather(fleet, &changed);
             let offered = Offered {
                 change,
                 catalog: fleet.catalog().clone(),
                 assured: fleet.assured(),
                 is_superseded: fleet.link_epoch(uid) > epoch,
+                links,
             };
             (audience, Some(offered))
         };
@@ -65,7 +70,11 @@ impl Driver {
         if role == Role::Leaf {
             self.tell_served(uid).await;
         }
-        let mut effects = self.tell(offered, role);
+        let mut effects = Vec::new();
+        for (left, newest) in self.session.outdated(offered.links.iter().copied()) {
+            effects.extend(self.session.expel(&left, newest));
+        }
+        effects.extend(self.tell(offered, role));
         let left_out = self.audience.left_out();
         if left_out > 0 && !std::mem::replace(&mut self.left_out, true) {
             effects.push(Effect::Alarm(format!(

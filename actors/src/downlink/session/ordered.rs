@@ -39,6 +39,7 @@ impl Driver {
                 },
                 Down::Recall(recall) => effects.extend(self.session.recall(recall)),
                 Down::Look(look) => effects.push(Effect::Send(Frame::Look(look))),
+                Down::Expel(left, newest) => effects.extend(self.expel(&left, newest)),
             }
         }
         // Orders first: a recall is of one that was given before it.

@@ -7,12 +7,12 @@ use std::{
 
 use super::{Effect, Session};
 use crate::{
-    id::{Name, Uid},
+    id::{Name, SessionEpoch, Uid},
     manifest::NODE_KIND,
     object::Object,
     sync::{
         below::{self, Lower},
-        frame::{Admission, Below, Left, Refused, Welcome},
+        frame::{Admission, Admitted, Below, Frame, Left, Refused, RefusedReason, Welcome},
     },
 };
 
@@ -59,6 +59,33 @@ impl Session {
     pub fn turn_away(&mut self, below: &Below, refused: Refused) -> Vec<Effect> {
         self.arriving.remove(&below.hello.node);
         vec![Effect::Send(below::answer(&below.hello, Admission::Refused(refused)))]
+    }
+
+    /// Those of the nodes below the child of which a newer session was heard of elsewhere, and that
+    /// session. `newest` is what was heard of the links of objects.
+    pub fn outdated(
+        &self,
+        newest: impl IntoIterator<Item = (Uid, SessionEpoch)>,
+    ) -> Vec<(Left, SessionEpoch)> {
+        let outdated = newest.into_iter().filter_map(|(uid, newest)| {
+            let (node, Lower { epoch, .. }) = self.below.of(uid)?;
+            let left = Left { node: node.clone(), epoch: *epoch };
+            (newest > *epoch).then_some((left, newest))
+        });
+        outdated.collect()
+    }
+
+    /// A session below the child is over, as there is a newer one: the child is to end it.
+    pub fn expel(&mut self, left: &Left, newest: SessionEpoch) -> Vec<Effect> {
+        if !self.below.remove(left) {
+            return Vec::new();
+        }
+        let Left { node, epoch } = left.clone();
+        let text = format!("session {newest} of {node} was heard of, and this is {epoch}");
+        let refused = Refused { reason: RefusedReason::Epoch(newest), text };
+        let answer = Admission::Refused(refused);
+        let told = Frame::Admitted(Box::new(Admitted { node, epoch, answer }));
+        vec![Effect::Send(told), Effect::Leaves(left.clone())]
     }
 
     /// All nodes that were attached to the child, once the session is over.

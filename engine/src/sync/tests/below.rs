@@ -314,3 +314,32 @@ fn nobody_attaches_to_a_node_of_his_own_name() {
         assert!(refused.text.contains("give each machine a name of its own"), "{refused:?}");
     }
 }
+
+#[test]
+fn a_node_below_that_was_heard_of_elsewhere_is_expelled_and_has_left() {
+    let mut session = relay();
+    let below = below("n2", 0);
+    let catalog = catalog();
+    session.receive(Frame::Below(Box::new(below.clone())), authority(&catalog), NOW);
+    session.admit(&below, uid(2), welcome());
+    let old = |epoch| vec![(uid(2), SessionEpoch::new(epoch))];
+    assert!(session.outdated(old(5)).is_empty(), "that is this one");
+    let outdated = session.outdated(old(6));
+    assert_eq!(outdated, [(left("n2", 5), SessionEpoch::new(6))]);
+    let effects = session.expel(&outdated[0].0, outdated[0].1);
+    let refused = |frame: &Frame| match frame {
+        Frame::Admitted(admitted) => match &admitted.answer {
+            Admission::Refused(refused) => Some(refused.reason),
+            Admission::Welcome(_) => None,
+        },
+        _ => None,
+    };
+    match effects.as_slice() {
+        [Effect::Send(frame), Effect::Leaves(gone)] => {
+            assert_eq!(refused(frame), Some(RefusedReason::Epoch(SessionEpoch::new(6))));
+            assert_eq!(*gone, left("n2", 5));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(session.expel(&left("n2", 5), SessionEpoch::new(6)).is_empty(), "it has gone");
+}

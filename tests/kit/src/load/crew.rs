@@ -164,7 +164,7 @@ impl Crew {
                     Told::Report(report) => break all = all.and(report),
                     // Where a report is asked for though a word is waited for, it may come first.
                     Told::Applied { .. } => {}
-                    other => bail!("a report was asked for: {other:?}"),
+                    Told::Left => bail!("a report was asked for, and a worker has left"),
                 }
             }
         }

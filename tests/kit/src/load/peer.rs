@@ -1,5 +1,6 @@
 //! The peer of a fleet: watchers of an etcd, as many as there are leaves and each on a connection
-//! of its own. One watches a key of its own, as a leaf has an object, and one that all of them watch.
+//! of its own. One watches a key of its own, as a leaf has an object, and one that all of them
+//! watch.
 
 use std::{net::SocketAddr, path::Path, rc::Rc, time::Duration};
 
