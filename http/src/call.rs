@@ -146,7 +146,9 @@ impl Call {
         if text == "*" {
             return Ok(Some(IfMatch::Exists));
         }
-        let plain = text.trim_start_matches("W/").trim_matches('"');
+        let plain = plain(text);
+        // What comes after it tells what was seen, which no write compares.
+        let plain = plain.split_once('.').map_or(plain, |(cfg, _)| cfg);
         let (epoch, number) = plain.rsplit_once('-').unwrap_or(("", plain));
         let now = self.shared.api.quorum.epoch();
         if epoch.parse().is_ok_and(|epoch| Epoch::new(epoch) != now) {
@@ -162,10 +164,32 @@ impl Call {
         }
     }
 
+    /// Whether `If-None-Match` says that the client holds what has this tag.
+    pub(crate) fn holds(&self, tag: &str) -> bool {
+        let values = self.headers.get_all(header::IF_NONE_MATCH).iter();
+        let mut tags = values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+        tags.any(|held| held.trim() == "*" || plain(held) == plain(tag))
+    }
+
+    /// Whether `If-None-Match` asks that the object be not there yet.
+    pub(crate) fn if_absent(&self) -> Result<bool, Problem> {
+        match self.headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes().trim_ascii()) {
+            None => Ok(false),
+            Some(b"*") => Ok(true),
+            Some(_) => Err(Problem::BadHeader {
+                name: "if-none-match".to_owned(),
+                why: "of a write it can only be `*`".to_owned(),
+            }),
+        }
+    }
+
     /// Refuses a write from a page of another site: a browser sends it without asking.
     pub(crate) fn check_origin(&self) -> Result<(), Problem> {
         let Some(origin) = self.headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default();
+        if self.shared.limits.origins.iter().any(|known| known.as_str() == origin) {
+            return Ok(());
+        }
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let from = origin.split_once("://").map(|(_, host)| host);
         if from.is_some() && from == host {
@@ -173,6 +197,11 @@ impl Call {
         }
         Err(Problem::ForeignOrigin(origin.chars().take(AUTHOR_BYTES_MAX).collect()))
     }
+}
+
+/// A tag without its quotes, weak or not.
+fn plain(tag: &str) -> &str {
+    tag.trim().trim_start_matches("W/").trim_matches('"')
 }
 
 /// What `If-Match` asks for.

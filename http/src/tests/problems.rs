@@ -18,7 +18,7 @@ async fn every_code_comes_with_its_status() {
         ("GET", "/v1/nodes?slector=a", nothing.clone(), 400, "bad_query"),
         ("GET", "/v1/nodes?limit=x", nothing.clone(), 400, "bad_query"),
         ("GET", "/v1/nodes?limit=0", nothing.clone(), 400, "bad_query"),
-        ("GET", "/v1/nodes?limit=10001", nothing.clone(), 400, "bad_query"),
+        ("GET", "/v1/nodes?limit=20001", nothing.clone(), 400, "bad_query"),
         ("GET", "/v1/nodes?view=x", nothing.clone(), 400, "bad_query"),
         ("GET", "/v1/nodes?names=n[", nothing.clone(), 400, "bad_query"),
         ("GET", "/v1/nodes?names=n1&selector=a", nothing.clone(), 400, "bad_query"),
