@@ -12,8 +12,10 @@ use kraken_engine::{
 };
 use warp::{
     Filter, Rejection,
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, header},
+    path::FullPath,
 };
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{api::Shared, metrics, problem::Problem, query::Query};
 
@@ -35,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     /// Which of several writes of the request is made: each has an id of its own.
     pub(crate) part: &'static str,
+    /// Its method and path: the same id means another request elsewhere.
+    pub(crate) line: String,
 }
 
 /// What a write did.
@@ -125,7 +129,9 @@ impl Call {
 
     fn request_id(&self) -> Result<Option<RequestId>, Problem> {
         let id = self.header(REQUEST_HEADER, REQUEST_BYTES_MAX)?;
-        Ok(id.map(|id| RequestId(format!("{id}{}", self.part).into())))
+        let whole = id.map(|id| format!("{id}\n{}\n{}", self.part, self.line));
+        let digest = |whole: String| format!("{:032x}", xxh3_128(whole.as_bytes()));
+        Ok(whole.map(digest).map(|digest| RequestId(digest.into())))
     }
 
     /// The text of a header; `None` where it is absent or empty.
@@ -218,12 +224,16 @@ pub(crate) fn call(
     shared: &Arc<Shared>,
 ) -> impl Filter<Extract = (Call,), Error = Rejection> + Clone + Send + Sync + 'static {
     let shared = shared.clone();
-    warp::header::headers_cloned().and(warp::query::<Vec<(String, String)>>()).and_then(
-        move |headers: HeaderMap, pairs| {
+    let line = warp::method()
+        .and(warp::path::full())
+        .map(|method: Method, path: FullPath| format!("{method} {}", path.as_str()));
+    let query = warp::query::<Vec<(String, String)>>();
+    warp::header::headers_cloned().and(line).and(query).and_then(
+        move |headers: HeaderMap, line: String, pairs| {
             let shared = shared.clone();
             async move {
                 let query = Query::new(pairs).map_err(warp::reject::custom)?;
-                Ok::<_, Rejection>(Call { shared, headers, query, part: "" })
+                Ok::<_, Rejection>(Call { shared, headers, query, part: "", line })
             }
         },
     )

@@ -227,6 +227,10 @@ async fn a_repeated_request_is_done_once() {
     let (_, first) = ask(&client, patch()).await;
     let other = call("PATCH", "/v1/nodes/n1", &json!({ "slots": 8 }));
     ask(&client, other).await;
+    // The same id elsewhere is that of another request.
+    let elsewhere = call("PATCH", "/v1/nodes/n2", &json!({ "slots": 9 }));
+    let (_, answer) = ask(&client, elsewhere.header("kraken-request-id", "once")).await;
+    assert_eq!(answer["changed"], 1, "{answer}");
     let (_, again) = ask(&client, patch()).await;
     assert_eq!(first, again);
     let slots = fixture
