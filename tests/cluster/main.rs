@@ -6,6 +6,9 @@
 
 mod bench;
 mod disk;
+// The measurement itself, for its small form.
+#[path = "../../benches/edge/measure.rs"]
+mod edge;
 mod epochs;
 mod failover;
 mod fanout;
