@@ -5,6 +5,7 @@
 //! on this machine as `skipped: ..`, unless `KRAKEN_REQUIRE=all` forbids that.
 
 mod bench;
+mod contract;
 mod disk;
 // The measurement itself, for its small form.
 #[path = "../../benches/edge/measure.rs"]
