@@ -10,6 +10,7 @@ mod place;
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
 use kraken_engine::{id::Name, object::Labels, sync::parents::Parent};
+use kraken_http::Origin;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub(crate) use self::load::{Overrides, load};
@@ -55,8 +56,7 @@ pub(crate) struct Config {
     /// This machine.
     pub(crate) node: Node,
     /// Where clients come in.
-    #[serde(deserialize_with = "listener::<HTTP_PORT, _>")]
-    pub(crate) http: Listener,
+    pub(crate) http: Http,
     /// Where the other members come in.
     pub(crate) raft: Raft,
     /// Where leaves come in.
@@ -93,6 +93,29 @@ pub(crate) struct Listener {
     pub(crate) advertise: Option<String>,
     /// Permits an address that is not loopback, where nobody asks who connects.
     pub(crate) insecure: bool,
+}
+
+/// Where clients come in, and which pages may ask.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "WrittenHttp")]
+pub(crate) struct Http {
+    /// Where clients come in.
+    #[serde(flatten)]
+    pub(crate) listener: Listener,
+    /// Origins of pages that other servers serve and that may ask here all the same.
+    pub(crate) cors_origins: Vec<Origin>,
+}
+
+/// [`Http`] as it is written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenHttp {
+    #[serde(deserialize_with = "socket_address")]
+    listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "some_address")]
+    advertise: Option<String>,
+    insecure: bool,
+    cors_origins: Vec<Origin>,
 }
 
 /// The quorum's part: where the other members come in, and how much of the log is kept.
@@ -190,7 +213,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             node: Node::default(),
-            http: Listener::on_loopback(HTTP_PORT),
+            http: Http::at(Listener::on_loopback(HTTP_PORT)),
             raft: Raft::at(Listener::on_loopback(RAFT_PORT)),
             sync: Listener::on_loopback(SYNC_PORT),
             cluster: Cluster::default(),
@@ -198,6 +221,21 @@ impl Default for Config {
             log: Log::default(),
             modules: BTreeMap::new(),
         }
+    }
+}
+
+impl Http {
+    /// One that is listened to there, for pages of its own alone.
+    pub(crate) fn at(listener: Listener) -> Self {
+        Self { listener, cors_origins: Vec::new() }
+    }
+}
+
+impl From<WrittenHttp> for Http {
+    fn from(written: WrittenHttp) -> Self {
+        let WrittenHttp { listen, advertise, insecure, cors_origins } = written;
+        let listen = listen.unwrap_or_else(|| Listener::on_loopback(HTTP_PORT).listen);
+        Self { listener: Listener { listen, advertise, insecure }, cors_origins }
     }
 }
 
@@ -337,7 +375,7 @@ mod tests {
         toml::from_str::<Config>(&uncommented()).unwrap();
         let full = Config {
             node: Node { name: Name::new("n1").ok(), ..Node::default() },
-            http: Listener { advertise: Some(String::new()), ..Listener::on_loopback(1) },
+            http: Http::at(Listener { advertise: Some(String::new()), ..Listener::on_loopback(1) }),
             raft: Raft::at(Listener { advertise: Some(String::new()), ..Listener::on_loopback(2) }),
             sync: Listener { advertise: Some(String::new()), ..Listener::on_loopback(3) },
             ..Config::default()

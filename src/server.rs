@@ -59,7 +59,7 @@ struct Listeners {
 
 impl Listeners {
     fn bind(config: &Config) -> Result<Self, Failure> {
-        Ok(Self { http: bind(&config.http, "http")?, sync: bind(&config.sync, "sync")? })
+        Ok(Self { http: bind(&config.http.listener, "http")?, sync: bind(&config.sync, "sync")? })
     }
 }
 
@@ -122,7 +122,9 @@ impl Edge {
         };
         let listener = tokio::net::TcpListener::from_std(listener).context("http.listen")?;
         let shutdown = CancellationToken::new();
-        let server = kraken_http::serve_on(listener, api, shutdown.clone(), Limits::default());
+        let origins = daemon.config.http.cors_origins.clone();
+        let limits = Limits { origins, ..Limits::default() };
+        let server = kraken_http::serve_on(listener, api, shutdown.clone(), limits);
         let server = server.context("cannot serve clients")?;
         Ok(Self { server, shutdown })
     }
@@ -163,7 +165,7 @@ async fn start_raft(daemon: &Daemon, listeners: &Listeners) -> Result<Handle, Fa
     options.limits.snapshot_entries = raft.snapshot_entries;
     options.limits.keep_entries = raft.keep_entries;
     options.limits.segment_bytes = raft.segment_bytes;
-    options.http = format!("http://{}", http.advertised(address(&listeners.http)?));
+    options.http = format!("http://{}", http.listener.advertised(address(&listeners.http)?));
     options.sync = sync.advertised(address(&listeners.sync)?);
     Ok(Handle::start(options).await.context("cannot start the quorum's part")?)
 }

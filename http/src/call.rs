@@ -12,8 +12,10 @@ use kraken_engine::{
 };
 use warp::{
     Filter, Rejection,
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, header},
+    path::FullPath,
 };
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{api::Shared, metrics, problem::Problem, query::Query};
 
@@ -35,6 +37,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     /// Which of several writes of the request is made: each has an id of its own.
     pub(crate) part: &'static str,
+    /// Its method and path: the same id means another request elsewhere.
+    pub(crate) line: String,
 }
 
 /// What a write did.
@@ -125,7 +129,9 @@ impl Call {
 
     fn request_id(&self) -> Result<Option<RequestId>, Problem> {
         let id = self.header(REQUEST_HEADER, REQUEST_BYTES_MAX)?;
-        Ok(id.map(|id| RequestId(format!("{id}{}", self.part).into())))
+        let whole = id.map(|id| format!("{id}\n{}\n{}", self.part, self.line));
+        let digest = |whole: String| format!("{:032x}", xxh3_128(whole.as_bytes()));
+        Ok(whole.map(digest).map(|digest| RequestId(digest.into())))
     }
 
     /// The text of a header; `None` where it is absent or empty.
@@ -146,7 +152,9 @@ impl Call {
         if text == "*" {
             return Ok(Some(IfMatch::Exists));
         }
-        let plain = text.trim_start_matches("W/").trim_matches('"');
+        let plain = plain(text);
+        // What comes after it tells what was seen, which no write compares.
+        let plain = plain.split_once('.').map_or(plain, |(cfg, _)| cfg);
         let (epoch, number) = plain.rsplit_once('-').unwrap_or(("", plain));
         let now = self.shared.api.quorum.epoch();
         if epoch.parse().is_ok_and(|epoch| Epoch::new(epoch) != now) {
@@ -162,10 +170,32 @@ impl Call {
         }
     }
 
+    /// Whether `If-None-Match` says that the client holds what has this tag.
+    pub(crate) fn holds(&self, tag: &str) -> bool {
+        let values = self.headers.get_all(header::IF_NONE_MATCH).iter();
+        let mut tags = values.filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','));
+        tags.any(|held| held.trim() == "*" || plain(held) == plain(tag))
+    }
+
+    /// Whether `If-None-Match` asks that the object be not there yet.
+    pub(crate) fn if_absent(&self) -> Result<bool, Problem> {
+        match self.headers.get(header::IF_NONE_MATCH).map(|value| value.as_bytes().trim_ascii()) {
+            None => Ok(false),
+            Some(b"*") => Ok(true),
+            Some(_) => Err(Problem::BadHeader {
+                name: "if-none-match".to_owned(),
+                why: "of a write it can only be `*`".to_owned(),
+            }),
+        }
+    }
+
     /// Refuses a write from a page of another site: a browser sends it without asking.
     pub(crate) fn check_origin(&self) -> Result<(), Problem> {
         let Some(origin) = self.headers.get(header::ORIGIN) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default();
+        if self.shared.limits.origins.iter().any(|known| known.as_str() == origin) {
+            return Ok(());
+        }
         let host = self.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let from = origin.split_once("://").map(|(_, host)| host);
         if from.is_some() && from == host {
@@ -173,6 +203,11 @@ impl Call {
         }
         Err(Problem::ForeignOrigin(origin.chars().take(AUTHOR_BYTES_MAX).collect()))
     }
+}
+
+/// A tag without its quotes, weak or not.
+fn plain(tag: &str) -> &str {
+    tag.trim().trim_start_matches("W/").trim_matches('"')
 }
 
 /// What `If-Match` asks for.
@@ -189,12 +224,16 @@ pub(crate) fn call(
     shared: &Arc<Shared>,
 ) -> impl Filter<Extract = (Call,), Error = Rejection> + Clone + Send + Sync + 'static {
     let shared = shared.clone();
-    warp::header::headers_cloned().and(warp::query::<Vec<(String, String)>>()).and_then(
-        move |headers: HeaderMap, pairs| {
+    let line = warp::method()
+        .and(warp::path::full())
+        .map(|method: Method, path: FullPath| format!("{method} {}", path.as_str()));
+    let query = warp::query::<Vec<(String, String)>>();
+    warp::header::headers_cloned().and(line).and(query).and_then(
+        move |headers: HeaderMap, line: String, pairs| {
             let shared = shared.clone();
             async move {
                 let query = Query::new(pairs).map_err(warp::reject::custom)?;
-                Ok::<_, Rejection>(Call { shared, headers, query, part: "" })
+                Ok::<_, Rejection>(Call { shared, headers, query, part: "", line })
             }
         },
     )

@@ -28,7 +28,7 @@ pub(crate) const DOCUMENTS_MAX: usize = 200_000;
 /// Keys of a manifest that say what is to be.
 const KEYS: [&str; 7] = ["kind", "namespace", "name", "labels", "owner", "onDelete", "cfg"];
 /// Keys that only a server writes: what was read may be put back as it is.
-const READ_ONLY_KEYS: [&str; 13] = [
+pub(crate) const READ_ONLY_KEYS: [&str; 13] = [
     "uid",
     "revision",
     "generation",

@@ -24,14 +24,16 @@ use kraken_engine::{
     policy::forecast::Forecast,
     store::Store,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use warp::{http::header, reply::Response};
+use warp::reply::Response;
 
 use crate::{
     aside::aside,
     call::Call,
     json::to_json,
+    media::{self, JSON, NDJSON},
     problem::Problem,
     reply::{json, with_revision},
     routes::check_base,
@@ -45,7 +47,7 @@ pub const WAVES_SHOWN_MAX: usize = 1_000;
 const PROGRESS: Duration = Duration::from_millis(200);
 
 /// What a write would do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DryRun {
     /// The revision from which it was planned: give it as `expect` to write exactly this.
@@ -58,7 +60,7 @@ pub struct DryRun {
 }
 
 /// When a whole change would be done.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Outlook {
     /// How many objects would change and have nothing done for them.
@@ -82,8 +84,9 @@ pub struct Outlook {
 }
 
 /// Objects that would be disrupted together.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Wave")]
 pub struct WaveView {
     /// How many.
     pub objects: usize,
@@ -94,7 +97,7 @@ pub struct WaveView {
 }
 
 /// What a write would do to one object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Planned {
     /// The object, `kind/name`.
@@ -114,8 +117,9 @@ pub struct Planned {
 }
 
 /// What would become of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "PlannedChange")]
 pub enum Kind {
     /// It would be created.
     Create,
@@ -126,8 +130,9 @@ pub enum Kind {
 }
 
 /// A line of an answer that is streamed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase")]
+#[schemars(rename = "PlanLine")]
 pub enum Line {
     /// So many objects are planned, of so many.
     Progress {
@@ -172,9 +177,8 @@ pub(crate) async fn answer(
         let proposed = Proposed { store: &store, dsc, declared, txn, at };
         plan_change(proposed, |done, of| told.tell(done, of))
     };
-    let accept = call.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    if accept.is_some_and(|accept| accept.contains("application/x-ndjson")) {
-        let (lines, response) = stream::open(&call.shared, &call.headers)?;
+    if media::wanted(&call.headers, &[JSON, NDJSON]) == Some(NDJSON) {
+        let (lines, response) = stream::open(&call.shared, &call.headers, None)?;
         tokio::spawn(async move {
             // A client that has gone has no need of the rest.
             tell(lines, work, &far, revision).await.ok();

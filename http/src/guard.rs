@@ -15,16 +15,18 @@ use tokio::{
 };
 
 /// A stream that fails when a write makes no progress for a while.
-pub(crate) struct Guarded {
+pub(crate) struct Guarded<H> {
     stream: TcpStream,
     stall_max: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Held as long as the connection is, whatever is spoken over it.
+    _held: H,
 }
 
-impl Guarded {
-    /// Guards a stream: a write that is stuck for `stall_max` fails.
-    pub(crate) fn new(stream: TcpStream, stall_max: Duration) -> Self {
-        Self { stream, stall_max, stalled: None }
+impl<H> Guarded<H> {
+    /// Guards a stream: a write that is stuck for `stall_max` fails. What is held goes with it.
+    pub(crate) fn new(stream: TcpStream, stall_max: Duration, held: H) -> Self {
+        Self { stream, stall_max, stalled: None, _held: held }
     }
 
     fn guard<T>(
@@ -45,7 +47,7 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
+impl<H: Unpin> AsyncRead for Guarded<H> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         ctx: &mut Context<'_>,
@@ -55,7 +57,7 @@ impl AsyncRead for Guarded {
     }
 }
 
-impl AsyncWrite for Guarded {
+impl<H: Unpin> AsyncWrite for Guarded<H> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         ctx: &mut Context<'_>,

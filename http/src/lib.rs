@@ -11,15 +11,23 @@ pub mod client;
 pub mod declaration;
 mod document;
 mod dry_run;
+mod fields;
+mod front;
 mod guard;
+mod gzip;
 mod hub;
 pub mod json;
+mod manifest_schema;
+mod media;
 mod metrics;
+mod openapi;
+mod origin;
 pub mod problem;
 mod query;
 mod reply;
 mod routes;
 mod server;
+mod socket;
 pub mod state_file;
 mod stream;
 #[cfg(any(test, feature = "testing"))]
@@ -32,6 +40,7 @@ pub mod view;
 pub use self::{
     api::Api,
     dry_run::{DryRun, Kind, Line, Outlook, Planned, WAVES_SHOWN_MAX, WaveView},
+    origin::{NoOrigin, ORIGINS_MAX, Origin},
     reply::Written,
     routes::{Checked, ObjectPlan},
     server::{

@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt};
 
 use kraken_actors::{quorum::QuorumError, state::Stopped};
 use kraken_engine::command::{Misfit, Refusal};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use warp::http::{
@@ -33,6 +34,20 @@ pub enum Problem {
         method: String,
         /// The path.
         path: String,
+    },
+    /// None of the media types that the route answers with is wanted.
+    #[error("this route answers {offered}; ask for one of these, or for anything")]
+    NotAcceptable {
+        /// The media types.
+        offered: String,
+    },
+    /// A body of a media type, or in a coding, that the route does not read.
+    #[error("a body of {found} is not read here; send {readable}")]
+    UnsupportedMediaType {
+        /// What it is said to be.
+        found: String,
+        /// What can be read.
+        readable: String,
     },
     /// A query parameter that is not known, or whose value is wrong.
     #[error("query parameter {name}: {why}")]
@@ -158,7 +173,7 @@ pub enum Problem {
 }
 
 /// Something wrong in a body, and where.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
     /// The document of the body, from 1.
@@ -228,6 +243,8 @@ impl Problem {
         match self {
             Self::NoSuchRoute(_) => "no_such_route",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::NotAcceptable { .. } => "not_acceptable",
+            Self::UnsupportedMediaType { .. } => "unsupported_media_type",
             Self::BadQuery { .. } => "bad_query",
             Self::BadHeader { .. } => "bad_header",
             Self::BadBody(_) => "bad_body",
@@ -268,6 +285,8 @@ impl Problem {
                 StatusCode::NOT_FOUND
             }
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
+            Self::UnsupportedMediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::Exists(_)
             | Self::Deleting(_)
@@ -293,6 +312,8 @@ impl Problem {
         match self {
             Self::NoSuchRoute(_) => "No such route",
             Self::MethodNotAllowed { .. } => "Method not allowed",
+            Self::NotAcceptable { .. } => "No such media type",
+            Self::UnsupportedMediaType { .. } => "Body of another media type",
             Self::BadQuery { .. } => "Wrong query parameter",
             Self::BadHeader { .. } => "Wrong header",
             Self::BadBody(_) => "Body cannot be read",
@@ -320,6 +341,11 @@ impl Problem {
             Self::Timeout(_) => "No answer in time",
             Self::Internal(_) => "Defect of the server",
         }
+    }
+
+    /// Whether it is of the moment, so that a client is told when to try again.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Overloaded(_))
     }
 
     /// The body of the answer.
@@ -353,7 +379,7 @@ impl Problem {
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if matches!(self, Self::Unavailable(_) | Self::Overloaded(_)) {
+        if self.may_be_repeated() {
             headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         response

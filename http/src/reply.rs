@@ -1,6 +1,7 @@
 //! Answers: JSON with the revision that was read or written.
 
 use kraken_engine::id::{Epoch, Revision};
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::{
     http::{
@@ -9,6 +10,7 @@ use warp::{
     },
     reply::Response,
 };
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::problem::Problem;
 
@@ -19,7 +21,7 @@ pub(crate) const REVISION_HEADER: HeaderName = HeaderName::from_static("kraken-r
 pub(crate) const EPOCH_HEADER: HeaderName = HeaderName::from_static("kraken-epoch");
 
 /// The answer to a write.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Written {
     /// The revision of the write.
@@ -65,15 +67,38 @@ pub(crate) fn with_epoch(mut response: Response, epoch: impl FnOnce() -> Epoch) 
     response
 }
 
-/// Adds the tag with which `If-Match` compares.
-pub(crate) fn with_tag(mut response: Response, epoch: Epoch, revision: Revision) -> Response {
-    if let Ok(tag) = HeaderValue::from_str(&tag(epoch, revision)) {
+/// The answer to who has it already.
+pub(crate) fn unchanged() -> Response {
+    let mut response = with_status(Response::default(), StatusCode::NOT_MODIFIED);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// What tells one answer from another.
+pub(crate) fn digest(body: &impl Serialize) -> Result<u64, Problem> {
+    let bytes = serde_json::to_vec(body)
+        .map_err(|error| Problem::Internal(format!("the answer has no JSON form: {error}")))?;
+    Ok(xxh3_64(&bytes))
+}
+
+/// Adds a tag as it is.
+pub(crate) fn tagged(mut response: Response, tag: &str) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(ETAG, tag);
     }
     response
 }
 
-/// The tag of a revision: its epoch and itself.
-pub(crate) fn tag(epoch: Epoch, revision: Revision) -> String {
-    format!("\"{epoch}-{revision}\"")
+/// Adds the tag with which `If-Match` compares.
+pub(crate) fn with_tag(response: Response, epoch: Epoch, revision: Revision) -> Response {
+    tagged(response, &tag_of(epoch, revision, None))
+}
+
+/// The tag of a revision: its epoch and itself, and a digest where more than Cfg is shown.
+/// `If-Match` compares what comes before that.
+pub(crate) fn tag_of(epoch: Epoch, revision: Revision, seen: Option<u64>) -> String {
+    match seen {
+        None => format!("\"{epoch}-{revision}\""),
+        Some(seen) => format!("\"{epoch}-{revision}.{seen:016x}\""),
+    }
 }

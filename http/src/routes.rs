@@ -4,6 +4,7 @@
 mod apply;
 mod cluster;
 mod debug;
+mod document;
 mod events;
 mod explain;
 mod family;
@@ -20,7 +21,18 @@ mod txn;
 mod watch;
 mod write;
 
-pub(crate) use self::write::check_base;
+#[cfg(test)]
+pub(crate) use self::cluster::VIA_MAX;
+pub(crate) use self::{
+    cluster::{JoinBody, LeaderBody, PromoteBody},
+    events::EVENTS_PAGE_MAX,
+    history::{HISTORY_ITEMS_MAX, RollbackBody},
+    objects::LIST_ITEMS_MAX,
+    operations::TargetsBody,
+    txn::TxnBody,
+    watch::Line as WatchLine,
+    write::{NOTE_BYTES_MAX, check_base},
+};
 pub use self::{explain::ObjectPlan, graph::Checked};
 
 use std::{convert::Infallible, sync::Arc};
@@ -28,13 +40,13 @@ use std::{convert::Infallible, sync::Arc};
 use warp::{
     Filter, Rejection,
     filters::BoxedFilter,
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, header::ALLOW},
     path::FullPath,
-    reject::{InvalidQuery, MethodNotAllowed, UnsupportedMediaType},
+    reject::{InvalidQuery, MethodNotAllowed},
     reply::Response,
 };
 
-use crate::{api::Shared, problem::Problem, reply::with_epoch};
+use crate::{api::Shared, front, openapi::table, problem::Problem, reply::with_epoch};
 
 /// The name of the route that answered, among the extensions of a response.
 #[derive(Debug, Clone, Copy)]
@@ -77,10 +89,13 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
         .unify()
         .or(page::routes(shared))
         .unify()
+        .or(document::routes(shared))
+        .unify()
         .boxed();
     let unknown = any.and(warp::path::full()).and(warp::method()).and_then(
         |path: FullPath, method: Method| async move {
-            Err::<Response, _>(warp::reject::custom(Asked { path: shorten(path.as_str()), method }))
+            let (whole, path) = (path.as_str().to_owned(), shorten(path.as_str()));
+            Err::<Response, _>(warp::reject::custom(Asked { whole, path, method }))
         },
     );
     let quorum = shared.api.quorum.clone();
@@ -91,6 +106,8 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
 /// What was asked for and not found; only to be said back.
 #[derive(Debug)]
 struct Asked {
+    /// The whole path, to be looked up.
+    whole: String,
     path: String,
     method: Method,
 }
@@ -108,19 +125,25 @@ fn shorten(path: &str) -> String {
 async fn recover(rejection: Rejection) -> Result<Response, Infallible> {
     let asked = rejection.find::<Asked>();
     let path = || asked.map(|asked| asked.path.clone()).unwrap_or_default();
+    let is_asked_otherwise =
+        |asked: &&Asked| table::find(asked.method.as_str(), &asked.whole).is_none();
+    let allowed = asked.filter(is_asked_otherwise).and_then(|asked| front::allowed(&asked.whole));
     let problem = if let Some(problem) = rejection.find::<Problem>() {
         problem.clone()
     } else if rejection.find::<InvalidQuery>().is_some() {
         Problem::query("query", "it cannot be read; write name=value&name=value")
-    } else if rejection.find::<MethodNotAllowed>().is_some() {
+    } else if allowed.is_some() || rejection.find::<MethodNotAllowed>().is_some() {
         let method = asked.map(|asked| asked.method.to_string()).unwrap_or_default();
         Problem::MethodNotAllowed { method, path: path() }
-    } else if rejection.find::<UnsupportedMediaType>().is_some() {
-        Problem::body("send JSON or YAML")
     } else {
         Problem::NoSuchRoute(path())
     };
-    Ok(named("none", Ok(problem.into_response())))
+    let is_method = matches!(problem, Problem::MethodNotAllowed { .. });
+    let mut response = problem.into_response();
+    if let Some(allowed) = allowed.filter(|_| is_method) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    Ok(named("none", Ok(response)))
 }
 
 /// Runs a handler and names its answer.

@@ -13,7 +13,6 @@ use hyper::{
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use tokio::{
@@ -22,14 +21,16 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use warp::filters::BoxedFilter;
 
 use crate::{
     api::{Api, Shared},
+    front::{self, Front},
     guard::Guarded,
     hub::Hub,
     metrics::{self, Alive},
+    origin::Origin,
     problem::{PROBLEM_JSON, Problem, RETRY_AFTER_S},
     routes::{self, Route},
 };
@@ -43,9 +44,9 @@ const CONNECTIONS_MAX: usize = 4_096;
 /// Most streams at a time.
 const STREAMS_MAX: usize = 1_024;
 /// Largest head of a request (its first line and its headers) in bytes.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+pub(crate) const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most headers of a request.
-const HEADERS_MAX: usize = 64;
+pub(crate) const HEADERS_MAX: usize = 64;
 /// How long the head of a request may take; also how long a connection may idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the body of a request may take.
@@ -93,6 +94,9 @@ pub struct Limits {
     pub heartbeat: Duration,
     /// Most commits that are kept for watchers that come back.
     pub watch_history_max: usize,
+    /// Pages of these origins may ask as those do that this server serves; at most
+    /// [`ORIGINS_MAX`](crate::ORIGINS_MAX), none by default.
+    pub origins: Vec<Origin>,
 }
 
 impl Default for Limits {
@@ -108,6 +112,7 @@ impl Default for Limits {
             quorum_timeout: QUORUM_TIMEOUT,
             heartbeat: HEARTBEAT,
             watch_history_max: crate::hub::WATCH_HISTORY_MAX,
+            origins: Vec::new(),
         }
     }
 }
@@ -176,7 +181,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let door = Door {
         routes: routes::all(&shared),
-        graceful: GracefulShutdown::new(),
+        connections: TaskTracker::new(),
         cut: CancellationToken::new(),
         permits: Arc::new(Semaphore::new(shared.limits.connections_max)),
         shared,
@@ -196,7 +201,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_TIMEOUT, door.graceful.shutdown()).await.is_err() {
+    door.connections.close();
+    if tokio::time::timeout(DRAIN_TIMEOUT, door.connections.wait()).await.is_err() {
         tracing::info!("requests were cut off because the server stops");
     }
     door.cut.cancel();
@@ -205,7 +211,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 /// What every new connection needs.
 struct Door {
     routes: BoxedFilter<(warp::reply::Response,)>,
-    graceful: GracefulShutdown,
+    /// The connections that are open, those that have become something else aside.
+    connections: TaskTracker,
     /// Cancelled when nothing may go on any longer.
     cut: CancellationToken,
     permits: Arc<Semaphore>,
@@ -224,41 +231,63 @@ impl Door {
         // Small answers leave at once; a socket that cannot be told so works all the same.
         drop(stream.set_nodelay(true));
         let limits = &self.shared.limits;
-        let stream = TokioIo::new(Guarded::new(stream, limits.write_stall_max));
+        let held = (permit, Alive::new("kraken_http_connections"));
+        let stream = TokioIo::new(Guarded::new(stream, limits.write_stall_max, held));
         let routed = TowerToHyperService::new(warp::service(self.routes.clone()));
+        let shared = self.shared.clone();
+        let answering = move |request| answer(routed.clone(), request, shared.clone());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_timeout)
             .max_buf_size(HEAD_BYTES_MAX)
             .max_headers(HEADERS_MAX)
-            .serve_connection(stream, service_fn(move |request| answer(routed.clone(), request)));
-        let connection = self.graceful.watch(connection);
-        let cut = self.cut.clone();
-        tokio::spawn(async move {
-            let alive = Alive::new("kraken_http_connections");
-            tokio::select! {
-                () = cut.cancelled() => {}
-                ended = connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(%error, "a connection ended early");
-                    }
+            .serve_connection(stream, service_fn(answering))
+            .with_upgrades();
+        let (stop, cut) = (self.shared.shutdown.clone(), self.cut.clone());
+        self.connections.spawn(async move {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = stop.cancelled() => None,
+            };
+            // Told to stop it answers what it is being asked, and then ends.
+            let ended = if let Some(ended) = ended {
+                ended
+            } else {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = cut.cancelled() => Ok(()),
                 }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
             }
-            drop((alive, permit));
         });
     }
 }
 
 /// Answers a request and counts it. A HEAD is a GET of which only the head is sent.
-async fn answer<S>(routes: S, mut request: Request<Incoming>) -> Result<S::Response, Infallible>
+async fn answer<S>(
+    routes: S,
+    mut request: Request<Incoming>,
+    shared: Arc<Shared>,
+) -> Result<S::Response, Infallible>
 where
     S: Service<Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
 {
     let started = Instant::now();
-    if request.method() == Method::HEAD {
-        *request.method_mut() = Method::GET;
-    }
-    let response = routes.call(request).await?;
+    let front = Front::of(request.headers(), &shared);
+    let response = if let Some(response) = front.answer(&request) {
+        front::let_go(request.into_body(), &shared).await;
+        response
+    } else {
+        if request.method() == Method::HEAD {
+            *request.method_mut() = Method::GET;
+        }
+        routes.call(request).await?
+    };
+    let response = front.finish(response, &shared).await;
     let route = response.extensions().get::<Route>().map_or("none", |route| route.0);
     metrics::answered(route, response.status().as_u16(), started.elapsed());
     Ok(response)

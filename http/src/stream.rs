@@ -1,23 +1,34 @@
-//! Streams of lines to one client: newline-delimited JSON, or server-sent events where the client
-//! asks for them. Bounded: whoever writes waits for a client that reads, and ends when it has gone.
+//! Streams of lines to one client: newline-delimited JSON, or server-sent events or the messages of
+//! a WebSocket where the client asks for them. Bounded: whoever writes waits for a client that
+//! reads, and ends when it has gone.
 
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    mpsc::{self, Receiver},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use warp::{
     Reply,
     http::{
         HeaderMap, HeaderValue,
-        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
+        header::{CACHE_CONTROL, CONTENT_TYPE},
     },
     reply::Response,
+    ws::Ws,
 };
 
-use crate::{api::Shared, metrics::Alive, problem::Problem};
+use crate::{
+    api::Shared,
+    media::{self, NDJSON, SSE},
+    metrics::Alive,
+    problem::Problem,
+    socket::carry,
+};
 
 /// Lines are gathered until they are so many bytes, or until there is no other.
 pub(crate) const STREAM_CHUNK_BYTES: usize = 64 << 10;
@@ -44,30 +55,36 @@ pub(crate) struct Lines {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gone;
 
-/// Opens a stream: what is written to the lines goes into the body of the response.
+/// Opens a stream: what is written to the lines goes into the body of the response, or into the
+/// messages of a WebSocket.
 pub(crate) fn open(
     shared: &Arc<Shared>,
     headers: &HeaderMap,
+    socket: Option<Ws>,
 ) -> Result<(Lines, Response), Problem> {
     let permit = shared.streams.clone().try_acquire_owned().map_err(|_| {
         let max = shared.limits.streams_max;
         Problem::Overloaded(format!("{max} streams are open, which is the limit"))
     })?;
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let (framing, media_type) = if accept.contains("text/event-stream") {
-        (Framing::Sse, "text/event-stream")
-    } else {
-        (Framing::Ndjson, "application/x-ndjson")
-    };
     let (sender, receiver) = mpsc::channel(STREAM_CHUNKS_MAX);
-    let body = ReceiverStream::new(receiver).map(Ok::<Bytes, Infallible>);
+    let (framing, response) = match (socket, media::wanted(headers, &[NDJSON, SSE])) {
+        (Some(socket), _) => (Framing::Ndjson, carry(socket, receiver)),
+        (None, Some(SSE)) => (Framing::Sse, body(receiver, SSE)),
+        (None, Some(_) | None) => (Framing::Ndjson, body(receiver, NDJSON)),
+    };
+    let alive = Alive::new("kraken_http_streams");
+    let gathered = BytesMut::new();
+    Ok((Lines { sender, gathered, framing, _permit: permit, _alive: alive }, response))
+}
+
+/// An answer whose body goes on as chunks come.
+fn body(chunks: Receiver<Bytes>, media_type: &'static str) -> Response {
+    let body = ReceiverStream::new(chunks).map(Ok::<Bytes, Infallible>);
     let mut response = warp::reply::stream(body).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let alive = Alive::new("kraken_http_streams");
-    let gathered = BytesMut::new();
-    Ok((Lines { sender, gathered, framing, _permit: permit, _alive: alive }, response))
+    response
 }
 
 impl Lines {

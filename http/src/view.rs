@@ -2,6 +2,7 @@
 
 mod event;
 mod history;
+mod rest;
 mod why;
 
 use std::collections::BTreeMap;
@@ -16,8 +17,9 @@ use kraken_engine::{
     value::Value,
     view::{is_stale, shown},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 pub use self::{
     event::EventView,
@@ -25,16 +27,18 @@ pub use self::{
         BlameView, DeedView, DiffView, HistoryView, LabelChange, ObjectDiff, RevisionItem,
         RevisionList, RevisionView, VersionView,
     },
+    rest::{BegunView, HealthView, LeaderView, MembershipView, ModuleView, ReadyView},
     why::{
         BlockedView, ChangeView, DifferenceView, LanesView, OtherDeclarationsView, PlanView,
         StepView, WhyView,
     },
 };
-use crate::{json::nest, time};
+use crate::{json::nest, openapi::foreign, time};
 
 /// A list, or a page of one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "{T}List")]
 pub struct List<T> {
     /// The revision at which Cfg was read.
     pub revision: u64,
@@ -45,8 +49,9 @@ pub struct List<T> {
 }
 
 /// One object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Object")]
 pub struct ObjectView {
     /// Its kind.
     pub kind: String,
@@ -65,10 +70,12 @@ pub struct ObjectView {
     pub owner: Option<String>,
     /// `cascade`: it is deleted when its owner is. Absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<foreign::OnDelete>")]
     pub on_delete: Option<OnDelete>,
     /// The revision of its last change.
     pub revision: u64,
     /// When it was created, RFC 3339.
+    #[serde(default)]
     pub created: String,
     /// Whether it is being deleted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -81,12 +88,15 @@ pub struct ObjectView {
     pub former_host: Option<String>,
     /// What is asked of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Json>>")]
     pub cfg: Option<Json>,
     /// What was seen of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Json>>")]
     pub dsc: Option<Json>,
     /// What was seen, with Cfg where nothing looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Json>>")]
     pub state: Option<Json>,
     /// Paths of `dsc` that were seen longer ago than they are good for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -100,8 +110,9 @@ pub struct ObjectView {
 }
 
 /// Who froze an object.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Frozen")]
 pub struct FrozenView {
     /// Who asked for it.
     pub by: String,
@@ -114,8 +125,9 @@ pub struct FrozenView {
 }
 
 /// Where an object stands on its way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Status")]
 pub struct StatusView {
     /// The phase, such as `InFlight`.
     pub phase: String,

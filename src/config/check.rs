@@ -4,13 +4,15 @@ use kraken_engine::{
     object::Labels,
     sync::pace::{BULK, HEARTBEAT_LABEL, NORMAL},
 };
+use kraken_http::{ORIGINS_MAX, Origin};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Listener, Raft, load::Fault};
 
 /// Finds the first fault.
 pub(super) fn check(config: &Config) -> Result<(), Fault> {
-    check_listener(&config.http, "http.listen", "http")?;
+    check_listener(&config.http.listener, "http.listen", "http")?;
+    check_origins(&config.http.cors_origins)?;
     check_listener(&config.raft.listener, "raft.listen", "raft")?;
     check_listener(&config.sync, "sync.listen", "sync")?;
     check_raft(&config.raft)?;
@@ -40,6 +42,14 @@ fn check_listener(listener: &Listener, key: &'static str, table: &str) -> Result
             "nobody can connect to {listen}; set {table}.advertise to the address that others use"
         );
         return Err(Fault { key, why });
+    }
+    Ok(())
+}
+
+fn check_origins(origins: &[Origin]) -> Result<(), Fault> {
+    if origins.len() > ORIGINS_MAX {
+        let why = format!("there are {}, and may be {ORIGINS_MAX}", origins.len());
+        return Err(Fault { key: "http.cors_origins", why });
     }
     Ok(())
 }

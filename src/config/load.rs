@@ -176,6 +176,7 @@ impl Source {
 #[cfg(test)]
 mod tests {
     use kraken_engine::sync::parents::Parent;
+    use kraken_http::ORIGINS_MAX;
 
     use super::*;
 
@@ -195,7 +196,7 @@ mod tests {
             (
                 "[http]\n\nlisen = \"127.0.0.1:0\"\n",
                 "k.toml:3: http.lisen: unknown field `lisen`, expected one of `listen`, \
-                 `advertise`, `insecure`",
+                 `advertise`, `insecure`, `cors_origins`",
             ),
             (
                 "[http]\nlisten = \"nowhere\"\n",
@@ -262,6 +263,21 @@ mod tests {
     }
 
     #[test]
+    fn origins_are_read_as_such_and_only_so_many() {
+        let wrong = "[http]\ncors_origins = [\n  \"http://a.example\",\n  \"*\",\n]\n";
+        let why = read(wrong, Overrides::default()).unwrap_err();
+        let expected = "k.toml:2: http.cors_origins: \"*\" is no origin; write scheme://host or";
+        assert!(why.starts_with(expected), "{why}");
+        for (count, is_taken) in [(ORIGINS_MAX, true), (ORIGINS_MAX + 1, false)] {
+            let origins: Vec<String> =
+                (0..count).map(|n| format!("https://a{n}.example")).collect();
+            let text = format!("[http]\ncors_origins = {origins:?}\n");
+            let found = read(&text, Overrides::default()).map(|config| config.http.cors_origins);
+            assert_eq!(found.is_ok(), is_taken, "{count}: {found:?}");
+        }
+    }
+
+    #[test]
     fn the_environment_lies_over_the_file_and_flags_over_both() {
         let file = "[node]\nname = \"a\"\n[http]\nlisten = \"127.0.0.1:1\"\n";
         let mut overrides = environment(&[
@@ -277,7 +293,7 @@ mod tests {
         let config = read(file, overrides).unwrap();
         assert_eq!(config.node.name.as_ref().map(kraken_engine::id::Name::as_str), Some("c"));
         assert_eq!(config.node.labels.len(), 2);
-        assert_eq!(config.http.listen.port(), 1);
+        assert_eq!(config.http.listener.listen.port(), 1);
         let parents: Vec<String> = config.agent.parents.iter().map(Parent::to_string).collect();
         assert_eq!(parents, ["m1:1", "m2:2"]);
         assert!(config.cluster.init);
@@ -310,7 +326,7 @@ mod tests {
             (
                 flags,
                 "--set http.port: unknown field `port`, expected one of `listen`, `advertise`, \
-                 `insecure`",
+                 `insecure`, `cors_origins`",
             ),
         ] {
             assert_eq!(read("", overrides).unwrap_err(), expected);

@@ -9,7 +9,7 @@ use std::{
 
 use super::ports;
 use crate::{
-    config::{self, Cluster, Config, HTTP_PORT, Listener},
+    config::{self, Cluster, Config, HTTP_PORT, Http, Listener},
     exit::Failure,
 };
 use anyhow::Context as _;
@@ -240,7 +240,7 @@ impl MemberAddresses {
     fn config(&self, founder: Option<&Self>) -> Config {
         let join = founder.iter().map(|founder| founder.raft.to_string()).collect();
         Config {
-            http: Listener::at(self.http),
+            http: Http::at(Listener::at(self.http)),
             raft: config::Raft::at(Listener::at(self.raft)),
             sync: Listener::at(self.sync),
             cluster: Cluster { init: founder.is_none(), join, learner: false },
@@ -309,7 +309,7 @@ mod tests {
             let machines = folder.path().join("machines");
             let machines = (index < 3).then(|| machines.to_str().unwrap().into());
             assert_eq!(world, machines.as_ref(), "members see the same machines");
-            assert_eq!(node.http, (index < 3).then_some(config.http.listen));
+            assert_eq!(node.http, (index < 3).then_some(config.http.listener.listen));
         }
     }
 

@@ -10,7 +10,7 @@ use kraken_testkit::{cli::Cli, lock::Lock, needs, ports};
 use serde_json::Value as Json;
 
 use crate::{
-    KRAKEN,
+    KRAKEN, edge,
     quorum::{Args, etcd_program, measure},
 };
 
@@ -68,5 +68,19 @@ async fn the_quorum_is_measured_beside_etcd() -> Result<()> {
     for figure in failed {
         assert_eq!((figure.value(), figure.peer_value()), (0.0, Some(0.0)), "{figure:?}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_edge_is_measured() -> Result<()> {
+    let args = edge::Args::try_parse_from(["edge", "--quick"])?;
+    let mut figures: Vec<Figure> = Vec::new();
+    edge::measure(&args, KRAKEN, &mut |figure| figures.push(figure)).await?;
+    let names: Vec<&str> = figures.iter().map(Figure::name).collect();
+    assert_eq!(names, ["edge.list.2k", "edge.list.2k.gzip", "edge.patch.1k", "edge.stream.10k"]);
+    assert!(
+        figures.iter().all(|figure| figure.value() > 0.0 && figure.unit() == "s"),
+        "{figures:?}"
+    );
     Ok(())
 }

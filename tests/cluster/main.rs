@@ -5,7 +5,11 @@
 //! on this machine as `skipped: ..`, unless `KRAKEN_REQUIRE=all` forbids that.
 
 mod bench;
+mod contract;
 mod disk;
+// The measurement itself, for its small form.
+#[path = "../../benches/edge/measure.rs"]
+mod edge;
 mod epochs;
 mod failover;
 mod fanout;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hyper::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -12,8 +13,9 @@ use super::{Answer, Call, Client, Error, encode};
 const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How the quorum is, seen from one member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Cluster")]
 pub struct ClusterView {
     /// The node that answered.
     pub node: String,
@@ -46,8 +48,9 @@ pub struct ClusterView {
 }
 
 /// One member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Member")]
 pub struct MemberView {
     /// Its identity in the quorum.
     pub id: u64,

@@ -36,7 +36,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
 }
 
 async fn apply(mut call: Call, body: Bytes) -> Result<Response, Problem> {
-    let mut wish = Wish::take(&mut call)?;
+    let mut wish = Wish::of_many(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     let defaults = Defaults::default();
     let whole = {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use kraken_actors::quorum::{Member, QuorumError, QuorumStatus};
 use kraken_engine::id::MemberId;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use warp::{Filter, http::StatusCode, reply::Response};
@@ -16,6 +17,7 @@ use crate::{
     call::{Call, call, call_with_body},
     problem::Problem,
     reply::{self, with_revision, with_status},
+    view::{LeaderView, MembershipView},
 };
 
 /// Most addresses through which a member may be asked to join.
@@ -51,27 +53,39 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     show.or(writes).unify().boxed()
 }
 
-#[derive(Debug, Deserialize)]
+/// Which cluster to join.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct JoinBody {
+#[schemars(rename = "Join")]
+pub(crate) struct JoinBody {
+    /// Raft addresses of members, `host:port`.
+    #[schemars(length(min = 1, max = VIA_MAX))]
     via: Vec<String>,
+    /// Not to vote until it is promoted.
     #[serde(default)]
     learner: bool,
 }
 
-#[derive(Debug, Deserialize)]
+/// Who is to vote.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PromoteBody {
+#[schemars(rename = "Promote")]
+pub(crate) struct PromoteBody {
+    /// The id or name of a learner.
     member: IdOrName,
 }
 
-#[derive(Debug, Deserialize)]
+/// Who is to lead.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct LeaderBody {
+#[schemars(rename = "NewLeader")]
+pub(crate) struct LeaderBody {
+    /// The id or name of a member.
     to: IdOrName,
 }
 
-#[derive(Debug, Deserialize)]
+/// The id or name of a member.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum IdOrName {
     Id(u64),
@@ -114,7 +128,7 @@ const MEMBERSHIP_WAITS: u32 = 4;
 async fn init(mut call: Call) -> Result<Response, Problem> {
     std::mem::take(&mut call.query).done()?;
     let member = within(&call, call.shared.api.quorum.init()).await?;
-    Ok(with_status(reply::json(&json!({ "member": member }))?, StatusCode::CREATED))
+    Ok(with_status(reply::json(&membership(member))?, StatusCode::CREATED))
 }
 
 async fn join(mut call: Call, body: Bytes) -> Result<Response, Problem> {
@@ -125,7 +139,12 @@ async fn join(mut call: Call, body: Bytes) -> Result<Response, Problem> {
         return Err(Problem::body(why));
     }
     let member = within(&call, call.shared.api.quorum.join(via, learner)).await?;
-    reply::json(&json!({ "member": member }))
+    reply::json(&membership(member))
+}
+
+/// Word of a member.
+fn membership(member: MemberId) -> MembershipView {
+    MembershipView { member: member.get() }
 }
 
 /// A member by id, else by name.
@@ -145,7 +164,7 @@ async fn remove(name: String, mut call: Call) -> Result<Response, Problem> {
     let quorum = &call.shared.api.quorum;
     let id = member(&quorum.status(), &IdOrName::Name(name))?;
     within(&call, quorum.remove(id)).await?;
-    reply::json(&json!({ "member": id }))
+    reply::json(&membership(id))
 }
 
 async fn promote(mut call: Call, body: Bytes) -> Result<Response, Problem> {
@@ -154,7 +173,7 @@ async fn promote(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     let quorum = &call.shared.api.quorum;
     let id = member(&quorum.status(), &asked)?;
     within(&call, quorum.promote(id)).await?;
-    reply::json(&json!({ "member": id }))
+    reply::json(&membership(id))
 }
 
 async fn leader(mut call: Call, body: Bytes) -> Result<Response, Problem> {
@@ -163,5 +182,5 @@ async fn leader(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     let quorum = &call.shared.api.quorum;
     let id = member(&quorum.status(), &to)?;
     within(&call, quorum.transfer(id)).await?;
-    reply::json(&json!({ "leader": id }))
+    reply::json(&LeaderView { leader: id.get() })
 }

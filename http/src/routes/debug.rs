@@ -24,11 +24,13 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     all_route.or(one_route).unify().boxed()
 }
 
-async fn all(call: Call) -> Result<Response, Problem> {
+async fn all(mut call: Call) -> Result<Response, Problem> {
+    std::mem::take(&mut call.query).done()?;
     reply::json(&(call.shared.api.observe)().await)
 }
 
-async fn one(part: String, call: Call) -> Result<Response, Problem> {
+async fn one(part: String, mut call: Call) -> Result<Response, Problem> {
+    std::mem::take(&mut call.query).done()?;
     let all = (call.shared.api.observe)().await;
     let shown: String = part.chars().take(128).collect();
     let found = all.get(&part).ok_or_else(|| Problem::NoSuchThing(format!("part {shown}")))?;

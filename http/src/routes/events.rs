@@ -17,6 +17,7 @@ use warp::{
     Filter,
     http::{HeaderMap, StatusCode},
     reply::Response,
+    ws::Ws,
 };
 
 use super::{
@@ -28,8 +29,9 @@ use crate::{
     call::{Call, call},
     problem::Problem,
     reply::{self, with_status},
+    socket,
     stream::{Gone, Lines, open},
-    view::{EventView, reference},
+    view::{EventView, List, reference},
 };
 
 /// Most events of one answer, and of one look while following.
@@ -38,28 +40,37 @@ pub(crate) const EVENTS_PAGE_MAX: usize = 1_000;
 const OVERLAP: Duration = Duration::from_secs(30);
 
 pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
-    let all = warp::path!("v1" / "events").and(warp::get()).and(call(shared)).then(|call: Call| {
-        answered("events", async move {
-            let mut call = call;
-            let filter =
-                Filtered { object: call.query.take("object").map(Wanted::Named), ..<_>::default() };
-            events(call, filter).await
-        })
-    });
+    let all = warp::path!("v1" / "events")
+        .and(warp::get())
+        .and(socket::upgrade())
+        .and(call(shared))
+        .then(|socket, call| answered("events", of_all(socket, call)));
     let one = family()
         .and(warp::path::param::<String>())
         .and(warp::path("events"))
         .and(warp::path::end())
         .and(warp::get())
+        .and(socket::upgrade())
         .and(call(shared))
-        .then(|family, name, call| answered("objects.events", of_object(family, name, call)));
+        .then(|family, name, socket, call| {
+            answered("objects.events", of_object((family, name), socket, call))
+        });
     all.or(one).unify().boxed()
 }
 
-async fn of_object(family: Family, name: String, call: Call) -> Result<Response, Problem> {
+async fn of_all(socket: Option<Ws>, mut call: Call) -> Result<Response, Problem> {
+    let object = call.query.take("object").map(Wanted::Named);
+    events(call, socket, Filtered { object, ..<_>::default() }).await
+}
+
+async fn of_object(
+    (family, name): (Family, String),
+    socket: Option<Ws>,
+    call: Call,
+) -> Result<Response, Problem> {
     let find = |store: &Store| family.get(store, &name).map(|object| object.uid);
     let uid = call.read(<_>::default(), find).await??;
-    events(call, Filtered { object: Some(Wanted::Uid(uid)), ..<_>::default() }).await
+    events(call, socket, Filtered { object: Some(Wanted::Uid(uid)), ..<_>::default() }).await
 }
 
 /// Which events are wanted.
@@ -94,8 +105,18 @@ impl Filtered {
     }
 }
 
-async fn events(mut call: Call, mut filter: Filtered) -> Result<Response, Problem> {
-    let follow = call.query.flag("follow")?;
+async fn events(
+    mut call: Call,
+    socket: Option<Ws>,
+    mut filter: Filtered,
+) -> Result<Response, Problem> {
+    socket::check(socket.as_ref(), &call.headers)?;
+    if socket.is_some() {
+        // A browser lets every page open one.
+        call.check_origin()?;
+    }
+    // Who comes with a WebSocket comes to follow.
+    let follow = call.query.flag("follow")? || socket.is_some();
     let limit = call.query.parse::<usize>("limit")?.unwrap_or(EVENTS_PAGE_MAX);
     if limit == 0 || limit > EVENTS_PAGE_MAX {
         return Err(Problem::query("limit", format!("it must be from 1 to {EVENTS_PAGE_MAX}")));
@@ -110,7 +131,7 @@ async fn events(mut call: Call, mut filter: Filtered) -> Result<Response, Proble
         Some(text) => Some(series.position(&text, &mut filter)?),
     };
     if follow {
-        let (lines, response) = open(&call.shared, &call.headers)?;
+        let (lines, response) = open(&call.shared, &call.headers, socket)?;
         let follower = Follower { shared: call.shared.clone(), series, filter, lines };
         let shutdown = call.shared.shutdown.clone();
         tokio::spawn(async move {
@@ -189,7 +210,7 @@ async fn list(
     }
     let next = found.last().map(|event: &EventView| event.cursor.clone());
     let revision = call.shared.api.quorum.status().revision;
-    let body = json!({ "revision": revision, "items": found, "continue": next });
+    let body = List { revision: revision.get(), items: found, r#continue: next };
     Ok(with_status(reply::json(&body)?, StatusCode::OK))
 }
 

@@ -9,6 +9,7 @@ use kraken_engine::{
     planner::Planner,
     store::Store,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use warp::{Filter, reply::Response};
 
@@ -44,7 +45,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
 }
 
 /// What will be done for one object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectPlan {
     /// The object, `kind/name`.

@@ -16,14 +16,17 @@ use kraken_engine::{
     planner::Planner,
     store::Store,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use warp::{Filter, reply::Response};
+use warp::{Filter, http::HeaderMap, reply::Response};
 
 use super::{Routes, answered, family::Family, modules::Declared};
 use crate::{
     api::Shared,
     aside::aside,
     call::{Call, call, call_with_body},
+    media,
+    openapi::foreign,
     problem::Problem,
     reply::{json, typed, with_revision},
 };
@@ -41,12 +44,13 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
 }
 
 /// What was found in declarations.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Checked {
     /// The revision of what is declared.
     pub revision: u64,
     /// Errors first, then warnings.
+    #[schemars(with = "Vec<foreign::Finding>")]
     pub findings: Vec<Finding>,
 }
 
@@ -70,6 +74,23 @@ enum Format {
     Svg,
 }
 
+/// The media types of graphs that are not JSON.
+const DOT: &str = "text/vnd.graphviz";
+const PLAIN: &str = "text/plain";
+const SVG: &str = "image/svg+xml";
+
+impl Format {
+    /// The one that a client wants most that names none.
+    fn wanted(headers: &HeaderMap) -> Self {
+        match media::wanted(headers, &[media::JSON, DOT, SVG, PLAIN]) {
+            Some(DOT) => Self::Dot,
+            Some(PLAIN) => Self::Mermaid,
+            Some(SVG) => Self::Svg,
+            Some(_) | None => Self::Json,
+        }
+    }
+}
+
 async fn graph(mut call: Call) -> Result<Response, Problem> {
     let words = [
         ("json", Format::Json),
@@ -77,7 +98,8 @@ async fn graph(mut call: Call) -> Result<Response, Problem> {
         ("mermaid", Format::Mermaid),
         ("svg", Format::Svg),
     ];
-    let format = call.query.one_of("format", &words)?.unwrap_or_default();
+    let format = call.query.one_of("format", &words)?;
+    let format = format.unwrap_or_else(|| Format::wanted(&call.headers));
     let kind = call.query.parse::<Name>("kind")?;
     let node = call.query.take("node");
     std::mem::take(&mut call.query).done()?;

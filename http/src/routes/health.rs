@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kraken_actors::quorum::Consistency;
 use kraken_engine::store::Store;
-use serde_json::json;
 use warp::{Filter, reply::Response};
 
 use super::{Routes, answered};
@@ -13,13 +12,14 @@ use crate::{
     call::{Call, call},
     problem::Problem,
     reply,
+    view::{HealthView, ReadyView},
 };
 
 pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     let health = warp::path!("healthz")
         .and(warp::get())
         .and(call(shared))
-        .then(|call: Call| answered("healthz", std::future::ready(health(&call))));
+        .then(|call: Call| answered("healthz", std::future::ready(health(call))));
     let ready = warp::path!("readyz")
         .and(warp::get())
         .and(call(shared))
@@ -27,12 +27,18 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     health.or(ready).unify().boxed()
 }
 
-fn health(call: &Call) -> Result<Response, Problem> {
+fn health(mut call: Call) -> Result<Response, Problem> {
+    std::mem::take(&mut call.query).done()?;
     let api = &call.shared.api;
-    reply::json(&json!({ "status": "alive", "node": api.node, "version": api.version }))
+    reply::json(&HealthView {
+        status: "alive".to_owned(),
+        node: api.node.to_string(),
+        version: api.version.to_owned(),
+    })
 }
 
-async fn ready(call: Call) -> Result<Response, Problem> {
+async fn ready(mut call: Call) -> Result<Response, Problem> {
+    std::mem::take(&mut call.query).done()?;
     let api = &call.shared.api;
     let look = |store: &Store| (store.revision(), store.catalog().kinds().next().is_some());
     let (revision, is_declared) = call.read(Consistency::Stale, look).await?;
@@ -51,6 +57,9 @@ async fn ready(call: Call) -> Result<Response, Problem> {
     if call.shared.shutdown.is_cancelled() {
         return Err(Problem::Unavailable("the server is stopping".to_owned()));
     }
-    let body = json!({ "status": "ready", "leader": leader, "revision": revision });
-    reply::json(&body)
+    reply::json(&ReadyView {
+        status: "ready".to_owned(),
+        leader: leader.get(),
+        revision: revision.get(),
+    })
 }

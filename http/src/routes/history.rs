@@ -16,6 +16,7 @@ use kraken_engine::{
     selector::Selector,
     store::Store,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use warp::{Filter, http::StatusCode, reply::Response};
 
@@ -50,10 +51,10 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
         .and(warp::get())
         .and(call(shared))
         .then(|call| answered("revisions.list", list(call)));
-    let one = warp::path!("v1" / "revisions" / u64)
+    let one = warp::path!("v1" / "revisions" / String)
         .and(warp::get())
         .and(call(shared))
-        .then(|revision, call| answered("revisions.get", one(Revision::new(revision), call)));
+        .then(|revision, call| answered("revisions.get", one(revision, call)));
     let diff = warp::path!("v1" / "diff")
         .and(warp::get())
         .and(call(shared))
@@ -213,8 +214,11 @@ async fn list(mut call: Call) -> Result<Response, Problem> {
     Ok(with_revision(json(&list)?, revision))
 }
 
-async fn one(at: Revision, mut call: Call) -> Result<Response, Problem> {
+async fn one(at: String, mut call: Call) -> Result<Response, Problem> {
     let consistency = call.consistency()?;
+    let shown: String = at.chars().take(32).collect();
+    let at = at.parse().map(Revision::new);
+    let at = at.map_err(|_| Problem::NoSuchThing(format!("revision {shown:?}")))?;
     std::mem::take(&mut call.query).done()?;
     let before = Revision::new(at.get().saturating_sub(1));
     let time = Time::since(before, consistency, &call).await?;
@@ -282,21 +286,27 @@ async fn diff(mut call: Call) -> Result<Response, Problem> {
     Ok(with_revision(json(&view)?, revision))
 }
 
-#[derive(Debug, Deserialize)]
+/// Where to go back to, and with which objects: exactly one of the three.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RollbackBody {
+#[schemars(rename = "Rollback")]
+pub(crate) struct RollbackBody {
     /// The revision to go back to.
     to: u64,
+    /// Nodes of these names.
     #[serde(default)]
     names: Option<Names>,
+    /// Objects whose labels it selects.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     selector: Option<Selector>,
+    /// All objects.
     #[serde(default)]
     all: bool,
 }
 
 async fn rollback(mut call: Call, body: Bytes) -> Result<Response, Problem> {
-    let wish = Wish::take(&mut call)?;
+    let wish = Wish::of_many(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     let body: RollbackBody = serde_json::from_slice(&body).map_err(Problem::body)?;
     let RollbackBody { to, names, selector, all } = body;

@@ -35,7 +35,8 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
         .boxed()
 }
 
-async fn render(call: Call) -> Result<Response, Problem> {
+async fn render(mut call: Call) -> Result<Response, Problem> {
+    std::mem::take(&mut call.query).done()?;
     let api = &call.shared.api;
     gauge_quorum(&call);
     let fleet = Counts::all(&api.state).await?;

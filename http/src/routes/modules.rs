@@ -11,7 +11,6 @@ use kraken_engine::{
     manifest::Manifest,
     store::Store,
 };
-use serde_json::json;
 use warp::{Filter, http::StatusCode, reply::Response};
 
 use super::{Routes, answered, write::written};
@@ -22,7 +21,7 @@ use crate::{
     declaration,
     problem::{FAULTS_MAX, Fault, Problem},
     reply::{self, with_revision},
-    view::List,
+    view::{List, ModuleView},
 };
 
 pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
@@ -132,32 +131,10 @@ async fn list(mut call: Call) -> Result<Response, Problem> {
         (store.revision(), manifests, store.added().clone())
     };
     let (revision, manifests, added) = call.read(consistency, held).await?;
-    let item = |manifest: &Manifest| summary(manifest, added.contains(&manifest.module));
+    let item = |manifest: &Manifest| ModuleView::of(manifest, added.contains(&manifest.module));
     let items = manifests.iter().map(item).collect();
     let body = List { revision: revision.get(), items, r#continue: None };
     Ok(with_revision(reply::json(&body)?, revision))
-}
-
-/// A module in a few words; the whole manifest is one call away.
-fn summary(manifest: &Manifest, added: bool) -> serde_json::Value {
-    let kinds: std::collections::BTreeSet<&str> = manifest
-        .extensions
-        .iter()
-        .map(|extension| extension.kind.as_str())
-        .chain(manifest.mutations.iter().map(|mutation| mutation.kind.as_str()))
-        .collect();
-    let paths = manifest.extensions.iter().flat_map(|extension| &extension.paths);
-    let mutations = manifest.mutations.iter();
-    json!({
-        "name": manifest.module,
-        "doc": manifest.doc,
-        "added": added,
-        "kinds": kinds,
-        "paths": paths.map(|path| path.path.as_str()).collect::<Vec<_>>(),
-        "discovers": manifest.discovers,
-        "mutations": mutations.map(|mutation| mutation.name.as_str()).collect::<Vec<_>>(),
-        "pollMs": manifest.poll_ms,
-    })
 }
 
 async fn get(name: String, mut call: Call) -> Result<Response, Problem> {

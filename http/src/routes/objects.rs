@@ -31,15 +31,16 @@ use crate::{
     aside::aside,
     call::{Call, Done, call, call_with_body},
     document::{Defaults, Document, parse_reference},
+    fields::{Chosen, Fields},
     json::{Patch, flatten},
     problem::Problem,
     query::Which,
-    reply::{json, with_revision, with_tag},
+    reply::{digest, json, tag_of, tagged, unchanged, with_revision, with_tag},
     view::{List, ObjectView, Setting, Shown},
 };
 
 /// Most items of one page of a list; also how many there are unless `limit` says less.
-pub(crate) const LIST_ITEMS_MAX: usize = 10_000;
+pub(crate) const LIST_ITEMS_MAX: usize = 20_000;
 
 /// So many objects are shown at once.
 const OBJECTS_FEW: usize = 256;
@@ -100,8 +101,13 @@ impl Found {
         }
     }
 
-    /// Shows the objects with what this member has seen of them.
-    pub(super) async fn show(self, call: &Call, shown: Shown) -> Result<Vec<ObjectView>, Problem> {
+    /// Shows the objects, or some of their fields, with what this member has seen of them.
+    pub(super) async fn show(
+        self,
+        call: &Call,
+        (shown, fields): (Shown, Option<Fields>),
+    ) -> Result<Vec<Chosen>, Problem> {
+        let shown = fields.as_ref().map_or(shown, |fields| fields.narrow(shown));
         let api = &call.shared.api;
         let uids: Vec<Uid> = self.objects.iter().map(|object| object.uid).collect();
         let seen: Vec<Arc<Dsc>> = match shown {
@@ -113,16 +119,22 @@ impl Found {
         };
         let now = api.clock.wall();
         if seen.len() <= OBJECTS_FEW {
-            return Ok(self.views(&seen, shown, now));
+            return Ok(self.views(&seen, shown, fields.as_ref(), now));
         }
-        aside(move || self.views(&seen, shown, now)).await
+        aside(move || self.views(&seen, shown, fields.as_ref(), now)).await
     }
 
-    fn views(&self, seen: &[Arc<Dsc>], shown: Shown, now: Millis) -> Vec<ObjectView> {
+    fn views(
+        &self,
+        seen: &[Arc<Dsc>],
+        shown: Shown,
+        fields: Option<&Fields>,
+        now: Millis,
+    ) -> Vec<Chosen> {
         let setting = Setting { catalog: &self.catalog, shown, now };
         let view = |(object, dsc): (&Arc<Object>, &Arc<Dsc>)| {
             let owner = object.owner.and_then(|owner| self.owners.get(&owner));
-            ObjectView::of(object, owner, dsc, setting)
+            Chosen::of(ObjectView::of(object, owner, dsc, setting), fields)
         };
         self.objects.iter().zip(seen).map(view).collect()
     }
@@ -154,6 +166,7 @@ fn shown_at(call: &mut Call) -> Result<(Option<Revision>, Shown), Problem> {
 async fn list(family: Family, mut call: Call) -> Result<Response, Problem> {
     let consistency = call.consistency()?;
     let (at, shown) = shown_at(&mut call)?;
+    let fields = Fields::take(&mut call.query)?;
     let which = call.query.which()?;
     let limit = call.query.parse::<usize>("limit")?.unwrap_or(LIST_ITEMS_MAX);
     if limit == 0 || limit > LIST_ITEMS_MAX {
@@ -181,7 +194,7 @@ async fn list(family: Family, mut call: Call) -> Result<Response, Problem> {
         }
     };
     let revision = found.revision;
-    let items = found.show(&call, shown).await?;
+    let items = found.show(&call, (shown, fields)).await?;
     let body = List { revision: revision.get(), items, r#continue: next };
     let epoch = call.shared.api.quorum.epoch();
     Ok(with_tag(with_revision(json(&body)?, revision), epoch, revision))
@@ -211,6 +224,7 @@ fn page<'a>(
 async fn get(family: Family, name: String, mut call: Call) -> Result<Response, Problem> {
     let consistency = call.consistency()?;
     let (at, shown) = shown_at(&mut call)?;
+    let fields = Fields::take(&mut call.query)?;
     std::mem::take(&mut call.query).done()?;
     let found = match at {
         None => {
@@ -233,13 +247,22 @@ async fn get(family: Family, name: String, mut call: Call) -> Result<Response, P
     };
     let revision = found.revision;
     let tag = found.objects.first().map(|object| object.revision).unwrap_or_default();
-    let view = found.show(&call, shown).await?.pop().ok_or_else(|| family.missing(&name))?;
+    let view =
+        found.show(&call, (shown, fields)).await?.pop().ok_or_else(|| family.missing(&name))?;
     let epoch = call.shared.api.quorum.epoch();
-    Ok(with_tag(with_revision(json(&view)?, revision), epoch, tag))
+    // Cfg is known by its revision; what was seen changes without one.
+    let seen = match shown {
+        Shown::Cfg => None,
+        Shown::Both | Shown::Dsc | Shown::Merged => Some(digest(&view.ageless())?),
+    };
+    let tag = tag_of(epoch, tag, seen);
+    let held = call.holds(&tag);
+    let response = if held { unchanged() } else { json(&view)? };
+    Ok(tagged(with_revision(response, revision), &tag))
 }
 
 async fn create(family: Family, mut call: Call, body: Bytes) -> Result<Response, Problem> {
-    let wish = Wish::take(&mut call)?;
+    let wish = Wish::of_many(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     let defaults = Defaults { kind: Some(family.kind), namespace: family.namespace, name: None };
     let documents = super::apply::read(&body, &defaults).await?;
@@ -298,10 +321,20 @@ async fn put(
         return Err(Problem::body("send exactly one manifest"));
     }
     super::apply::check(&call, &body, &documents, &defaults).await?;
-    let preconditions = matched(call.if_match()?, &key);
+    let mut preconditions = matched(call.if_match()?, &key);
+    let is_new = call.if_absent()?;
+    if is_new {
+        preconditions.push(Precondition { object: key, is: Condition::Absent });
+    }
     let txn = Txn { preconditions, ops: puts(&documents)?, note: None };
     let status = |done: &Done| if done.created { StatusCode::CREATED } else { StatusCode::OK };
-    wish.write_as(&call, txn, status).await
+    match wish.write_as(&call, txn, status).await {
+        // As a precondition it is told as one.
+        Err(problem @ Problem::Exists(_)) if is_new => {
+            Err(Problem::PreconditionFailed(problem.to_string()))
+        }
+        answer => answer,
+    }
 }
 
 /// The key of an object that is put by name, or by uid where it is there. A name needs no look,
@@ -384,7 +417,7 @@ async fn key_of(family: &Family, name: &str, call: &Call) -> Result<ObjectRef, P
 }
 
 async fn patch_many(family: Family, mut call: Call, body: Bytes) -> Result<Response, Problem> {
-    let wish = Wish::take(&mut call)?;
+    let wish = Wish::of_many(&mut call)?;
     let which = call.query.which()?;
     let typed = call.query.flag("typed")?;
     std::mem::take(&mut call.query).done()?;

@@ -11,6 +11,7 @@ use kraken_engine::{
     nodeset,
     selector::Selector,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use warp::{Filter, http::StatusCode, reply::Response};
 
@@ -50,22 +51,28 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
         .and(warp::path::end())
         .and(warp::post())
         .and(call_with_body(shared))
-        .then(|family, name, call, _| answered("retry.one", retry_one(family, name, call)));
+        .then(|family, name, call, _| answered("objects.retry", retry_one(family, name, call)));
     freeze.or(thaw).unify().or(retry).unify().or(retry_one).unify().boxed()
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Which objects are meant: exactly one of these.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct TargetsBody {
+#[schemars(rename = "Targets")]
+pub(crate) struct TargetsBody {
+    /// Nodes of these names.
     pub(super) names: Option<Names>,
+    /// Objects whose labels it selects.
+    #[schemars(with = "Option<String>")]
     pub(super) selector: Option<Selector>,
+    /// All objects.
     pub(super) all: bool,
 }
 
 /// A node set, or a list of node sets.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub(super) enum Names {
+pub(crate) enum Names {
     Set(String),
     List(Vec<String>),
 }

@@ -5,7 +5,6 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt};
 use kraken_actors::quorum::QuorumError;
-use serde_json::json;
 use tokio::{
     sync::mpsc::{self, Sender},
     time::timeout,
@@ -26,6 +25,7 @@ use crate::{
     call::{Call, call},
     problem::Problem,
     reply::{self, with_revision, with_status},
+    view::BegunView,
 };
 
 /// Pieces of a backup on its way in that wait for the disk.
@@ -92,7 +92,7 @@ async fn restore<B: Buf>(
     let late = |_| Problem::Timeout("the backup is still being taken in".to_owned());
     let member = restored.map_err(late)??;
     let (epoch, revision) = (quorum.epoch(), quorum.status().revision);
-    let body = json!({ "member": member, "epoch": epoch, "revision": revision });
+    let body = BegunView { member: member.get(), epoch: epoch.get(), revision: revision.get() };
     Ok(with_revision(with_status(reply::json(&body)?, StatusCode::CREATED), revision))
 }
 

@@ -10,11 +10,15 @@ use kraken_engine::{
     path::Path,
     selector::Selector,
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use warp::{Filter, http::StatusCode, reply::Response};
 
-use super::{Routes, answered, write::Wish};
+use super::{
+    Routes, answered,
+    write::{NOTE_BYTES_MAX, Wish},
+};
 use crate::{
     api::Shared,
     call::{Call, call_with_body},
@@ -31,53 +35,94 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
         .boxed()
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What is to hold, and what is then done.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct TxnBody {
+#[schemars(rename = "Txn")]
+pub(crate) struct TxnBody {
+    /// All of these must hold.
     preconditions: Vec<PreconditionBody>,
+    /// All of these are done, in order.
+    #[schemars(length(max = OPS_MAX))]
     ops: Vec<OpBody>,
+    /// A word to those who read the history.
     note: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Something that must hold of one object: one of `is`, `revision`, `path` with `is`, and `path`
+/// with `value`.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "TxnPrecondition")]
 struct PreconditionBody {
+    /// The kind of the object.
+    #[schemars(with = "String")]
     kind: Name,
+    /// Its namespace.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     namespace: Option<Name>,
+    /// Its name.
+    #[schemars(with = "String")]
     name: Name,
+    /// The path that is spoken of.
     path: Option<String>,
+    /// Whether it is there.
     is: Option<Is>,
+    /// The revision that the object has.
     revision: Option<u64>,
+    /// The value that the path has.
     value: Option<Json>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// Whether something is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 enum Is {
     Exists,
     Absent,
 }
 
-#[derive(Debug, Deserialize)]
+/// Something that is done to one object, or to those that a selector selects.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "TxnOp")]
 struct OpBody {
+    /// What is done.
     op: What,
+    /// The kind of the object.
+    #[schemars(with = "String")]
     kind: Name,
+    /// Its namespace.
     #[serde(default)]
+    #[schemars(with = "Option<String>")]
     namespace: Option<Name>,
+    /// Its name.
+    #[schemars(with = "Option<String>")]
     name: Option<Name>,
+    /// In the place of a name: objects whose labels it selects.
+    #[schemars(with = "Option<String>")]
     selector: Option<Selector>,
+    /// What is asked of it, or a merge patch of that.
+    #[schemars(with = "Option<Map<String, Json>>")]
     cfg: Option<Json>,
+    /// The path to unset.
     path: Option<String>,
+    /// Labels; null removes one.
+    #[schemars(with = "Option<BTreeMap<String, Option<String>>>")]
     labels: Option<BTreeMap<Name, Option<String>>>,
+    /// Its owner, `kind/name`.
     owner: Option<String>,
+    /// Of `delete`: at once.
     #[serde(default)]
     force: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What an operation does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(inline)]
 enum What {
     Put,
     Merge,
@@ -87,7 +132,7 @@ enum What {
 }
 
 async fn txn(mut call: Call, body: Bytes) -> Result<Response, Problem> {
-    let wish = Wish::take(&mut call)?;
+    let wish = Wish::of_many(&mut call)?;
     std::mem::take(&mut call.query).done()?;
     let body: TxnBody = serde_json::from_slice(&body).map_err(|error| {
         let (line, column) = (error.line() as u64, error.column() as u64);
@@ -96,6 +141,10 @@ async fn txn(mut call: Call, body: Bytes) -> Result<Response, Problem> {
     })?;
     if body.ops.len() > OPS_MAX {
         return Err(Problem::TooMany { what: "operations".to_owned(), limit: OPS_MAX as u64 });
+    }
+    if body.note.as_ref().is_some_and(|note| note.len() > NOTE_BYTES_MAX) {
+        let why = format!("it is limited to {NOTE_BYTES_MAX} bytes");
+        return Err(Problem::BadBody(vec![Fault::at("note", why)]));
     }
     let placed = |list: &str, index: usize, fault: Fault| {
         let key = fault.key.map_or_else(String::new, |key| format!(".{key}"));

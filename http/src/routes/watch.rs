@@ -20,16 +20,19 @@ use kraken_engine::{
     selector::Selector,
     store::Change,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
-use warp::{Filter, reply::Response};
+use warp::{Filter, reply::Response, ws::Ws};
 
 use super::{Routes, answered};
 use crate::{
     api::Shared,
     call::{Call, call},
+    fields::{Chosen, Fields},
     hub::{Next, Position, TooOld},
     problem::Problem,
     query::Which,
+    socket,
     stream::{Gone, Lines, open},
     view::{ObjectView, Setting, Shown},
 };
@@ -44,28 +47,38 @@ const COALESCE: Duration = Duration::from_millis(20);
 pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
     warp::path!("v1" / "watch")
         .and(warp::get())
+        .and(socket::upgrade())
         .and(call(shared))
-        .then(|call| answered("watch", watch(call)))
+        .then(|socket, call| answered("watch", watch(socket, call)))
         .boxed()
 }
 
 /// One line of a watch.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Line<'a> {
+#[schemars(rename = "WatchLine")]
+pub(crate) struct Line<'a> {
     r#type: Type,
+    /// Which state of the object is told of: `cfg` or `dsc`.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
+    /// The revision that the stream has come to.
+    #[schemars(with = "u64")]
     revision: Revision,
     /// The history that revisions belong to; told where a stream begins and now and then.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u64>")]
     epoch: Option<Epoch>,
+    /// The object, as it is now or was last.
     #[serde(skip_serializing_if = "Option::is_none")]
-    object: Option<&'a ObjectView>,
+    #[schemars(with = "Option<ObjectView>")]
+    object: Option<&'a Chosen>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What a line tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schemars(inline)]
 enum Type {
     Put,
     Delete,
@@ -80,6 +93,7 @@ struct Wanted {
     names: BTreeSet<Name>,
     cfg: bool,
     dsc: bool,
+    fields: Option<Fields>,
 }
 
 impl Wanted {
@@ -106,7 +120,8 @@ impl Wanted {
             Which::Selector(selector) => (Some(selector), BTreeSet::new()),
             Which::Names(names) => (None, names.into_iter().collect()),
         };
-        Ok(Self { kinds: kinds.unwrap_or_default(), selector, names, cfg, dsc })
+        let fields = Fields::take(&mut call.query)?;
+        Ok(Self { kinds: kinds.unwrap_or_default(), selector, names, cfg, dsc, fields })
     }
 
     fn takes(&self, object: &Object) -> bool {
@@ -116,7 +131,12 @@ impl Wanted {
     }
 }
 
-async fn watch(mut call: Call) -> Result<Response, Problem> {
+async fn watch(socket: Option<Ws>, mut call: Call) -> Result<Response, Problem> {
+    socket::check(socket.as_ref(), &call.headers)?;
+    if socket.is_some() {
+        // A browser lets every page open one.
+        call.check_origin()?;
+    }
     let from = call.query.parse::<u64>("from")?.map(Revision::new);
     let of_epoch = call.query.parse::<u64>("epoch")?.map(Epoch::new);
     let wanted = Wanted::take(&mut call)?;
@@ -145,7 +165,7 @@ async fn watch(mut call: Call) -> Result<Response, Problem> {
             (hub.after(until).map_err(gone)?, from)
         }
     };
-    let (lines, response) = open(&call.shared, &call.headers)?;
+    let (lines, response) = open(&call.shared, &call.headers, socket)?;
     let shared = call.shared.clone();
     let shutdown = shared.shutdown.clone();
     let watcher = Watcher { shared, wanted, lines, dirty, position, revision };
@@ -221,7 +241,7 @@ impl Watcher {
         &mut self,
         r#type: Type,
         state: Option<&'static str>,
-        object: Option<&ObjectView>,
+        object: Option<&Chosen>,
     ) -> Result<(), Gone> {
         self.write_at(self.revision, r#type, state, object).await
     }
@@ -232,7 +252,7 @@ impl Watcher {
         resume: Revision,
         r#type: Type,
         state: Option<&'static str>,
-        object: Option<&ObjectView>,
+        object: Option<&Chosen>,
     ) -> Result<(), Gone> {
         let epoch = object.is_none().then(|| self.shared.api.quorum.epoch());
         let line = Line { r#type, state, revision: self.revision, epoch, object };
@@ -286,6 +306,7 @@ impl Watcher {
             let object = change.object();
             let owner = object.owner.and_then(|owner| owners.get(&owner));
             let view = ObjectView::of(object, owner, &nothing.1, setting);
+            let view = Chosen::of(view, self.wanted.fields.as_ref());
             let r#type = match change {
                 Change::Put { .. } => Type::Put,
                 Change::Removed(_) => Type::Delete,
@@ -331,6 +352,7 @@ impl Watcher {
                     continue;
                 }
                 let view = ObjectView::of(object, None, dsc, setting);
+                let view = Chosen::of(view, self.wanted.fields.as_ref());
                 self.write(Type::Put, Some("dsc"), Some(&view)).await?;
             }
         }

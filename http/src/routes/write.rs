@@ -45,6 +45,24 @@ impl Wish {
         Ok(Self { dry: dry.unwrap_or_default(), expect, note })
     }
 
+    /// The same of a write to many, where `If-Match` speaks of Cfg as a whole, as the tag of a list
+    /// does.
+    pub(super) fn of_many(call: &mut Call) -> Result<Self, Problem> {
+        let wish = Self::take(call)?;
+        let expect = match (wish.expect, call.if_match()?) {
+            (expect, None | Some(IfMatch::Exists)) => expect,
+            (None, Some(IfMatch::Revision(revision))) => Some(revision),
+            (Some(expected), Some(IfMatch::Revision(revision))) if expected == revision => {
+                Some(expected)
+            }
+            (Some(_), Some(IfMatch::Revision(_))) => {
+                let why = "it speaks of another revision than `expect`".to_owned();
+                return Err(Problem::BadHeader { name: "if-match".to_owned(), why });
+            }
+        };
+        Ok(Self { expect, ..wish })
+    }
+
     /// The word that is left in the history.
     pub(super) fn note(&self) -> Option<&str> {
         self.note.as_deref()

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use hyper::Method;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Method, Request};
+use hyper_util::{client::legacy::Client as Pool, rt::TokioExecutor};
 use kraken_engine::{
     id::{Name, Revision, Uid},
     manifest::{Context, Extension, Manifest, MutationSpec, PathSpec, Type},
@@ -158,6 +161,49 @@ pub(super) async fn ask(client: &Client, call: Call) -> (u16, Json) {
             (problem.status, serde_json::to_value(problem).unwrap())
         }
     }
+}
+
+/// A whole answer, as it came.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Said {
+    /// A header's text; empty where it is absent.
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The media type, without its parameters.
+    pub(super) fn media_type(&self) -> &str {
+        self.header("content-type").split(';').next().unwrap_or_default()
+    }
+
+    /// The body as JSON.
+    pub(super) fn json(&self) -> Json {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Sends a request as it is, `GET /v1/nodes`, and reads the whole answer.
+pub(super) async fn exchange(
+    fixture: &Fixture,
+    line: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Said {
+    let (method, path) = line.split_once(' ').unwrap();
+    let request = Request::builder().method(method).uri(format!("{}{path}", fixture.url()));
+    let request =
+        headers.iter().fold(request, |request, (name, text)| request.header(*name, *text));
+    let request = request.body(Full::new(body.into())).unwrap();
+    let client = Pool::builder(TokioExecutor::new()).build_http();
+    let (head, body) = client.request(request).await.unwrap().into_parts();
+    let body = timeout(BOUND, body.collect()).await.expect("ends in time").unwrap().to_bytes();
+    Said { status: head.status.as_u16(), headers: head.headers, body }
 }
 
 fn body(answer: &Answer) -> Json {

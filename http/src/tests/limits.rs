@@ -8,7 +8,8 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use super::kit::{BOUND, FLEET, ask, call, fleet, member, member_with, raw, read_to_end};
 use crate::{
     client::{Call, WriteQuery},
-    server::Limits,
+    routes::{EVENTS_PAGE_MAX, HISTORY_ITEMS_MAX, LIST_ITEMS_MAX, NOTE_BYTES_MAX, VIA_MAX},
+    server::{HEAD_BYTES_MAX, HEADERS_MAX, Limits},
 };
 
 /// A manifest of exactly so many bytes.
@@ -65,12 +66,66 @@ async fn slow_clients_are_closed() {
 async fn a_head_over_the_limit_is_refused() {
     let (fixture, _client) = member().await;
     let head = |bytes: usize| {
-        format!("GET /healthz HTTP/1.1\r\nconnection: close\r\nx: {}\r\n\r\n", "x".repeat(bytes))
+        let (head, tail) = ("GET /healthz HTTP/1.1\r\nconnection: close\r\nx: ", "\r\n\r\n");
+        format!("{head}{}{tail}", "x".repeat(bytes - head.len() - tail.len()))
     };
-    let answer = raw(&fixture, head(32 << 10).as_bytes()).await;
+    let answer = raw(&fixture, head(HEAD_BYTES_MAX).as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    let answer = raw(&fixture, head(128 << 10).as_bytes()).await;
+    // What comes with the last bytes below the limit is taken too, as it is there already.
+    let answer = raw(&fixture, head(2 * HEAD_BYTES_MAX).as_bytes()).await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let many = |count: usize| {
+        let fields = "x: x\r\n".repeat(count - 1);
+        format!("GET /healthz HTTP/1.1\r\nconnection: close\r\n{fields}\r\n")
+    };
+    for (count, status) in [(HEADERS_MAX, 200), (HEADERS_MAX + 1, 431)] {
+        let answer = raw(&fixture, many(count).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{count}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_only_planned_may_be_larger_and_is_limited_too() {
+    let limits = Limits { body_bytes_max: 1_024, plan_bytes_max: 4_096, ..Limits::default() };
+    let (_fixture, client) = member_with(limits).await;
+    for (query, bytes, status) in [
+        ("", 1_025, 413),
+        ("?dryRun=none", 1_025, 413),
+        ("?dryRun=plan", 4_096, 200),
+        ("?dryRun=plan", 4_097, 413),
+    ] {
+        let post = Call::new(hyper::Method::POST, format!("/v1/apply{query}"));
+        let (found, body) = ask(&client, post.body("text/yaml", manifest(bytes))).await;
+        assert_eq!(found, status, "{query} {bytes}: {body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_and_texts_of_requests_are_taken_up_to_their_limits() {
+    let (_fixture, client) = fleet().await;
+    let (via, note) = (|count: usize| json!({ "via": vec!["h:1"; count] }), |b| "n".repeat(b));
+    let nothing = Json::Null;
+    for (method, path, body, status) in [
+        ("GET", format!("/v1/nodes?limit={LIST_ITEMS_MAX}"), nothing.clone(), 200),
+        ("GET", format!("/v1/nodes?limit={}", LIST_ITEMS_MAX + 1), nothing.clone(), 400),
+        ("GET", format!("/v1/events?limit={EVENTS_PAGE_MAX}"), nothing.clone(), 200),
+        ("GET", format!("/v1/events?limit={}", EVENTS_PAGE_MAX + 1), nothing.clone(), 400),
+        ("GET", format!("/v1/revisions?limit={HISTORY_ITEMS_MAX}"), nothing.clone(), 200),
+        ("GET", format!("/v1/revisions?limit={}", HISTORY_ITEMS_MAX + 1), nothing.clone(), 400),
+        ("GET", format!("/v1/nodes/n1/history?limit={HISTORY_ITEMS_MAX}"), nothing.clone(), 200),
+        ("GET", format!("/v1/nodes/n1/history?limit={}", HISTORY_ITEMS_MAX + 1), nothing, 400),
+        ("PATCH", format!("/v1/nodes/n1?note={}", note(NOTE_BYTES_MAX)), json!({}), 200),
+        ("PATCH", format!("/v1/nodes/n1?note={}", note(NOTE_BYTES_MAX + 1)), json!({}), 400),
+        ("POST", "/v1/txn".to_owned(), json!({ "note": note(NOTE_BYTES_MAX) }), 200),
+        ("POST", "/v1/txn".to_owned(), json!({ "note": note(NOTE_BYTES_MAX + 1) }), 400),
+        // There is nobody to join here.
+        ("POST", "/v1/cluster/join".to_owned(), via(VIA_MAX), 503),
+        ("POST", "/v1/cluster/join".to_owned(), via(VIA_MAX + 1), 400),
+    ] {
+        let (found, answer) = ask(&client, call(method, &path, &body)).await;
+        let shown: String = path.chars().take(64).collect();
+        assert_eq!(found, status, "{method} {shown}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,6 +204,17 @@ async fn one_request_holds_so_many_objects_and_no_more() {
         ask(&client, call("GET", "/v1/nodes?view=cfg&consistency=stale", &Json::Null)).await;
     assert_eq!(body["items"].as_array().map(Vec::len), Some(10_000));
     assert_eq!(body["continue"], Json::Null);
+    // A page of a list holds more than one write does.
+    for (names, count, next) in
+        [("d[1-10000]", 20_000, Json::Null), ("e1", 20_000, json!("node/d9999"))]
+    {
+        let body = json!({ "kind": "node", "name": names });
+        assert_eq!(ask(&client, call("POST", "/v1/apply", &body)).await.0, 200);
+        let path = "/v1/nodes?view=cfg&consistency=stale&fields=name";
+        let (_, body) = ask(&client, call("GET", path, &Json::Null)).await;
+        assert_eq!(body["items"].as_array().map(Vec::len), Some(count), "{names}");
+        assert_eq!(body["continue"], next, "{names}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,6 +227,10 @@ async fn a_repeated_request_is_done_once() {
     let (_, first) = ask(&client, patch()).await;
     let other = call("PATCH", "/v1/nodes/n1", &json!({ "slots": 8 }));
     ask(&client, other).await;
+    // The same id elsewhere is that of another request.
+    let elsewhere = call("PATCH", "/v1/nodes/n2", &json!({ "slots": 9 }));
+    let (_, answer) = ask(&client, elsewhere.header("kraken-request-id", "once")).await;
+    assert_eq!(answer["changed"], 1, "{answer}");
     let (_, again) = ask(&client, patch()).await;
     assert_eq!(first, again);
     let slots = fixture

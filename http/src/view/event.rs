@@ -1,6 +1,7 @@
 //! Events as they stand in JSON.
 
 use kraken_engine::{event::Event, id::Revision};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -8,8 +9,9 @@ use super::reference;
 use crate::time;
 
 /// One event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Event")]
 pub struct EventView {
     /// Its identity: the node that wrote it, when that started, and a count.
     pub id: String,

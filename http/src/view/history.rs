@@ -7,6 +7,7 @@ use kraken_engine::{
     store::Store,
     time::Millis,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -14,8 +15,9 @@ use super::{ChangeView, reference};
 use crate::{json::to_json, time};
 
 /// The history of one object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "History")]
 pub struct HistoryView {
     /// The object, `kind/name`.
     pub object: String,
@@ -29,8 +31,9 @@ pub struct HistoryView {
 }
 
 /// One write, as far as it concerned one object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Version")]
 pub struct VersionView {
     /// The revision.
     pub revision: u64,
@@ -47,8 +50,9 @@ pub struct VersionView {
 }
 
 /// What a write did to an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Deed")]
 pub enum DeedView {
     /// It was created.
     Created,
@@ -59,8 +63,9 @@ pub enum DeedView {
 }
 
 /// Who set a path.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Blame")]
 pub struct BlameView {
     /// The path.
     pub path: String,
@@ -75,7 +80,7 @@ pub struct BlameView {
 }
 
 /// Writes, newest first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionList {
     /// The revision of Cfg.
@@ -89,7 +94,7 @@ pub struct RevisionList {
 }
 
 /// One write in a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionItem {
     /// The revision.
@@ -105,8 +110,9 @@ pub struct RevisionItem {
 }
 
 /// One write with what it changed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Revision")]
 pub struct RevisionView {
     /// The write.
     #[serde(flatten)]
@@ -116,8 +122,9 @@ pub struct RevisionView {
 }
 
 /// What differs between two revisions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Diff")]
 pub struct DiffView {
     /// The older one.
     pub from: u64,
@@ -128,7 +135,7 @@ pub struct DiffView {
 }
 
 /// What became of one object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectDiff {
     /// The object, `kind/name`.
@@ -142,7 +149,7 @@ pub struct ObjectDiff {
 }
 
 /// What became of one label.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelChange {
     /// The label.

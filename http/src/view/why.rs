@@ -6,6 +6,7 @@ use kraken_engine::{
     planner::StepChange,
     value::Value,
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -13,8 +14,9 @@ use super::{FrozenView, StatusView, reference};
 use crate::json::to_json;
 
 /// Why an object stands where it stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Why")]
 pub struct WhyView {
     /// The object, `kind/name`.
     pub object: String,
@@ -47,8 +49,9 @@ pub struct WhyView {
 }
 
 /// Declarations by which a node decides, and which are not those of the quorum.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "OtherDeclarations")]
 pub struct OtherDeclarationsView {
     /// The node.
     pub node: String,
@@ -59,8 +62,9 @@ pub struct OtherDeclarationsView {
 }
 
 /// What each lane says of an object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Lanes")]
 pub struct LanesView {
     /// The node that hosts it.
     #[serde(rename = "self")]
@@ -70,8 +74,9 @@ pub struct LanesView {
 }
 
 /// A path at which what is seen is not what is asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Difference")]
 pub struct DifferenceView {
     /// The path.
     pub path: String,
@@ -84,8 +89,9 @@ pub struct DifferenceView {
 }
 
 /// What will be done for one object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Plan")]
 pub struct PlanView {
     /// The steps, in order.
     pub steps: Vec<StepView>,
@@ -98,8 +104,9 @@ pub struct PlanView {
 }
 
 /// A part of a goal that cannot be reached.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Blocked")]
 pub struct BlockedView {
     /// In words.
     pub text: String,
@@ -108,8 +115,9 @@ pub struct BlockedView {
 }
 
 /// One step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Step")]
 pub struct StepView {
     /// `module/Name(bindings)`.
     pub step: String,
@@ -132,8 +140,9 @@ pub struct StepView {
 }
 
 /// What is expected to change at one path; null is unknown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Change")]
 pub struct ChangeView {
     /// The path.
     pub path: String,
