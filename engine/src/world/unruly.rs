@@ -1,6 +1,6 @@
 //! Ends that do not keep to the protocol: children that stop reading or say far too much, bytes
-//! that are no frame or too many for one, nodes of another release, and nodes that go by the name of
-//! another. Whoever is at the other end of the link ends it; nobody else may notice.
+//! that are no frame or too many for one, nodes of another release, and nodes that go by the name
+//! of another. Whoever is at the other end of the link ends it; nobody else may notice.
 
 use super::{Event, World, network::Link, uplink};
 use crate::{
