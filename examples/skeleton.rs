@@ -53,12 +53,16 @@ impl Handler<Mutate> for Skeleton {
 
     /// Carries out one mutation; asked twice, it changes nothing more and succeeds.
     fn handle(&mut self, ask: Mutate, _: &mut Context<Self>) -> Self::Result {
-        let wanted = if ask.mutation.as_str() == "SwitchOn" { "ON" } else { "OFF" };
-        let done = fs::write(self.0.data.join(ask.object.key.name.as_str()), wanted);
+        let switch = self.0.data.join(ask.object.key.name.as_str());
+        let done = match ask.mutation.as_str() {
+            "SwitchOn" => fs::write(switch, "ON").map_err(MutateError::transient),
+            "SwitchOff" => fs::write(switch, "OFF").map_err(MutateError::transient),
+            other => Err(MutateError::permanent(format!("there is no mutation {other}"))),
+        };
         let look = look(self.0.clone(), vec![ask.object]);
         Box::pin(async {
             look.await;
-            done.map_err(MutateError::transient)
+            done
         })
     }
 }
