@@ -1,4 +1,4 @@
-//! Times as people read them: how long ago, how long until.
+//! Times as people read and write them: how long ago, how long until, for how long.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +31,21 @@ pub(crate) fn until(time: &str, now: SystemTime) -> String {
     }
 }
 
+/// Reads `500ms`, `30s`, `5m`, `2h`; a bare number is seconds.
+pub(crate) fn read(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("write a number and ms, s, m or h, such as 30s".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "write for example 30s or 5m".to_owned())?;
+    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
+}
+
 fn parse(time: &str) -> Option<SystemTime> {
     Some(UNIX_EPOCH + Duration::from_millis(kraken_http::time::parse(time)?.get()))
 }
@@ -60,5 +75,15 @@ mod tests {
         assert_eq!(since("1970-01-01T00:00:30.5Z", now), "29s");
         assert_eq!(until("1970-01-01T00:01:30Z", now), "30s");
         assert_eq!(since("yesterday", now), "yesterday");
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("30", 30_000), ("5m", 300_000)] {
+            assert_eq!(read(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for text in ["", "s", "5 minutes", "-1s", "99999999999999999999h"] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 }

@@ -1,6 +1,13 @@
 //! The command line: one subcommand a verb, each with its arguments in its own file.
 
-use clap::{Parser, Subcommand};
+#[cfg(test)]
+mod page;
+
+use clap::{
+    CommandFactory as _, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
+use kraken_engine::nearest::nearest;
 
 use crate::{agent, bench, fleet, server, up, verb};
 
@@ -24,13 +31,52 @@ pub(crate) enum Verb {
     Sim(verb::sim::Args),
     #[command(flatten)]
     Client(verb::Verb),
+    Context(verb::context::Args),
+    Completions(verb::completions::Args),
+    Man(verb::man::Args),
+}
+
+/// Adds to a verb that there is not the one that may have been meant, where clap finds none.
+pub(crate) fn suggesting(
+    mut error: clap::Error,
+    typed: impl Iterator<Item = String>,
+) -> clap::Error {
+    let Some(ContextValue::String(wrong)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let is_told = error.get(ContextKind::SuggestedSubcommand).is_some();
+    let (command, wrong) = (Cli::command(), wrong.clone());
+    let mut group = &command;
+    for word in typed.take_while(|word| *word != wrong) {
+        group = group.find_subcommand(&word).unwrap_or(group);
+    }
+    let known = group.get_subcommands().map(clap::Command::get_name);
+    if let Some(near) = nearest(&wrong, known).filter(|_| !is_told) {
+        let near = ContextValue::Strings(vec![near.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, near);
+    }
+    error
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    #[test]
+    fn a_verb_that_was_mistyped_is_told_in_its_group() {
+        for (typed, expected) in [
+            ("gte nodes", Some("'get'")),
+            ("cluster stauts", Some("'status'")),
+            ("stauts", None),
+            ("frobnicate", None),
+        ] {
+            let words = || typed.split(' ').map(str::to_owned);
+            let error = Cli::try_parse_from(std::iter::once("kraken".to_owned()).chain(words()));
+            let told = suggesting(error.unwrap_err(), words()).to_string();
+            let is_told = expected.map_or(!told.contains("similar"), |near| told.contains(near));
+            assert!(is_told, "{typed}: {told}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -2,17 +2,19 @@
 //! goes through here, so that a closed pipe is noticed in one place and colour is decided in one.
 
 use std::{
-    io::{self, ErrorKind, IsTerminal, Write},
+    io::{self, BufRead as _, ErrorKind, IsTerminal, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::exit::Failure;
+use crate::{exit::Failure, look::Look};
 
 /// How often a spinner moves.
 const TICK: Duration = Duration::from_millis(120);
+/// Clears a terminal and goes to its first line.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J\u{1b}[3J";
 
 /// Standard output and standard error, or what stands in for them. Cheap to clone; all clones are
 /// one.
@@ -23,6 +25,7 @@ struct Inner {
     data: Box<dyn Write + Send>,
     notes: Box<dyn Write + Send>,
     has_colour: bool,
+    data_is_terminal: bool,
     notes_is_terminal: bool,
     bar: Option<ProgressBar>,
 }
@@ -35,6 +38,7 @@ impl Console {
             data: Box::new(io::stdout()),
             notes: Box::new(io::stderr()),
             has_colour: io::stdout().is_terminal() && !plain,
+            data_is_terminal: io::stdout().is_terminal(),
             notes_is_terminal: io::stderr().is_terminal(),
             bar: None,
         })))
@@ -44,14 +48,45 @@ impl Console {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether data may be coloured: a person reads it.
-    pub(crate) fn has_colour(&self) -> bool {
-        self.inner().has_colour
+    /// How data may look. A terminal may have another width each time.
+    pub(crate) fn look(&self) -> Look {
+        let inner = self.inner();
+        let (columns, rows) = inner.data_is_terminal.then(size).unwrap_or_default();
+        Look { has_colour: inner.has_colour, columns, rows }
+    }
+
+    /// Whether a person reads data on a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.inner().data_is_terminal
+    }
+
+    /// Puts data in the place of all that a terminal shows.
+    pub(crate) fn redraw(&self, text: &str) -> Result<(), Failure> {
+        self.print(format!("{CLEAR}{text}"))
+    }
+
+    /// Asks a person, and waits for the answer: a line without its end, nothing where there is
+    /// nobody to ask.
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+        if !io::stdin().is_terminal() {
+            return None;
+        }
+        {
+            let mut inner = self.inner();
+            drop(write!(inner.notes, "{question} "));
+            drop(inner.notes.flush());
+        }
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer).ok()?;
+        (read > 0).then(|| answer.trim().to_owned())
     }
 
     /// Writes data and a line end.
     pub(crate) fn print(&self, text: impl AsRef<str>) -> Result<(), Failure> {
         let text = text.as_ref();
+        if text.is_empty() {
+            return Ok(());
+        }
         let end = if text.ends_with('\n') { "" } else { "\n" };
         let mut inner = self.inner();
         let bar = inner.bar.clone();
@@ -89,6 +124,13 @@ impl Console {
         self.inner().bar.clone_from(&bar);
         Progress { console: self.clone(), bar, last: String::new() }
     }
+}
+
+/// How many columns and lines the terminal has to which data goes, where it says so.
+fn size() -> (Option<usize>, Option<usize>) {
+    let Ok(size) = rustix::termios::tcgetwinsize(io::stdout()) else { return (None, None) };
+    let said = |number: u16| (number > 0).then_some(usize::from(number));
+    (said(size.ws_col), said(size.ws_row))
 }
 
 /// Does something while a bar is out of the way.
@@ -179,6 +221,7 @@ pub(crate) mod memory {
             data: Box::new(data.clone()),
             notes: Box::new(notes.clone()),
             has_colour: false,
+            data_is_terminal: false,
             notes_is_terminal: false,
             bar: None,
         })));

@@ -66,6 +66,15 @@ impl Failure {
         self
     }
 
+    /// Says what else can be done about it.
+    pub(crate) fn also_hint(mut self, words: impl fmt::Display) -> Self {
+        self.hint = Some(match self.hint.take() {
+            Some(hint) => format!("{hint}\n{words}"),
+            None => words.to_string(),
+        });
+        self
+    }
+
     /// Counts as another sort of ending.
     pub(crate) fn exiting(mut self, exit: Exit) -> Self {
         self.exit = exit;

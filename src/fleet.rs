@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use kraken_engine::id::Name;
 use kraken_http::{
-    client::{self, Client, ListQuery, Settings, TargetsQuery},
+    client::{self, Client, ListQuery, Settings, TargetsQuery, Trouble},
     view::{List, ObjectView},
 };
 use nix::unistd::{Uid, User};
 use serde_json::Value as Json;
 
 use crate::{
+    age, complete,
+    contexts::Place,
     exit::{Exit, Failure},
     nodes::Nodes,
 };
@@ -24,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The variable that names the servers.
 const VARIABLE: &str = "KRAKEN_SERVER";
+/// The variable that names a context.
+const CONTEXT_VARIABLE: &str = "KRAKEN_CONTEXT";
 /// The place of what all verbs have in their help, below what each has of its own.
 const LAST: usize = 100;
 
@@ -41,17 +45,90 @@ pub(crate) struct Servers {
         display_order = LAST
     )]
     servers: Option<Vec<String>>,
+    /// The fleet to ask, as `kraken context` knows it, unless servers are named
+    /// [env: KRAKEN_CONTEXT]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        display_order = LAST,
+        add = complete::contexts()
+    )]
+    context: Option<Name>,
+    /// How long one answer may take, such as 500ms or 30s [default: 30s]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        display_order = LAST,
+        value_parser = age::read
+    )]
+    request_timeout: Option<Duration>,
 }
 
 impl Servers {
+    /// Those of a command line that is still being typed.
+    pub(crate) fn typed(servers: Option<&str>, context: Option<&str>) -> Self {
+        let split = |urls: &str| urls.split(',').map(str::to_owned).collect();
+        Self {
+            servers: servers.map(split),
+            context: context.and_then(|name| Name::new(name).ok()),
+            request_timeout: None,
+        }
+    }
+
     /// A client of them.
     pub(crate) fn connect(&self) -> Result<Client, Failure> {
-        let settings = Settings { author: author(), ..Settings::default() };
-        let variable = std::env::var(VARIABLE).ok().filter(|urls| !urls.is_empty());
-        let split = |urls: String| urls.split(',').map(str::to_owned).collect();
-        let servers = self.servers.clone().or_else(|| variable.map(split));
-        let servers: Vec<String> = servers.unwrap_or_else(|| vec![SERVER.to_owned()]);
+        let mut settings = Settings { author: author(), ..Settings::default() };
+        if let Some(timeout) = self.request_timeout {
+            settings.timeout = timeout;
+            // Who does not wait long for one server does not wait longer for all of them.
+            settings.patience = settings.patience.min(timeout);
+        }
+        self.client(settings)
+    }
+
+    /// A client that asks each of them once, for so long.
+    pub(crate) fn hasty(&self, timeout: Duration) -> Result<Client, Failure> {
+        let patience = Duration::ZERO;
+        self.client(Settings { connect_timeout: timeout, timeout, patience, ..<_>::default() })
+    }
+
+    fn client(&self, settings: Settings) -> Result<Client, Failure> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let servers = self.named(&variable, &Place::of_process())?;
         Client::with(&servers, settings).map_err(|error| Failure::from(error).exiting(Exit::Usage))
+    }
+
+    /// The servers that are meant: those that are named, else those of the context that is.
+    fn named(
+        &self,
+        variable: &impl Fn(&str) -> Option<String>,
+        place: &Place,
+    ) -> Result<Vec<String>, Failure> {
+        if let Some(servers) = &self.servers {
+            return Ok(servers.clone());
+        }
+        match (variable(VARIABLE), &self.context) {
+            (None, _) => {}
+            (Some(urls), None) => return Ok(urls.split(',').map(str::to_owned).collect()),
+            // Either could be the fleet that was meant, and the other one may not be touched.
+            (Some(_), Some(context)) => {
+                let words = format!("--context {context} and {VARIABLE} both say which fleet");
+                let hint = format!("leave one of them out: unset {VARIABLE}");
+                return Err(Failure::usage(words).hint(hint));
+            }
+        }
+        let contexts = place.read()?;
+        let context = match (&self.context, variable(CONTEXT_VARIABLE), &contexts.current) {
+            (Some(typed), _, _) => typed.clone(),
+            (None, Some(name), _) => name
+                .parse()
+                .map_err(|error| Failure::usage(format!("{CONTEXT_VARIABLE}: {error}")))?,
+            (None, None, Some(current)) => current.clone(),
+            (None, None, None) => return Ok(vec![SERVER.to_owned()]),
+        };
+        contexts.servers(&context, place)
     }
 }
 
@@ -67,15 +144,47 @@ pub(crate) fn author() -> Option<String> {
     user.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
+/// What to do where an address is not that of a member.
+const ADDRESS: &str = "members serve HTTP at http://127.0.0.1:3141 unless configured otherwise; \
+                       name another server with --server or KRAKEN_SERVER";
+
+/// What it means that no server gave an answer, by why they did not.
+fn unanswered(failures: &[client::Failure], after: Duration) -> Failure {
+    let are = |trouble| failures.iter().all(|failure| failure.trouble == trouble);
+    let any = |trouble| failures.iter().find(|failure| failure.trouble == trouble);
+    let said: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    let said = said.join("; ");
+    if are(Trouble::Unreachable) {
+        let servers: Vec<&str> = failures.iter().map(|f| f.server.as_str()).collect();
+        return Failure::failed(format!("no server answers at {}", servers.join(", ")))
+            .hint("start one with `kraken up`, or name another with --server or KRAKEN_SERVER");
+    }
+    if any(Trouble::Foreign).is_some() {
+        return Failure::failed(said).hint(ADDRESS);
+    }
+    if any(Trouble::Slow).is_some() {
+        return Failure::new(Exit::TimedOut, said).hint(
+            "see whether the server is stopped or busy, ask another one with --server, or wait \
+             longer with --request-timeout; a write may have been done all the same",
+        );
+    }
+    Failure::failed(format!("no server answered within {after:.1?}: {said}")).hint(ADDRESS)
+}
+
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
-        if let client::Error::Exhausted { failures, .. } = &error
-            && error.is_unreachable()
-        {
-            let servers: Vec<&str> = failures.iter().map(|f| f.server.as_str()).collect();
-            return Self::failed(format!("no server answers at {}", servers.join(", "))).hint(
-                "start one with `kraken up`, or name another with --server or KRAKEN_SERVER",
-            );
+        match &error {
+            client::Error::Exhausted { failures, after } if error.code().is_none() => {
+                return unanswered(failures, *after);
+            }
+            client::Error::BadAnswer { server, why } => {
+                let words = format!("what answers at {server} is no Kraken server, or one of ");
+                return Self::failed(format!("{words}another release: {why}")).hint(ADDRESS);
+            }
+            client::Error::Exhausted { .. }
+            | client::Error::BadServer { .. }
+            | client::Error::Problem { .. }
+            | client::Error::Unsendable(_) => {}
         }
         let code = error.code().unwrap_or_default().to_owned();
         let failure = Self::from(anyhow::Error::new(error));
@@ -97,6 +206,10 @@ impl From<client::Error> for Failure {
         let failure = failure.exiting(exit);
         match code.as_str() {
             "unavailable" => failure.hint("see who votes and who leads: kraken cluster status"),
+            "timeout" => failure.hint(
+                "whether it was done is not known; see who votes and who leads: kraken cluster \
+                 status",
+            ),
             "no_such_object" => failure.hint("see what there is: kraken get nodes"),
             "not_frozen" => failure.hint("see by whom and how: kraken get nodes -o wide"),
             _ => failure,
@@ -184,6 +297,7 @@ mod tests {
     use kraken_http::problem::ProblemBody;
 
     use super::*;
+    use crate::contexts::{Context, Contexts};
 
     fn problem(code: &'static str, status: u16) -> Failure {
         let problem = ProblemBody {
@@ -214,17 +328,64 @@ mod tests {
 
     #[test]
     fn without_a_server_the_way_to_start_one_is_told() {
-        let failure = client::Failure {
-            server: "http://s".to_owned(),
-            is_unreachable: true,
-            problem: None,
-            why: "cannot be reached (Connection refused)".to_owned(),
+        let failed = |trouble| {
+            let (server, why) = ("http://s".to_owned(), "so it is".to_owned());
+            let failures = vec![client::Failure { server, trouble, problem: None, why }];
+            Failure::from(client::Error::Exhausted { failures, after: Duration::ZERO })
         };
-        let after = std::time::Duration::ZERO;
-        let failure = Failure::from(client::Error::Exhausted { failures: vec![failure], after });
-        let words = failure.words().unwrap();
-        assert!(words.starts_with("no server answers at http://s\n  start one with `kraken up`"));
-        assert_eq!(failure.exit(), Exit::Failed);
+        let starts = "no server answers at http://s\n  start one with `kraken up`";
+        for (trouble, exit, starts) in [
+            (Trouble::Unreachable, Exit::Failed, starts),
+            (Trouble::Foreign, Exit::Failed, "http://s: so it is\n  members serve HTTP at"),
+            (Trouble::Slow, Exit::TimedOut, "http://s: so it is\n  see whether the server is"),
+            (Trouble::Cut, Exit::Failed, "no server answered within 0.0ns: http://s: so it is\n"),
+        ] {
+            let failure = failed(trouble);
+            assert!(failure.words().unwrap().starts_with(starts), "{failure:?}");
+            assert_eq!(failure.exit(), exit, "{trouble:?}");
+        }
+    }
+
+    #[test]
+    fn servers_win_over_contexts_and_what_is_typed_over_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::at(folder.path().join("contexts.toml"));
+        let name = |text: &str| Name::new(text).unwrap();
+        let context = |url: &str| Context { servers: vec![url.to_owned()] };
+        let contexts = [("a", "http://a"), ("b", "http://b"), ("c", "http://c")];
+        let contexts = contexts.map(|(of, url)| (name(of), context(url))).into();
+        place.write(&Contexts { current: Some(name("a")), contexts }).unwrap();
+        for (typed, server, context, expected) in [
+            ((Some("http://t"), Some("c")), Some("http://v"), Some("b"), Ok("http://t")),
+            ((None, None), Some("http://v"), Some("b"), Ok("http://v")),
+            ((None, Some("c")), None, Some("b"), Ok("http://c")),
+            ((None, None), None, Some("b"), Ok("http://b")),
+            ((None, None), None, None, Ok("http://a")),
+            ((None, Some("c")), Some("http://v"), None, Err("both say which fleet")),
+            ((None, Some("d")), None, None, Err("there is no context d in ")),
+            ((None, None), None, Some("?"), Err("KRAKEN_CONTEXT: ")),
+        ] {
+            let servers = Servers {
+                servers: typed.0.map(|url| vec![url.to_owned()]),
+                context: typed.1.map(name),
+                request_timeout: None,
+            };
+            let variable = |of: &str| {
+                let value = if of == VARIABLE { server } else { context };
+                value.map(str::to_owned)
+            };
+            match (servers.named(&variable, &place), expected) {
+                (Ok(servers), Ok(expected)) => assert_eq!(servers, [expected]),
+                (Err(failure), Err(part)) => {
+                    assert!(failure.words().unwrap().contains(part), "{failure:?}");
+                    assert_eq!(failure.exit(), Exit::Usage);
+                }
+                (named, expected) => panic!("{named:?}, not {expected:?}"),
+            }
+        }
+        let nowhere = Place::at(folder.path().join("none.toml"));
+        let servers = Servers { servers: None, context: None, request_timeout: None };
+        assert_eq!(servers.named(&|_| None, &nowhere).unwrap(), [SERVER]);
     }
 
     #[test]

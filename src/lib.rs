@@ -5,11 +5,14 @@ mod age;
 mod agent;
 mod args;
 mod bench;
+mod complete;
 mod config;
 mod console;
+mod contexts;
 mod daemon;
 mod exit;
 mod fleet;
+mod look;
 mod nodes;
 mod output;
 mod quorum;
@@ -39,10 +42,14 @@ pub fn run(extra: impl IntoIterator<Item = Factory>) -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == SHIM_ARGUMENT) {
         return exec_shim();
     }
+    let arguments = || std::env::args_os().skip(1).filter_map(|word| word.into_string().ok());
+    if arguments().next().is_some_and(|first| first == complete::ARGUMENT) {
+        return complete::answer(arguments().skip(1));
+    }
     let console = Console::of_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return answer_usage(&error),
+        Err(error) => return answer_usage(args::suggesting(error, arguments())),
     };
     let mut factories = kraken_modules::builtin();
     factories.extend(extra);
@@ -58,7 +65,7 @@ pub fn run(extra: impl IntoIterator<Item = Factory>) -> ExitCode {
 }
 
 /// Shows help or a mistake on the command line, whichever it is.
-fn answer_usage(error: &clap::Error) -> ExitCode {
+fn answer_usage(error: clap::Error) -> ExitCode {
     // Nobody to show it to is no other mistake.
     drop(error.print());
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
@@ -71,6 +78,9 @@ fn dispatch(cli: Cli, factories: Vec<Factory>, console: &Console) -> Result<(), 
         Verb::Agent(args) => args.run(factories, console),
         Verb::Bench(args) => on_tokio(args.run(console)),
         Verb::Sim(args) => args.run(console),
+        Verb::Context(args) => args.run(console),
+        Verb::Completions(args) => args.run(console),
+        Verb::Man(args) => args.run(console),
         Verb::Client(verb) => on_tokio(async {
             let client = cli.servers.connect()?;
             verb.run(&client, console).await

@@ -2,6 +2,7 @@
 //! other commands.
 
 use serde::Serialize;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::exit::Failure;
 
@@ -62,13 +63,21 @@ pub(crate) fn named(values: Vec<(&str, String)>) -> String {
     lines(said.map(|(name, value)| format!("{:<10} {value}", format!("{name}:"))))
 }
 
-/// A text in so many characters, cut with an ellipsis.
-pub(crate) fn short(text: &str, chars_max: usize) -> String {
+/// The first line of a text in so many columns of a terminal, cut with an ellipsis.
+pub(crate) fn short(text: &str, columns_max: usize) -> String {
     let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(chars_max.saturating_sub(1)) {
-        Some((cut, _)) if line.chars().count() > chars_max => format!("{}…", &line[..cut]),
-        _ => line.to_owned(),
+    if line.width() <= columns_max {
+        return line.to_owned();
     }
+    let (mut cut, mut columns) = (String::new(), 1);
+    for char in line.chars() {
+        columns += char.width().unwrap_or_default();
+        if columns > columns_max {
+            break;
+        }
+        cut.push(char);
+    }
+    cut + "…"
 }
 
 #[cfg(test)]
@@ -77,9 +86,14 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_at_characters() {
-        for (text, expected) in
-            [("", ""), ("äöüß", "äöüß"), ("äöüßx", "äöü…"), ("ab\ncd", "ab"), ("abcd", "abcd")]
-        {
+        for (text, expected) in [
+            ("", ""),
+            ("äöüß", "äöüß"),
+            ("äöüßx", "äöü…"),
+            ("ab\ncd", "ab"),
+            ("abcd", "abcd"),
+            ("日本語", "日…"),
+        ] {
             assert_eq!(short(text, 4), expected);
         }
     }

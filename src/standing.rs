@@ -1,11 +1,11 @@
 //! How far nodes are on their way to a condition, and what keeps the others.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, time::SystemTime};
 
 use kraken_engine::nodeset;
 use kraken_http::view::ObjectView;
 
-use crate::fleet::is_attached;
+use crate::{age, fleet::is_attached};
 
 /// Phases that end by an act of somebody, not by themselves.
 const RESTING: [&str; 3] = ["Frozen", "Quarantined", "Stuck"];
@@ -21,6 +21,19 @@ pub(crate) struct Standing {
     pub(crate) resting: usize,
     /// Those that are not there, by what keeps them.
     open: BTreeMap<String, Vec<String>>,
+    /// What can be done for those that are not there, once for each thing that may keep them.
+    advice: BTreeMap<&'static str, String>,
+    /// Of those that are not there the one that stands longest where it stands.
+    slowest: Option<Slowest>,
+}
+
+/// A node that takes long.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Slowest {
+    /// Since when it stands there, RFC 3339.
+    since: String,
+    name: String,
+    keeps: String,
 }
 
 impl Standing {
@@ -33,6 +46,9 @@ impl Standing {
             } else {
                 standing.resting += usize::from(rests(node));
                 standing.open.entry(keeps(node)).or_default().push(node.name.clone());
+                let (keeper, advice) = advice(node);
+                standing.advice.entry(keeper).or_insert(advice);
+                standing.slowest = slower(standing.slowest.take(), node);
             }
         }
         standing
@@ -54,6 +70,23 @@ impl Standing {
         self.reasons().into_iter().next().unwrap_or_default()
     }
 
+    /// Which one stands longest where it stands, and why; what keeps most where none has said.
+    pub(crate) fn slowest(&self, now: SystemTime) -> String {
+        match &self.slowest {
+            Some(Slowest { since, name, keeps }) => {
+                format!("{name} for {}: {keeps}", age::since(since, now))
+            }
+            None => self.worst(),
+        }
+    }
+
+    /// What keeps the others, then what can be done for them.
+    pub(crate) fn told(&self) -> String {
+        let mut lines = self.reasons();
+        lines.extend(self.advice.values().cloned());
+        lines.join("\n")
+    }
+
     /// What keeps the others, that which keeps most of them first.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let mut reasons: Vec<(&String, &Vec<String>)> = self.open.iter().collect();
@@ -70,6 +103,42 @@ fn rests(node: &ObjectView) -> bool {
     node.status.as_ref().is_some_and(|status| {
         status.revision >= node.revision && RESTING.contains(&status.phase.as_str())
     })
+}
+
+/// The slower one of a node and the slowest so far.
+fn slower(slowest: Option<Slowest>, node: &ObjectView) -> Option<Slowest> {
+    let status = node.status.as_ref();
+    let this = status.map(|status| Slowest {
+        since: status.since.clone(),
+        name: node.name.clone(),
+        keeps: keeps(node),
+    });
+    slowest.into_iter().chain(this).min()
+}
+
+/// What keeps a node, in a word, and what can be done about it.
+fn advice(node: &ObjectView) -> (&'static str, String) {
+    let name = &node.name;
+    let phase = node.status.as_ref().map(|status| status.phase.as_str());
+    match (phase, &node.frozen) {
+        (Some("Frozen"), Some(frozen)) => {
+            let which = match frozen.scope.as_str() {
+                "all" => "--all".to_owned(),
+                scope if scope == name => scope.to_owned(),
+                scope => format!("@{scope}"),
+            };
+            ("frozen", format!("to let it go on: kraken thaw {which}"))
+        }
+        (Some("Quarantined"), _) => {
+            ("quarantined", format!("once its cause is mended: kraken retry {name}"))
+        }
+        (None, _) => {
+            ("unattached", format!("start its agent; see who is attached: kraken get nodes {name}"))
+        }
+        (Some(_), _) => {
+            ("waiting", format!("what it waits for, and who must act: kraken why {name}"))
+        }
+    }
 }
 
 /// What keeps a node from being where it is asked to be.

@@ -253,6 +253,6 @@ impl Processes {
             let role = node.role.as_str();
             rows.row([role, &node.name, &pid, &node.address(), &folder].map(table::text));
         }
-        rows.render(self.console.has_colour())
+        rows.render(self.console.look())
     }
 }

@@ -3,15 +3,20 @@
 
 mod apply;
 mod cluster;
+pub(crate) mod completions;
+pub(crate) mod context;
+mod debug;
 mod delete;
 mod describe;
 mod diff;
+mod edit;
 mod events;
 mod freeze;
 mod get;
 mod graph;
 mod history;
 mod label;
+pub(crate) mod man;
 mod module;
 mod plan;
 mod retry;
@@ -19,6 +24,7 @@ mod rollback;
 mod set;
 pub(crate) mod sim;
 mod thaw;
+mod top;
 mod wait;
 mod why;
 
@@ -34,11 +40,13 @@ pub(crate) enum Verb {
     Describe(describe::Args),
     Apply(apply::Args),
     Set(set::Args),
+    Edit(edit::Args),
     Label(label::Args),
     Delete(delete::Args),
     Plan(plan::Args),
     Why(why::Args),
     Wait(wait::Args),
+    Top(top::Args),
     Events(events::Args),
     Freeze(freeze::Args),
     Thaw(thaw::Args),
@@ -49,6 +57,7 @@ pub(crate) enum Verb {
     Graph(graph::Args),
     Module(module::Args),
     Cluster(cluster::Args),
+    Debug(debug::Args),
 }
 
 impl Verb {
@@ -59,10 +68,12 @@ impl Verb {
             Self::Describe(args) => args.run(client, console).await,
             Self::Apply(args) => args.run(client, console).await,
             Self::Set(args) => args.run(client, console).await,
+            Self::Edit(args) => args.run(client, console).await,
             Self::Label(args) => args.run(client, console).await,
             Self::Delete(args) => args.run(client, console).await,
             Self::Plan(args) => args.run(client, console).await,
             Self::Why(args) => args.run(client, console).await,
+            Self::Top(args) => args.run(client, console).await,
             Self::Wait(args) => args.run(client, console).await,
             Self::Events(args) => args.run(client, console).await,
             Self::Freeze(args) => args.run(client, console).await,
@@ -74,6 +85,7 @@ impl Verb {
             Self::Graph(args) => args.run(client, console).await,
             Self::Module(args) => args.run(client, console).await,
             Self::Cluster(args) => args.run(client, console).await,
+            Self::Debug(args) => args.run(client, console).await,
         }
     }
 }

@@ -36,7 +36,7 @@ use tokio::time::Instant;
 
 use self::{error::Broken, url::Base};
 pub use self::{
-    error::{Error, Failure},
+    error::{Error, Failure, Trouble},
     follow::{Events, Watch, WatchKind, WatchLine},
     plans::{PlanPart, Plans},
     quorum::{ClusterView, MemberView},
@@ -279,10 +279,12 @@ impl Client {
                     Err(broken) => failures.push(broken.into_failure(base)),
                 }
             }
-            let unreachable = failures.iter().all(|failure| failure.is_unreachable);
+            // Neither where nobody listens nor where somebody else does helps it to wait.
+            let nobody = |f: &Failure| matches!(f.trouble, Trouble::Unreachable | Trouble::Foreign);
             let settings = &self.inner.settings;
+            let is_hopeless = failures.iter().all(nobody);
             let patience =
-                if unreachable { settings.unreachable_patience } else { settings.patience };
+                if is_hopeless { settings.unreachable_patience } else { settings.patience };
             if started.elapsed() + backoff > patience {
                 return Err(Error::Exhausted { failures, after: started.elapsed() });
             }
@@ -350,17 +352,25 @@ async fn collect(body: Incoming) -> Result<Bytes, Broken> {
     Ok(collected.to_bytes())
 }
 
-/// A problem as it was answered; what is none, is made into one.
+/// A problem as it was answered. Words that are none were said by no member.
 fn problem(status: StatusCode, body: &[u8]) -> Broken {
-    let problem = serde_json::from_slice(body).unwrap_or_else(|_| ProblemBody {
-        code: "unexpected_answer".into(),
-        status: status.as_u16(),
-        title: status.canonical_reason().unwrap_or_default().to_owned(),
-        detail: String::from_utf8_lossy(body).chars().take(ANSWER_SHOWN_MAX).collect(),
-        faults: Vec::new(),
-    });
-    Broken::Problem(Box::new(problem))
+    if let Ok(problem) = serde_json::from_slice(body) {
+        return Broken::Problem(Box::new(problem));
+    }
+    if body.is_empty() {
+        return Broken::Problem(Box::new(ProblemBody {
+            code: "unexpected_answer".into(),
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            detail: format!("the server answered {status}"),
+            faults: Vec::new(),
+        }));
+    }
+    let said = String::from_utf8_lossy(body);
+    let first = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let said: String = first.chars().take(ANSWER_SHOWN_MAX).collect();
+    Broken::Foreign(format!("{status} {said}").trim_end().to_owned())
 }
 
 /// Most of an answer that is not understood that is shown, in characters.
-const ANSWER_SHOWN_MAX: usize = 256;
+const ANSWER_SHOWN_MAX: usize = 80;

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     console::Console,
     exit::Failure,
+    look::Look,
     output::json_line,
     table::{table, text},
 };
@@ -116,7 +117,7 @@ pub(super) fn print(figures: &[Figure], is_json: bool, console: &Console) -> Res
     if is_json {
         return figures.iter().try_for_each(|figure| console.print(json_line(figure)?));
     }
-    console.print(aims(figures, console.has_colour()))
+    console.print(aims(figures, console.look()))
 }
 
 /// Prints figures of ours beside those of a peer to standard output, one a line or as a table.
@@ -126,11 +127,11 @@ pub fn print_beside(figures: &[Figure], is_json: bool) -> bool {
     if is_json {
         return print(figures, true, &console).is_ok();
     }
-    console.print(pairs(figures, console.has_colour())).is_ok()
+    console.print(pairs(figures, console.look())).is_ok()
 }
 
 /// Figures with their targets.
-fn aims(figures: &[Figure], has_colour: bool) -> String {
+fn aims(figures: &[Figure], look: Look) -> String {
     let mut rows = table(["NAME", "MEDIAN", "UNIT", "FROM", "TO", "TARGET", "RATIO", "RUNS"]);
     for figure in figures {
         rows.row([
@@ -144,11 +145,11 @@ fn aims(figures: &[Figure], has_colour: bool) -> String {
             text(figure.n),
         ]);
     }
-    rows.render(has_colour)
+    rows.render(look)
 }
 
 /// Figures beside those of a peer.
-fn pairs(figures: &[Figure], has_colour: bool) -> String {
+fn pairs(figures: &[Figure], look: Look) -> String {
     let names = ["NAME", "MEDIAN", "UNIT", "FROM-TO", "PEER", "MEDIAN", "FROM-TO", "RATIO", "RUNS"];
     let span = |(from, to): (f64, f64)| format!("{}-{}", number(from), number(to));
     let mut rows = table(names);
@@ -165,7 +166,7 @@ fn pairs(figures: &[Figure], has_colour: bool) -> String {
             text(figure.n),
         ]);
     }
-    rows.render(has_colour)
+    rows.render(look)
 }
 
 /// A number in about three digits.
@@ -215,7 +216,7 @@ mod tests {
     fn the_ratio_is_to_a_peer_that_ran_beside() {
         let figure = Figure::of("quorum.put.64", "per_s", None, [30.0, 20.0, 40.0]);
         let figure = figure.beside("etcd", [10.0, 9.0, 16.0]);
-        insta::assert_snapshot!(pairs(std::slice::from_ref(&figure), false), @r"
+        insta::assert_snapshot!(pairs(std::slice::from_ref(&figure), Look::default()), @r"
         NAME            MEDIAN   UNIT    FROM-TO     PEER   MEDIAN   FROM-TO     RATIO   RUNS
         quorum.put.64   30.0     per_s   20.0-40.0   etcd   10.0     9.00-16.0   3.00    3
         ");

@@ -3,15 +3,22 @@
 mod recover;
 mod snapshot;
 
+use std::time::Duration;
+
 use clap::Subcommand;
-use kraken_http::client::{Client, ClusterView, Error};
+use kraken_http::client::{Client, ClusterView, Error, Settings};
 
 use crate::{
+    complete,
     console::Console,
     exit::Failure,
+    look::Look,
     output::{Format, Output, json, lines, yaml},
     table,
 };
+
+/// How long a quorum that serves takes to answer, at most.
+const SERVES_WITHIN: Duration = Duration::from_secs(2);
 
 /// Shows and changes the quorum
 #[derive(Debug, clap::Args)]
@@ -42,16 +49,19 @@ enum Verb {
     /// Lets a learner vote
     Promote {
         /// Its name or its id
+        #[arg(add = complete::members())]
         member: String,
     },
     /// Takes a member out of the quorum, dead or alive
     Remove {
         /// Its name or its id
+        #[arg(add = complete::members())]
         member: String,
     },
     /// Hands the lead to another member
     Leader {
         /// Its name or its id
+        #[arg(add = complete::members())]
         to: String,
     },
     /// Saves, checks and restores all Cfg
@@ -67,7 +77,12 @@ impl Args {
             Verb::Status { output } => {
                 let mut quorum = client.cluster().await?;
                 quorum.members.sort_by(|one, other| one.name.cmp(&other.name));
-                console.print(render(&quorum, output.output, console.has_colour())?)
+                console.print(render(&quorum, output.output, console.look())?)?;
+                let is_for_people = matches!(output.output, Format::Table | Format::Wide);
+                if is_for_people && quorum.cluster.is_some() && !serves(client).await {
+                    console.note(NO_QUORUM);
+                }
+                Ok(())
             }
             Verb::Init => {
                 let member = client.cluster_init().await?;
@@ -96,6 +111,21 @@ impl Args {
     }
 }
 
+/// What is told of a quorum that does not serve.
+const NO_QUORUM: &str = "\
+the quorum does not answer: a majority of its members must run and reach each other
+  start those that are down; where they are lost for good: kraken cluster recover --help";
+
+/// Whether the quorum serves now. What a member says of it does not tell that: it names the leader
+/// that it knew last until there is another one.
+async fn serves(client: &Client) -> bool {
+    let once = Settings { timeout: SERVES_WITHIN, patience: Duration::ZERO, ..Settings::default() };
+    match Client::with(&client.servers(), once) {
+        Ok(client) => client.raw_get("/v1/nodes?limit=1&view=cfg").await.is_ok(),
+        Err(_) => false,
+    }
+}
+
 /// Says where the names of members stand.
 fn named(error: Error) -> Failure {
     let is_unknown = error.code() == Some("no_such_thing");
@@ -103,18 +133,18 @@ fn named(error: Error) -> Failure {
     if is_unknown { failure.hint("see who votes: kraken cluster status") } else { failure }
 }
 
-fn render(quorum: &ClusterView, format: Format, colour: bool) -> Result<String, Failure> {
+fn render(quorum: &ClusterView, format: Format, look: Look) -> Result<String, Failure> {
     match format {
         Format::Json => json(quorum),
         Format::Yaml => yaml(quorum),
         Format::Name => {
             Ok(lines(quorum.members.iter().map(|member| format!("member/{}", member.name))))
         }
-        Format::Table | Format::Wide => Ok(describe(quorum, colour)),
+        Format::Table | Format::Wide => Ok(describe(quorum, look)),
     }
 }
 
-fn describe(quorum: &ClusterView, colour: bool) -> String {
+fn describe(quorum: &ClusterView, look: Look) -> String {
     let Some(cluster) = quorum.cluster else {
         return format!(
             "{} belongs to no cluster yet; found one with `kraken cluster init`, or join one with \
@@ -145,7 +175,7 @@ fn describe(quorum: &ClusterView, colour: bool) -> String {
                 .map(table::text),
         );
     }
-    head + &rows.render(colour) + &levels(quorum)
+    head + &rows.render(look) + &levels(quorum)
 }
 
 /// Says which members know a higher feature level than the one that is in use.
@@ -185,7 +215,7 @@ mod tests {
             ],
         }))
         .unwrap();
-        insta::assert_snapshot!(describe(&quorum, false), @r"
+        insta::assert_snapshot!(describe(&quorum, Look::default()), @r"
         cluster ff, term 3, revision 20, led by m1, as m1 sees it
 
         MEMBER   ID   ROLE      HELD   HTTP         RAFT   SYNC
@@ -196,6 +226,6 @@ mod tests {
         feature level 1 is in use until every member knows a higher one; so far: m3
         ");
         let alone = ClusterView { cluster: None, ..quorum };
-        assert!(describe(&alone, false).starts_with("m1 belongs to no cluster yet"));
+        assert!(describe(&alone, Look::default()).starts_with("m1 belongs to no cluster yet"));
     }
 }

@@ -4,15 +4,16 @@ use kraken_http::client::Client;
 use serde_json::{Value as Json, json};
 
 use super::set::report;
-use crate::{console::Console, exit::Failure, fleet, nodes::Nodes};
+use crate::{complete, console::Console, exit::Failure, fleet, nodes::Nodes};
 
 /// Deletes nodes: they are brought to their absent state and then removed
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which: n1, n[1-64,70] or @rack=r1
+    #[arg(add = complete::nodes())]
     names: Nodes,
     /// The kind
-    #[arg(short, long, default_value = "node")]
+    #[arg(short, long, default_value = "node", add = complete::kinds())]
     kind: String,
     /// Removes them at once, whatever is left of them
     #[arg(long)]

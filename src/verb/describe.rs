@@ -9,10 +9,11 @@ use kraken_http::{
 use serde_json::Value as Json;
 
 use crate::{
-    age,
+    age, complete,
     console::Console,
     exit::Failure,
     fleet::{self, link},
+    look::Look,
     nodes::Nodes,
     output::{Format, Output, json, named, short, yaml},
     table,
@@ -25,9 +26,10 @@ const VALUE_CHARS_MAX: usize = 60;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which: n1, n[1-64,70] or @rack=r1
+    #[arg(add = complete::nodes())]
     names: Nodes,
     /// The kind
-    #[arg(short, long, default_value = "node")]
+    #[arg(short, long, default_value = "node", add = complete::kinds())]
     kind: String,
     #[command(flatten)]
     output: Output,
@@ -45,7 +47,7 @@ impl Args {
                 Format::Name => format!("{}\n", fleet::reference(object)),
                 Format::Table | Format::Wide => {
                     let gap = if index == 0 { "" } else { "\n" };
-                    format!("{gap}{}", describe(object, SystemTime::now(), console.has_colour()))
+                    format!("{gap}{}", describe(object, SystemTime::now(), console.look()))
                 }
             };
             console.print(text)?;
@@ -54,7 +56,7 @@ impl Args {
     }
 }
 
-fn describe(object: &ObjectView, now: SystemTime, colour: bool) -> String {
+fn describe(object: &ObjectView, now: SystemTime, look: Look) -> String {
     let mut lines = vec![
         ("kind", object.kind.clone()),
         ("name", object.name.clone()),
@@ -77,7 +79,7 @@ fn describe(object: &ObjectView, now: SystemTime, colour: bool) -> String {
     }
     lines.extend(object.status.iter().flat_map(|status| status_lines(status, now)));
     let (head, paths) = (named(lines), paths(object));
-    if paths.is_empty() { head } else { format!("{head}\n{}", paths.render(colour)) }
+    if paths.is_empty() { head } else { format!("{head}\n{}", paths.render(look)) }
 }
 
 fn labels(object: &ObjectView) -> String {
@@ -164,7 +166,7 @@ mod tests {
         }))
         .unwrap();
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(30);
-        insta::assert_snapshot!(describe(&object, now, false), @r#"
+        insta::assert_snapshot!(describe(&object, now, Look::default()), @r#"
         kind:      node
         name:      n1
         uid:       u1

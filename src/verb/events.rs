@@ -10,6 +10,7 @@ use kraken_http::{
 };
 
 use crate::{
+    complete,
     console::Console,
     exit::Failure,
     fleet::{self, patient, reference},
@@ -25,9 +26,10 @@ const EVENTS_MAX: usize = 1_000;
 pub(crate) struct Args {
     /// Of which: n1, n[1-64,70] or @rack=r1 of nodes, NAME or NAMESPACE/NAME of another kind
     /// [default: all]
+    #[arg(add = complete::nodes())]
     objects: Option<String>,
     /// Of objects of this kind [default: all; node where objects are given]
-    #[arg(short, long)]
+    #[arg(short, long, add = complete::kinds())]
     kind: Option<String>,
     /// Only events of this type
     #[arg(long = "type", value_name = "TYPE", value_parser = read_type())]

@@ -3,7 +3,7 @@
 use kraken_http::client::{Client, TargetsQuery};
 
 use super::set::report;
-use crate::{console::Console, exit::Failure, nodes::Nodes};
+use crate::{complete, console::Console, exit::Failure, nodes::Nodes};
 
 /// Freezes nodes: nothing is done to them until they are thawed
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,7 @@ pub(crate) struct Args {
 #[group(required = true, multiple = false)]
 pub(crate) struct Targets {
     /// Which: n1, n[1-64,70] or @rack=r1
+    #[arg(add = complete::nodes())]
     nodes: Option<Nodes>,
     /// The whole fleet, what is yet to come included
     #[arg(long)]

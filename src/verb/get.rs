@@ -1,5 +1,7 @@
 //! `kraken get`: objects, one a line, once or as they change.
 
+mod board;
+
 use std::{collections::BTreeMap, time::SystemTime};
 
 use kraken_engine::{id::Name, manifest::NODE_KIND};
@@ -8,11 +10,13 @@ use kraken_http::{
     view::{List, ObjectView},
 };
 
+use self::board::Board;
 use crate::{
-    age,
+    age, complete,
     console::Console,
     exit::Failure,
     fleet::{self, link, reference},
+    look::Look,
     nodes::Nodes,
     output::{Format, Output, json, json_line, lines, short, yaml},
     table::{self, Widths},
@@ -25,13 +29,14 @@ const REASON_CHARS_MAX: usize = 60;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The kind: nodes, or another one
-    #[arg(default_value = "nodes", value_parser = read_kind)]
+    #[arg(default_value = "nodes", value_parser = read_kind, add = complete::kinds())]
     kind: String,
     /// Which: n1, n[1-64,70] or @rack=r1 [default: all]
+    #[arg(add = complete::nodes())]
     names: Option<Nodes>,
     #[command(flatten)]
     output: Output,
-    /// Goes on and prints what changes
+    /// Goes on and shows what changes: on a terminal the list in its place, else a line a change
     #[arg(short, long)]
     watch: bool,
 }
@@ -46,10 +51,19 @@ impl Args {
     /// Lists.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let kind = fleet::kind(&self.kind);
-        let list = client.get_objects(kind, &Nodes::listed(self.names.as_ref())).await?;
+        let query = Nodes::listed(self.names.as_ref());
+        let list = client.get_objects(kind, &query).await?;
         let format = self.output.output;
-        let mut shown = Shown::new(format, console.has_colour());
         let is_for_people = matches!(format, Format::Table | Format::Wide);
+        if self.watch && is_for_people && console.is_terminal() {
+            return Board { kind: kind.to_owned(), query, format, list }
+                .show(client, console)
+                .await;
+        }
+        // Who asks for more columns wants all of them.
+        let is_wide = format == Format::Wide;
+        let look = if is_wide { console.look().unbounded() } else { console.look() };
+        let mut shown = Shown::new(format, look);
         if list.items.is_empty() && is_for_people {
             // Of what was named it is told below that it is missing.
             if self.watch || !matches!(self.names, Some(Nodes::Names(_))) {
@@ -118,15 +132,15 @@ fn nothing(kind: &str) -> String {
 /// What was printed, so that what changes lines up with it and nothing is printed twice.
 struct Shown {
     format: Format,
-    colour: bool,
+    look: Look,
     widths: Widths,
     /// Of each object what was printed of it, ages left out: they change by themselves.
     faces: BTreeMap<String, String>,
 }
 
 impl Shown {
-    fn new(format: Format, colour: bool) -> Self {
-        Self { format, colour, widths: Widths::default(), faces: BTreeMap::new() }
+    fn new(format: Format, look: Look) -> Self {
+        Self { format, look, widths: Widths::default(), faces: BTreeMap::new() }
     }
 
     /// A list in the form that was asked for.
@@ -134,12 +148,10 @@ impl Shown {
         for object in &list.items {
             self.is_news(object)?;
         }
-        let now = SystemTime::now();
         match self.format {
-            Format::Table => {
-                Ok(narrow(&list.items, now).render_within(self.colour, &mut self.widths))
+            Format::Table | Format::Wide => {
+                Ok(table(&list.items, self.format, self.look, &mut self.widths))
             }
-            Format::Wide => Ok(wide(&list.items, now).render_within(self.colour, &mut self.widths)),
             Format::Json => json(list),
             Format::Yaml => yaml(list),
             Format::Name => Ok(lines(list.items.iter().map(reference))),
@@ -152,11 +164,12 @@ impl Shown {
         if !self.is_news(object)? {
             return Ok(None);
         }
-        let (now, items) = (SystemTime::now(), std::slice::from_ref(object));
-        let row = |table: String| lines(table.lines().skip(1));
+        let items = std::slice::from_ref(object);
         Ok(Some(match self.format {
-            Format::Table => row(narrow(items, now).render_within(self.colour, &mut self.widths)),
-            Format::Wide => row(wide(items, now).render_within(self.colour, &mut self.widths)),
+            Format::Table | Format::Wide => {
+                let table = table(items, self.format, self.look, &mut self.widths);
+                lines(table.lines().skip(1))
+            }
             Format::Json => json_line(object)?,
             Format::Yaml => format!("---\n{}", yaml(object)?),
             Format::Name => lines([reference(object)]),
@@ -174,6 +187,15 @@ impl Shown {
         };
         Ok(self.faces.insert(object.name.clone(), face.clone()) != Some(face))
     }
+}
+
+/// A table of objects with few columns or, where it is wide, with many.
+fn table(items: &[ObjectView], format: Format, look: Look, widths: &mut Widths) -> String {
+    let now = SystemTime::now();
+    if format == Format::Wide {
+        return wide(items, now).render_within(look, widths);
+    }
+    narrow(items, now).render_within(look, widths)
 }
 
 fn narrow(items: &[ObjectView], now: SystemTime) -> table::Rows<6> {
@@ -256,36 +278,36 @@ mod tests {
         serde_json::from_value(json!({ "revision": 9, "items": items, "continue": null })).unwrap()
     }
 
-    fn render(list: &List<ObjectView>, format: Format, colour: bool) -> Result<String, Failure> {
-        Shown::new(format, colour).list(list)
+    fn render(list: &List<ObjectView>, format: Format, look: Look) -> Result<String, Failure> {
+        Shown::new(format, look).list(list)
     }
 
     #[test]
     fn a_list_has_its_forms() {
-        insta::assert_snapshot!(render(&list(), Format::Table, false).unwrap(), @r#"
+        insta::assert_snapshot!(render(&list(), Format::Table, Look::default()).unwrap(), @r#"
         NAME   LINK   PHASE        SINCE   STEP                 REASON
         n1     UP     BackingOff   0s      service/Start(web)   command "nginx" was not found
         n2     UP     -            -       -                    -
         "#);
-        insta::assert_snapshot!(render(&list(), Format::Wide, false).unwrap(), @r#"
+        insta::assert_snapshot!(render(&list(), Format::Wide, Look::default()).unwrap(), @r#"
         NAME   LINK   PHASE        SINCE   REVISION   LABELS    ATTEMPTS   STEP                 REASON                          UID
         n1     UP     BackingOff   0s      9          rack=r1   2          service/Start(web)   command "nginx" was not found   u1
         n2     UP     -            -       9          rack=r1   0          -                    -                               u1
         "#);
-        insta::assert_snapshot!(render(&list(), Format::Name, false).unwrap(), @"
+        insta::assert_snapshot!(render(&list(), Format::Name, Look::default()).unwrap(), @"
         node/n1
         node/n2
         ");
         let again: List<ObjectView> =
-            serde_json::from_str(&render(&list(), Format::Json, false).unwrap()).unwrap();
+            serde_json::from_str(&render(&list(), Format::Json, Look::default()).unwrap()).unwrap();
         assert_eq!(again, list());
-        assert!(render(&list(), Format::Yaml, false).unwrap().contains("name: n1"));
+        assert!(render(&list(), Format::Yaml, Look::default()).unwrap().contains("name: n1"));
     }
 
     #[test]
     fn what_changes_is_one_row_in_line_with_the_list() {
         let mut list = list();
-        let mut shown = Shown::new(Format::Table, false);
+        let mut shown = Shown::new(Format::Table, Look::default());
         shown.list(&list).unwrap();
         let object = &mut list.items[0];
         let mut status = object.status.take().unwrap();

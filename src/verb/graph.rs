@@ -8,6 +8,7 @@ use kraken_engine::check::{Finding, Severity, Source, check};
 use kraken_http::{client::Client, declaration};
 
 use crate::{
+    complete,
     console::Console,
     exit::{Exit, Failure},
     fleet,
@@ -19,10 +20,10 @@ use crate::{
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     /// The node, or the object of that kind; without one the graph of the kind
-    #[arg(value_parser = fleet::object_name)]
+    #[arg(value_parser = fleet::object_name, add = complete::object())]
     node: Option<String>,
     /// The kind
-    #[arg(short, long, default_value = "node")]
+    #[arg(short, long, default_value = "node", add = complete::kinds())]
     kind: String,
     /// In which form
     #[arg(short, long, value_name = "FORM", default_value = "dot")]

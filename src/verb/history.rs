@@ -8,9 +8,11 @@ use kraken_http::{
 
 use super::diff::{changes, counted, word};
 use crate::{
+    complete,
     console::Console,
     exit::Failure,
     fleet,
+    look::Look,
     output::{Format, Output, json, lines, yaml},
     table,
 };
@@ -22,9 +24,10 @@ const ITEMS_MAX: usize = 1_000;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The node
+    #[arg(add = complete::object())]
     name: Option<Name>,
     /// The kind, where it is no node
-    #[arg(short, long, default_value = "node")]
+    #[arg(short, long, default_value = "node", add = complete::kinds())]
     kind: String,
     /// How many writes, newest first
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = read_limit)]
@@ -51,8 +54,8 @@ impl Args {
             Format::Json => json(&history)?,
             Format::Yaml => yaml(&history)?,
             Format::Name => revisions(history.items.iter().map(|item| item.revision)),
-            Format::Table | Format::Wide if self.blame => blame(&history, console.has_colour()),
-            Format::Table | Format::Wide => versions(&history),
+            Format::Table | Format::Wide if self.blame => blame(&history, console.look()),
+            Format::Table | Format::Wide => versions(&history, console.look()),
         })?;
         Self::note_horizon(history.horizon, console);
         Ok(())
@@ -64,7 +67,7 @@ impl Args {
             Format::Json => json(&list)?,
             Format::Yaml => yaml(&list)?,
             Format::Name => revisions(list.items.iter().map(|item| item.revision)),
-            Format::Table | Format::Wide => writes(&list, console.has_colour()),
+            Format::Table | Format::Wide => writes(&list, console.look()),
         })?;
         Self::note_horizon(list.horizon, console);
         Ok(())
@@ -81,13 +84,13 @@ fn revisions(revisions: impl Iterator<Item = u64>) -> String {
     lines(revisions.map(|revision| revision.to_string()))
 }
 
-fn versions(history: &HistoryView) -> String {
+fn versions(history: &HistoryView, look: Look) -> String {
     let mut text = Vec::new();
     for item in &history.items {
         let note = item.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         let (word, by) = (word(item.change), &item.author);
         text.push(format!("revision {}  {}  {word} by {by}{note}", item.revision, item.time));
-        text.extend(changes(&item.cfg));
+        text.extend(changes(&item.cfg, look));
     }
     if text.is_empty() {
         text.push("no write of it is remembered".to_owned());
@@ -95,7 +98,7 @@ fn versions(history: &HistoryView) -> String {
     lines(text)
 }
 
-fn blame(history: &HistoryView, colour: bool) -> String {
+fn blame(history: &HistoryView, look: Look) -> String {
     let mut rows = table::table(["PATH", "VALUE", "REVISION", "TIME", "BY"]);
     for blame in &history.blame {
         let value = super::diff::shown(&blame.value);
@@ -105,10 +108,10 @@ fn blame(history: &HistoryView, colour: bool) -> String {
     if rows.is_empty() {
         return "no write of what is asked of it now is remembered\n".to_owned();
     }
-    rows.render(colour)
+    rows.render(look)
 }
 
-fn writes(list: &RevisionList, colour: bool) -> String {
+fn writes(list: &RevisionList, look: Look) -> String {
     let mut rows = table::table(["REVISION", "TIME", "BY", "CHANGED", "NOTE"]);
     for RevisionItem { revision, time, author, note, changed } in &list.items {
         let (revision, changed) = (revision.to_string(), counted(*changed));
@@ -118,5 +121,5 @@ fn writes(list: &RevisionList, colour: bool) -> String {
     if rows.is_empty() {
         return "no write is remembered\n".to_owned();
     }
-    rows.render(colour)
+    rows.render(look)
 }

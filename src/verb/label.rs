@@ -5,15 +5,16 @@ use kraken_http::client::Client;
 use serde_json::{Map, Value as Json, json};
 
 use super::set::report;
-use crate::{console::Console, exit::Failure, nodes::Nodes};
+use crate::{complete, console::Console, exit::Failure, nodes::Nodes};
 
 /// Sets and removes labels of nodes, all or nothing
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which: n1, n[1-64,70] or @rack=r1
+    #[arg(add = complete::nodes())]
     nodes: Nodes,
     /// What: label=value, or label- to remove it
-    #[arg(required = true, value_name = "LABEL=VALUE")]
+    #[arg(required = true, value_name = "LABEL=VALUE", add = complete::labels())]
     labels: Vec<Label>,
 }
 

@@ -1,14 +1,18 @@
 //! `kraken module`: what modules declare: what there is, and what operators add and remove at run
 //! time.
 
+mod new;
+
 use clap::Subcommand;
 use kraken_http::client::Client;
 use serde_json::Value as Json;
 
 use super::apply::Source;
 use crate::{
+    complete,
     console::Console,
     exit::Failure,
+    look::Look,
     output::{Format, Output, json, lines, yaml},
     table::{self, text},
 };
@@ -28,6 +32,7 @@ enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    New(new::Args),
     /// Declares modules, or replaces what they declared
     Add {
         /// The file, YAML or JSON; - is standard input
@@ -37,6 +42,7 @@ enum Verb {
     /// Withdraws what a module declares
     Remove {
         /// Its name
+        #[arg(add = complete::modules())]
         name: String,
         /// Also what a release brought, and a newer one no longer does
         #[arg(long)]
@@ -48,9 +54,10 @@ impl Args {
     /// Shows or changes.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         match self.verb {
+            Verb::New(args) => args.run(console),
             Verb::List { output } => {
                 let modules = client.get_modules().await?.items;
-                console.print(render(&modules, output.output, console.has_colour())?)
+                console.print(render(&modules, output.output, console.look())?)
             }
             Verb::Add { file } => {
                 let source = Source { file, expect: None };
@@ -66,7 +73,7 @@ impl Args {
     }
 }
 
-fn render(modules: &[Json], format: Format, has_colour: bool) -> Result<String, Failure> {
+fn render(modules: &[Json], format: Format, look: Look) -> Result<String, Failure> {
     let word = |module: &Json, key: &str| module[key].as_str().unwrap_or_default().to_owned();
     let count = |module: &Json, key: &str| module[key].as_array().map_or(0, Vec::len);
     match format {
@@ -86,5 +93,5 @@ fn render(modules: &[Json], format: Format, has_colour: bool) -> Result<String, 
             text(word(module, "doc")),
         ]);
     }
-    Ok(rows.render(has_colour))
+    Ok(rows.render(look))
 }

@@ -5,14 +5,14 @@ use std::{path::PathBuf, time::Duration};
 
 use kraken_engine::{command::OPS_MAX, manifest::NODE_KIND};
 use kraken_http::{
-    Kind, ObjectPlan, Outlook, Planned,
+    DryRun, Kind, ObjectPlan, Outlook, Planned,
     client::{Client, Error, PlanPart, Plans},
     view::{PlanView, StepView},
 };
 
 use super::apply::Source;
 use crate::{
-    age,
+    age, complete,
     console::{Console, Progress},
     exit::Failure,
     fleet,
@@ -24,10 +24,10 @@ use crate::{
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "node"]))]
 pub(crate) struct Args {
     /// The node whose plan is shown, or the object of another kind: name or namespace/name
-    #[arg(value_parser = fleet::object_name)]
+    #[arg(value_parser = fleet::object_name, add = complete::object())]
     node: Option<String>,
     /// The kind, where it is no node
-    #[arg(short, long, default_value = NODE_KIND)]
+    #[arg(short, long, default_value = NODE_KIND, add = complete::kinds())]
     kind: String,
     /// The file, YAML or JSON, that would be applied; - is standard input
     #[arg(short, long, value_name = "FILE")]
@@ -104,6 +104,12 @@ pub(super) async fn show(
         }
     }
     Err(named(plans.cut()))
+}
+
+/// What a write would do, all of it.
+pub(super) fn told(planned: &DryRun) -> String {
+    let rows = planned.objects.iter().flat_map(row);
+    lines(rows.chain(end(planned.objects.len(), planned.revision, &planned.outlook)))
 }
 
 /// How far planning is, for a person, once it takes long enough for that to be told.
@@ -230,7 +236,6 @@ fn shown(value: &serde_json::Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use kraken_http::DryRun;
     use serde_json::json;
 
     use super::*;
@@ -259,10 +264,7 @@ mod tests {
             }],
         }))
         .unwrap();
-        let rows = planned.objects.iter().flat_map(row);
-        let text =
-            lines(rows.chain(end(planned.objects.len(), planned.revision, &planned.outlook)));
-        insta::assert_snapshot!(text, @r#"
+        insta::assert_snapshot!(told(&planned), @r#"
         update node/n1
           /services/web/state: RUN -> STOP
           /services/web/args: nothing -> ["-v"]

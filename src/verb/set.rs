@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::plan;
 use crate::{
+    complete,
     console::Console,
     exit::Failure,
     fleet,
@@ -21,9 +22,10 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which: n1, n[1-64], @rack=r1; of another kind: policy/web or app/shop/front
+    #[arg(add = complete::which())]
     which: Which,
     /// What: path=value, or path- to ask nothing of it any more
-    #[arg(required = true, value_name = "PATH=VALUE")]
+    #[arg(required = true, value_name = "PATH=VALUE", add = complete::changes())]
     changes: Vec<Change>,
     /// Only if Cfg is still at this revision
     #[arg(long, value_name = "REVISION")]

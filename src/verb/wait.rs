@@ -1,13 +1,14 @@
 //! `kraken wait`: until nodes are where they are asked to be. A node counts only once its decider
 //! speaks for the write that is waited for, so that what was true before the write does not count.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use kraken_engine::manifest::NODE_KIND;
 use kraken_http::{client::Client, view::ObjectView};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    age, complete,
     console::Console,
     exit::{Exit, Failure},
     fleet::{is_attached, is_converged, patient},
@@ -22,12 +23,13 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which: n1, n[1-64,70] or @rack=r1
+    #[arg(add = complete::nodes())]
     nodes: Nodes,
     /// For what
     #[arg(long, value_name = "CONDITION", default_value = "converged")]
     r#for: Condition,
     /// For how long, such as 30s or 5m
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = read_span)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = age::read)]
     timeout: Duration,
 }
 
@@ -40,21 +42,6 @@ enum Condition {
     Attached,
     /// Removed from Cfg
     Deleted,
-}
-
-/// Reads `500ms`, `30s`, `5m`, `2h`; a bare number is seconds.
-fn read_span(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err("write a number and ms, s, m or h, such as 30s".to_owned()),
-    };
-    let number: u64 = number.parse().map_err(|_| "write for example 30s or 5m".to_owned())?;
-    number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(|| "too long".to_owned())
 }
 
 impl Condition {
@@ -88,7 +75,8 @@ impl Args {
                 let total = standing.as_ref().map_or(0, |before: &Standing| before.total);
                 let now = self.look(&client, total).await?;
                 let what = format!("nodes {}", self.r#for.done());
-                progress.detail(&what, now.done, now.total, &now.worst());
+                let slowest = now.slowest(SystemTime::now());
+                progress.detail(&what, now.done, now.total, &slowest);
                 if now.is_done() {
                     return Ok::<_, Failure>(now.total);
                 }
@@ -120,13 +108,13 @@ impl Args {
 
     /// Says how many are not there and why, most first.
     fn timed_out(&self, standing: Option<Standing>) -> Failure {
-        let after = crate::age::span(self.timeout);
+        let after = age::span(self.timeout);
         let Some(standing) = standing else {
             return Failure::new(Exit::TimedOut, format!("no answer within {after}"));
         };
         let (done, total) = (standing.done, standing.total);
         let words = format!("after {after} only {done} of {total} nodes {}", self.r#for.done());
-        Failure::new(Exit::TimedOut, words).hint(standing.reasons().join("\n"))
+        Failure::new(Exit::TimedOut, words).hint(standing.told())
     }
 }
 
@@ -163,6 +151,8 @@ mod tests {
         ];
         let standing = Standing::of(&nodes, |node| Condition::Converged.holds(node));
         assert_eq!(standing.resting, 0);
+        let slowest = standing.slowest(SystemTime::UNIX_EPOCH + Duration::from_secs(9));
+        assert_eq!(slowest, "n2 for 9s: it has not seen the last change yet");
         assert_eq!((standing.done, standing.total), (1, 5));
         let args = Args {
             nodes: "n[1-5]".parse().unwrap(),
@@ -176,6 +166,8 @@ mod tests {
           n[3-4]: BackingOff at service/Start(web): no such file
           n2: it has not seen the last change yet
           n5: it was never attached, so nobody decides for it
+          start its agent; see who is attached: kraken get nodes n5
+          what it waits for, and who must act: kraken why n2
         ");
     }
 
@@ -184,15 +176,5 @@ mod tests {
         let node = node("n1", 5, Json::Null);
         assert!(Condition::Attached.holds(&node));
         assert!(!Condition::Deleted.holds(&node));
-    }
-
-    #[test]
-    fn times_are_read() {
-        for (text, ms) in [("500ms", 500), ("30s", 30_000), ("30", 30_000), ("5m", 300_000)] {
-            assert_eq!(read_span(text), Ok(Duration::from_millis(ms)), "{text}");
-        }
-        for text in ["", "s", "5 minutes", "-1s", "99999999999999999999h"] {
-            assert!(read_span(text).is_err(), "{text}");
-        }
     }
 }

@@ -9,10 +9,11 @@ use kraken_http::{
 
 use super::{describe::status_lines, plan};
 use crate::{
-    age,
+    age, complete,
     console::Console,
     exit::Failure,
     fleet,
+    look::Look,
     output::{Format, Output, json, lines, named, short, yaml},
     table,
 };
@@ -24,10 +25,10 @@ const VALUE_CHARS_MAX: usize = 40;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The node, or the object of another kind: name or namespace/name
-    #[arg(value_parser = fleet::object_name)]
+    #[arg(value_parser = fleet::object_name, add = complete::object())]
     name: String,
     /// The kind, where it is no node
-    #[arg(short, long, default_value = "node")]
+    #[arg(short, long, default_value = "node", add = complete::kinds())]
     kind: String,
     #[command(flatten)]
     output: Output,
@@ -41,12 +42,13 @@ impl Args {
             Format::Json => json(&why)?,
             Format::Yaml => yaml(&why)?,
             Format::Name => format!("{}\n", why.object),
-            Format::Table | Format::Wide => explain(&why, SystemTime::now(), console.has_colour()),
+            Format::Table | Format::Wide => explain(&why, SystemTime::now(), console.look()),
         })
     }
 }
 
-fn explain(why: &WhyView, now: SystemTime, colour: bool) -> String {
+/// An explanation in words.
+pub(super) fn explain(why: &WhyView, now: SystemTime, look: Look) -> String {
     let mut said = vec![("object", why.object.clone())];
     if why.deleting {
         said.push(("deleting", "yes".to_owned()));
@@ -75,7 +77,7 @@ fn explain(why: &WhyView, now: SystemTime, colour: bool) -> String {
             rows.row([&difference.path, &wanted, &seen, mark].map(table::text));
         }
         text.push('\n');
-        text.push_str(&rows.render(colour));
+        text.push_str(&rows.render(look));
     }
     let steps = plan::steps(&why.plan);
     if !steps.is_empty() {
@@ -122,7 +124,7 @@ mod tests {
         }))
         .unwrap();
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(30);
-        insta::assert_snapshot!(explain(&why, now, false), @r#"
+        insta::assert_snapshot!(explain(&why, now, Look::default()), @r#"
         object:    node/n3
         link:      UP
         declared:  n3 decides by 0a1b, the quorum has 2c3d

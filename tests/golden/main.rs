@@ -12,7 +12,9 @@
 )]
 
 mod bench;
+mod contexts;
 mod fleet;
+mod newcomer;
 mod offline;
 mod policies;
 mod quorum;
@@ -20,6 +22,7 @@ mod singletons;
 mod steady;
 mod table;
 mod transcript;
+mod typed;
 mod up;
 mod verbs;
 

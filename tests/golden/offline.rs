@@ -38,7 +38,7 @@ async fn help() -> Result<()> {
     // What is said of a verb may go on in a line that begins further in.
     let own = |line: &&str| line.is_empty() || !line.starts_with("   ");
     for verb in verbs.filter(own).map_while(|line| line.split_whitespace().next()) {
-        if !matches!(verb, "help" | "cluster" | "module") {
+        if !matches!(verb, "help" | "cluster" | "context" | "debug" | "module") {
             book.ends(&cli, "help", &format!("{verb} --help"), 0).await?;
         }
     }
@@ -47,9 +47,15 @@ async fn help() -> Result<()> {
         book.ends(&cli, "help", &format!("cluster {verb} --help"), 0).await?;
     }
     book.ends(&cli, "help", "graph check --help", 0).await?;
-    book.ends(&cli, "help", "module --help", 0).await?;
-    for verb in ["list", "add", "remove"] {
-        book.ends(&cli, "help", &format!("module {verb} --help"), 0).await?;
+    for (group, verbs) in [
+        ("module", ["list", "new", "add", "remove"].as_slice()),
+        ("context", &["list", "use", "set", "remove"]),
+        ("debug", &["show", "bundle"]),
+    ] {
+        book.ends(&cli, "help", &format!("{group} --help"), 0).await?;
+        for verb in verbs {
+            book.ends(&cli, "help", &format!("{group} {verb} --help"), 0).await?;
+        }
     }
     for what in ["plan", "converge"] {
         book.ends(&cli, "help", &format!("bench {what} --help"), 0).await?;
@@ -170,6 +176,30 @@ async fn nobody_there() -> Result<()> {
         ("up --state nowhere.yaml", 2),
     ] {
         book.ends(&cli, "mistakes", line, code).await?;
+    }
+    book.close()
+}
+
+#[tokio::test]
+async fn a_module_of_ones_own() -> Result<()> {
+    let (folder, steady) = folder()?;
+    let source = env!("CARGO_MANIFEST_DIR");
+    let steady = steady.also(source, "/path/to/source");
+    let (cli, mut book) = (cli(folder.path(), &nobody()?)?, Book::new(steady));
+    for (line, code) in [
+        (format!("module new door-lock --sdk {source}"), 0),
+        (format!("module new door-lock --sdk {source}"), 1),
+        ("module new lamp".to_owned(), 2),
+        ("module new lamp --sdk .".to_owned(), 2),
+        ("module new service".to_owned(), 2),
+        ("module new Lamp".to_owned(), 2),
+    ] {
+        book.ends(&cli, "module_new", &line, code).await?;
+    }
+    for file in ["Cargo.toml", "src/main.rs"] {
+        let text = fs::read_to_string(folder.path().join("door-lock").join(file))?;
+        let said = Said { code: 0, out: text, err: String::new() };
+        book.write("module_new", &format!("module new door-lock ({file})"), &said, "as written")?;
     }
     book.close()
 }

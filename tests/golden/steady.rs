@@ -19,6 +19,7 @@ const RULES: &[(&str, &str)] = &[
     (r"[mn][0-9]~[0-9a-f~]+", "<cursor>"),
     (r"[0-9a-f]{32}", "<digest>"),
     (r"kraken-[0-9A-Za-z]{6}/", "kraken-<random>/"),
+    (r"kraken-edit-[0-9A-Za-z]{6}", "kraken-edit-<random>"),
     (r"(?m)^revision:  [0-9]+$", "revision:  <revision>"),
     (r"revision [0-9]+", "revision <revision>"),
     (r"(diff|rollback) [0-9]+", "$1 <revision>"),

@@ -29,7 +29,7 @@ fn written() -> Result<BTreeMap<String, Vec<String>>> {
 fn verb(typed: &str) -> String {
     let mut words = typed.split_whitespace();
     match words.next() {
-        Some(group @ ("cluster" | "module")) => {
+        Some(group @ ("cluster" | "context" | "debug" | "module")) => {
             format!("{group} {}", words.next().unwrap_or_default())
         }
         word => word.unwrap_or_default().to_owned(),
@@ -52,9 +52,11 @@ async fn commands(cli: &Cli, above: &str) -> Result<Vec<String>> {
 async fn every_verb_has_a_transcript_in_which_it_succeeds() -> Result<()> {
     let (cli, written) = (Cli::new(KRAKEN, &["http://127.0.0.1:1".to_owned()]), written()?);
     let mut verbs = commands(&cli, "").await?;
-    verbs.retain(|verb| !matches!(verb.as_str(), "cluster" | "module"));
-    verbs.extend(commands(&cli, "cluster").await?);
-    verbs.extend(commands(&cli, "module").await?);
+    let groups = ["cluster", "context", "debug", "module"];
+    verbs.retain(|verb| !groups.contains(&verb.as_str()));
+    for group in groups {
+        verbs.extend(commands(&cli, group).await?);
+    }
     assert!(verbs.len() >= 20, "{verbs:?}");
     for verb in verbs {
         let codes = written.get(&verb).cloned().unwrap_or_default();

@@ -50,12 +50,27 @@ pub enum Error {
 pub struct Failure {
     /// The server.
     pub server: String,
-    /// Whether no connection could be opened.
-    pub is_unreachable: bool,
+    /// Of which sort it is.
+    pub trouble: Trouble,
     /// The problem with which it passed the request on, if it said one.
     pub problem: Option<Box<ProblemBody>>,
     /// In words.
     pub why: String,
+}
+
+/// The sorts of reason for which a server did not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// No connection could be opened.
+    Unreachable,
+    /// The connection broke.
+    Cut,
+    /// No answer came in time.
+    Slow,
+    /// What answers there speaks no HTTP, or is a server of another sort.
+    Foreign,
+    /// A member answered that it cannot serve.
+    Unable,
 }
 
 impl fmt::Display for Failure {
@@ -88,7 +103,9 @@ impl Error {
     /// Whether no server could be reached at all.
     pub fn is_unreachable(&self) -> bool {
         match self {
-            Self::Exhausted { failures, .. } => failures.iter().all(|f| f.is_unreachable),
+            Self::Exhausted { failures, .. } => {
+                failures.iter().all(|failure| failure.trouble == Trouble::Unreachable)
+            }
             Self::BadServer { .. }
             | Self::Problem { .. }
             | Self::BadAnswer { .. }
@@ -111,6 +128,8 @@ pub(super) enum Broken {
     Cut(String),
     /// No answer in time.
     Slow { after: Duration },
+    /// What answers is no member.
+    Foreign(String),
     /// The server answered with a problem.
     Problem(Box<ProblemBody>),
     /// The request is no request.
@@ -126,6 +145,9 @@ impl Broken {
     }
 
     pub(super) fn cut(error: &(dyn StdError + 'static)) -> Self {
+        if is_no_http(error) {
+            return Self::Foreign("it speaks no HTTP".to_owned());
+        }
         Self::Cut(root(error))
     }
 
@@ -134,30 +156,32 @@ impl Broken {
         match self {
             Self::Problem(problem) => !PASSED_ON.contains(&problem.code.as_ref()),
             Self::Unsendable(_) => true,
-            Self::Unreachable(_) | Self::Cut(_) | Self::Slow { .. } => false,
+            Self::Unreachable(_) | Self::Cut(_) | Self::Slow { .. } | Self::Foreign(_) => false,
         }
     }
 
     pub(super) fn into_failure(self, base: &Base) -> Failure {
-        let is_unreachable = matches!(self, Self::Unreachable(_));
-        let (problem, why) = match self {
-            Self::Unreachable(why) => (None, format!("cannot be reached ({why})")),
-            Self::Cut(why) => (None, format!("the connection broke ({why})")),
-            Self::Slow { after } => (None, format!("no answer within {after:.1?}")),
-            Self::Unsendable(why) => (None, why),
+        let (trouble, problem, why) = match self {
+            Self::Unreachable(why) => {
+                (Trouble::Unreachable, None, format!("cannot be reached ({why})"))
+            }
+            Self::Cut(why) => (Trouble::Cut, None, format!("the connection broke ({why})")),
+            Self::Slow { after } => (Trouble::Slow, None, format!("no answer within {after:.1?}")),
+            Self::Foreign(why) => (Trouble::Foreign, None, format!("no Kraken server: {why}")),
+            Self::Unsendable(why) => (Trouble::Unable, None, why),
             Self::Problem(problem) => {
                 let why = problem.detail.clone();
-                (Some(problem), why)
+                (Trouble::Unable, Some(problem), why)
             }
         };
-        Failure { server: base.as_str().to_owned(), is_unreachable, problem, why }
+        Failure { server: base.as_str().to_owned(), trouble, problem, why }
     }
 
     pub(super) fn into_error(self, base: &Base) -> Error {
         match self {
             Self::Problem(problem) => Error::Problem { server: base.as_str().to_owned(), problem },
             Self::Unsendable(why) => Error::Unsendable(why),
-            Self::Unreachable(_) | Self::Cut(_) | Self::Slow { .. } => {
+            Self::Unreachable(_) | Self::Cut(_) | Self::Slow { .. } | Self::Foreign(_) => {
                 Error::Exhausted { failures: vec![self.into_failure(base)], after: Duration::ZERO }
             }
         }
@@ -171,4 +195,16 @@ fn root(error: &(dyn StdError + 'static)) -> String {
         cause = deeper;
     }
     cause.to_string()
+}
+
+/// Whether what came back is no answer of HTTP.
+fn is_no_http(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{
     Call, Client, Error, TargetsQuery, WriteQuery,
     follow::Lines,
-    typed::{YAML, patch_many, patch_one},
+    typed::{YAML, patch_many, patch_one, put_text},
 };
 use crate::dry_run::{DryRun, Line, Outlook, Planned};
 
@@ -64,6 +64,17 @@ impl Client {
         how: &WriteQuery,
     ) -> Result<Plans, Error> {
         self.plans(patch_one((kind, name), patch, how, true)).await
+    }
+
+    /// What replacing all that users asked of an object would do. The manifest is YAML or JSON.
+    pub async fn plan_put(
+        &self,
+        kind: &str,
+        name: &str,
+        manifest: impl Into<Bytes>,
+        how: &WriteQuery,
+    ) -> Result<Plans, Error> {
+        self.plans(put_text((kind, name), manifest, how, true)).await
     }
 
     pub(super) async fn plans(&self, call: Call) -> Result<Plans, Error> {

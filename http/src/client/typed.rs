@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hyper::Method;
-use kraken_engine::event::EventKind;
+use kraken_engine::{event::EventKind, manifest::Manifest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -176,6 +176,16 @@ impl Client {
         self.raw_get(&path(kind, Some(name))).await?.json()
     }
 
+    /// The same with its tag, for `If-Match`.
+    pub async fn get_tagged(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<(ObjectView, Option<String>), Error> {
+        let answer = self.raw_get(&path(kind, Some(name))).await?;
+        Ok((answer.json()?, answer.tag))
+    }
+
     /// Replaces what is asked of an object, or creates it.
     pub async fn put(
         &self,
@@ -186,6 +196,17 @@ impl Client {
     ) -> Result<Written, Error> {
         let call = Call::new(Method::PUT, how.on(&path(kind, Some(name)))).json(manifest);
         self.send(how.guard(call)).await?.json()
+    }
+
+    /// The same with the manifest as people write it, YAML or JSON.
+    pub async fn put_text(
+        &self,
+        kind: &str,
+        name: &str,
+        manifest: impl Into<Bytes>,
+        how: &WriteQuery,
+    ) -> Result<Written, Error> {
+        self.send(put_text((kind, name), manifest, how, false)).await?.json()
     }
 
     /// Changes some of what is asked of an object: a merge patch of its Cfg.
@@ -292,6 +313,26 @@ impl Client {
         self.raw_get("/v1/modules").await?.json()
     }
 
+    /// What a module declares.
+    pub async fn get_module(&self, name: &str) -> Result<Manifest, Error> {
+        self.raw_get(&format!("/v1/modules/{}", encode(name))).await?.json()
+    }
+
+    /// What all modules declare.
+    pub async fn get_manifests(&self) -> Result<Vec<Manifest>, Error> {
+        let mut manifests = Vec::new();
+        for module in self.get_modules().await?.items {
+            let Some(name) = module["name"].as_str() else { continue };
+            match self.get_module(name).await {
+                Ok(manifest) => manifests.push(manifest),
+                // It was withdrawn meanwhile.
+                Err(error) if error.code() == Some("no_such_thing") => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(manifests)
+    }
+
     /// Declares modules, YAML or JSON.
     pub async fn add_modules(&self, declarations: impl Into<Bytes>) -> Result<Written, Error> {
         let call = Call::new(Method::POST, "/v1/modules").body(YAML, declarations);
@@ -319,16 +360,32 @@ impl Client {
 
 pub(super) const YAML: &str = "application/yaml";
 
+pub(super) fn put_text(
+    (kind, name): (&str, &str),
+    manifest: impl Into<Bytes>,
+    how: &WriteQuery,
+    dry: bool,
+) -> Call {
+    let path = dry_path(how.on(&path(kind, Some(name))), dry);
+    how.guard(Call::new(Method::PUT, path).body(YAML, manifest))
+}
+
+/// Asks for a plan only, where it is to be dry.
+fn dry_path(path: String, dry: bool) -> String {
+    match (dry, path.contains('?')) {
+        (false, _) => path,
+        (true, true) => path + "&dryRun=plan",
+        (true, false) => path + "?dryRun=plan",
+    }
+}
+
 pub(super) fn patch_one(
     (kind, name): (&str, &str),
     patch: &Json,
     how: &WriteQuery,
     dry: bool,
 ) -> Call {
-    let mut path = how.on(&path(kind, Some(name)));
-    if dry {
-        path += if path.contains('?') { "&dryRun=plan" } else { "?dryRun=plan" };
-    }
+    let path = dry_path(how.on(&path(kind, Some(name))), dry);
     how.guard(Call::new(Method::PATCH, path).json(patch))
 }
 

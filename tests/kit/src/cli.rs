@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tokio::{process::Command, time::timeout};
 
-use crate::job::Job;
+use crate::{job::Job, pty::Program};
 
 /// How long a verb may take that sets no bound of its own.
 const VERB_MAX: Duration = Duration::from_secs(90);
@@ -71,6 +71,13 @@ impl Cli {
     pub fn job(&self, name: &str, folder: &Path, args: &[&str]) -> Job {
         let (program, args) = self.command(args);
         Job::new(name, program, folder).args(args).env("KRAKEN_SERVER", &self.servers)
+    }
+
+    /// A verb in a terminal of its own; yet to be started.
+    pub fn terminal(&self, folder: &Path, args: &[&str]) -> Program {
+        let (program, args) = self.command(args);
+        let words = std::iter::once(program).chain(args);
+        Program::new(words, folder).env("KRAKEN_SERVER", &self.servers)
     }
 
     fn command(&self, args: &[&str]) -> (OsString, Vec<OsString>) {

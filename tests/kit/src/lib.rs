@@ -24,6 +24,7 @@ mod needs;
 pub mod page;
 pub mod ports;
 pub mod process;
+pub mod pty;
 pub mod serial;
 mod starve;
 pub mod tool;
