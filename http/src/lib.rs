@@ -15,6 +15,7 @@ mod guard;
 mod hub;
 pub mod json;
 mod metrics;
+pub mod old;
 pub mod problem;
 mod query;
 mod reply;
@@ -36,6 +37,6 @@ pub use self::{
     routes::{Checked, ObjectPlan},
     server::{
         BODY_BYTES_MAX, DRAIN_TIMEOUT, Limits, Options, ServeError, Server, serve, serve_on,
-        serve_with,
+        serve_with, serve_with_old,
     },
 };

@@ -6,6 +6,7 @@ mod history;
 mod kit;
 mod limits;
 mod modules;
+mod old;
 mod page;
 mod problems;
 mod routes;
