@@ -11,6 +11,7 @@ use super::{Config, Listener, Raft, load::Fault};
 /// Finds the first fault.
 pub(super) fn check(config: &Config) -> Result<(), Fault> {
     check_listener(&config.http, "http.listen", "http")?;
+    check_old(config)?;
     check_listener(&config.raft.listener, "raft.listen", "raft")?;
     check_listener(&config.sync, "sync.listen", "sync")?;
     check_raft(&config.raft)?;
@@ -42,6 +43,24 @@ fn check_listener(listener: &Listener, key: &'static str, table: &str) -> Result
         return Err(Fault { key, why });
     }
     Ok(())
+}
+
+fn check_old(config: &Config) -> Result<(), Fault> {
+    let old = &config.old;
+    if !config.serves_old() {
+        return Ok(());
+    }
+    if !config.http.listen.ip().is_loopback() && !old.insecure {
+        let why = format!(
+            "any page of any site may write over it, and {} is not loopback; set old.insecure = \
+             true if the network may be trusted",
+            config.http.listen
+        );
+        return Err(Fault { key: "old.serve", why });
+    }
+    let Some(listen) = old.listen else { return Ok(()) };
+    let (advertise, insecure) = (old.advertise.clone(), old.insecure);
+    check_listener(&Listener { listen, advertise, insecure }, "old.listen", "old")
 }
 
 fn check_raft(raft: &Raft) -> Result<(), Fault> {

@@ -216,6 +216,16 @@ mod tests {
                  from 1 to 100",
             ),
             (
+                "[http]\nlisten = \"10.0.0.1:3141\"\ninsecure = true\n[old]\nserve = true\n",
+                "k.toml:5: old.serve: any page of any site may write over it, and 10.0.0.1:3141 is \
+                 not loopback; set old.insecure = true if the network may be trusted",
+            ),
+            (
+                "[old]\nlisten = \"10.0.0.1:3142\"\n",
+                "k.toml:2: old.listen: 10.0.0.1:3142 is not loopback, and nobody asks who connects; \
+                 set old.insecure = true if the network may be trusted",
+            ),
+            (
                 "[log]\nformat = \"xml\"\n",
                 "k.toml:2: log.format: unknown variant `xml`, expected `text` or `json`",
             ),

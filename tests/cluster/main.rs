@@ -16,6 +16,7 @@ mod leaf;
 mod manifests;
 mod membership;
 mod modules;
+mod old;
 mod operations;
 mod orders;
 mod page;
