@@ -249,9 +249,15 @@ fn cfg() -> impl Strategy<Value = State> {
     (texts, mtu, phys).prop_map(|(texts, mtu, phys)| {
         let mut cfg = State::new();
         let mut set = |path: &str, value: Value| cfg.set(Path::new(path).unwrap(), value).unwrap();
-        texts.into_iter().for_each(|(path, text)| set(path, text.into()));
-        mtu.into_iter().for_each(|mtu| set("/ipv4/ifaces/lo/eth/mtu", mtu.into()));
-        phys.into_iter().for_each(|phys| set("/physState", phys.into()));
+        for (path, text) in texts {
+            set(path, text.into());
+        }
+        if let Some(mtu) = mtu {
+            set("/ipv4/ifaces/lo/eth/mtu", mtu.into());
+        }
+        if let Some(phys) = phys {
+            set("/physState", phys.into());
+        }
         cfg
     })
 }
