@@ -86,7 +86,11 @@ pub(crate) async fn start_node(
         labels: daemon.config.node.labels.clone(),
         factories,
         module_configs: daemon.config.modules().context("modules")?,
-        base: vec![kraken_modules::base(), kraken_engine::policy::manifest()],
+        base: vec![
+            kraken_modules::base(),
+            kraken_engine::policy::manifest(),
+            kraken_http::old::manifest(),
+        ],
         clock: daemon.clock,
     };
     Ok(Node::start(options).await.context("cannot start the node")?)

@@ -17,6 +17,8 @@ pub(crate) use self::load::{Overrides, load};
 
 /// The port of HTTP unless configured.
 pub(crate) const HTTP_PORT: u16 = 3141;
+/// The port of the WebSocket of the old surface unless configured.
+pub(crate) const OLD_PORT: u16 = 3142;
 /// The port on which members talk to each other unless configured.
 pub(crate) const RAFT_PORT: u16 = 3143;
 /// The port at which leaves attach unless configured.
@@ -57,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) node: Node,
     /// Where clients come in.
     pub(crate) http: Http,
+    /// The surface of the system that came before.
+    pub(crate) old: Old,
     /// Where the other members come in.
     pub(crate) raft: Raft,
     /// Where leaves come in.
@@ -116,6 +120,22 @@ struct WrittenHttp {
     advertise: Option<String>,
     insecure: bool,
     cors_origins: Vec<Origin>,
+}
+
+/// The surface of the system that came before: REST beside ours, and a WebSocket of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Old {
+    /// Whether it is served; absent: where `http.listen` is loopback.
+    pub(crate) serve: Option<bool>,
+    /// Where its WebSocket listens; absent: [`OLD_PORT`] on loopback, any port where that is taken.
+    #[serde(deserialize_with = "socket_address")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// What clients are told to connect to; absent: the address that is listened at.
+    #[serde(deserialize_with = "some_address")]
+    pub(crate) advertise: Option<String>,
+    /// Permits an address that is not loopback, where nobody asks who connects.
+    pub(crate) insecure: bool,
 }
 
 /// The quorum's part: where the other members come in, and how much of the log is kept.
@@ -214,6 +234,7 @@ impl Default for Config {
         Self {
             node: Node::default(),
             http: Http::at(Listener::on_loopback(HTTP_PORT)),
+            old: Old::default(),
             raft: Raft::at(Listener::on_loopback(RAFT_PORT)),
             sync: Listener::on_loopback(SYNC_PORT),
             cluster: Cluster::default(),
@@ -293,6 +314,11 @@ impl Config {
     /// The node's name: the configured one, else the host's.
     pub(crate) fn name(&self) -> Result<Name, ConfigError> {
         self.node.name.clone().or_else(host_name).ok_or(ConfigError::NoName)
+    }
+
+    /// Whether the surface of the system that came before is served.
+    pub(crate) fn serves_old(&self) -> bool {
+        self.old.serve.unwrap_or_else(|| self.http.listener.listen.ip().is_loopback())
     }
 
     /// The modules' configurations as modules read them.
@@ -376,6 +402,12 @@ mod tests {
         let full = Config {
             node: Node { name: Name::new("n1").ok(), ..Node::default() },
             http: Http::at(Listener { advertise: Some(String::new()), ..Listener::on_loopback(1) }),
+            old: Old {
+                serve: Some(true),
+                listen: Some(([127, 0, 0, 1], OLD_PORT).into()),
+                advertise: Some(String::new()),
+                insecure: false,
+            },
             raft: Raft::at(Listener { advertise: Some(String::new()), ..Listener::on_loopback(2) }),
             sync: Listener { advertise: Some(String::new()), ..Listener::on_loopback(3) },
             ..Config::default()
@@ -385,6 +417,18 @@ mod tests {
             for (key, _) in keys.as_table().unwrap() {
                 assert!(documented.contains_key(key), "{table}.{key} is not documented");
             }
+        }
+    }
+
+    #[test]
+    fn the_old_surface_is_served_where_only_this_machine_comes_in() {
+        for (text, expected) in [
+            ("", true),
+            ("[old]\nserve = false\n", false),
+            ("[http]\nlisten = \"10.0.0.1:1\"\n", false),
+            ("[http]\nlisten = \"10.0.0.1:1\"\n[old]\nserve = true\n", true),
+        ] {
+            assert_eq!(toml::from_str::<Config>(text).unwrap().serves_old(), expected, "{text}");
         }
     }
 

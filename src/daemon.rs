@@ -84,6 +84,7 @@ impl Daemon {
         let mut config = load(args.config.as_deref(), overrides).map_err(misconfigured)?;
         let name = config.name().map_err(misconfigured)?;
         if args.print_config {
+            config.old.serve = Some(config.serves_old());
             config.node.name = Some(name);
             console.print(config.to_string())?;
             return Ok(None);

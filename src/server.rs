@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     agent::start_node,
-    config::{Config, Listener},
+    config::{Config, Listener, OLD_PORT},
     console::Console,
     daemon::{self, Daemon, Endings, keep_watchdog, tell_systemd},
     exit::Failure,
@@ -54,12 +54,35 @@ impl Args {
 /// the other members, and so that a port that is taken is told at once.
 struct Listeners {
     http: TcpListener,
+    old: Option<TcpListener>,
     sync: TcpListener,
 }
 
 impl Listeners {
     fn bind(config: &Config) -> Result<Self, Failure> {
-        Ok(Self { http: bind(&config.http.listener, "http")?, sync: bind(&config.sync, "sync")? })
+        let old = if config.serves_old() { Some(bind_old(config)?) } else { None };
+        Ok(Self {
+            http: bind(&config.http.listener, "http")?,
+            old,
+            sync: bind(&config.sync, "sync")?,
+        })
+    }
+}
+
+/// Binds the WebSocket of the old surface. Whoever has not said where it is to be may run several
+/// members on one machine: clients ask where it is, so that the usual port may be taken.
+fn bind_old(config: &Config) -> Result<TcpListener, Failure> {
+    let listen = config.old.listen;
+    let usual = SocketAddr::from(([127, 0, 0, 1], OLD_PORT));
+    match bind(&Listener::at(listen.unwrap_or(usual)), "old") {
+        Err(_) if listen.is_none() => {
+            let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+            let bound = bind(&Listener::at(anywhere), "old")?;
+            let instead = address(&bound)?;
+            tracing::info!(%usual, %instead, "the WebSocket of the old surface is elsewhere");
+            Ok(bound)
+        }
+        bound => bound,
     }
 }
 
@@ -84,7 +107,7 @@ async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> 
     let quorum = RaftQuorum::new(raft.clone());
     let sync = tokio::net::TcpListener::from_std(listeners.sync).context("sync.listen")?;
     let node = start_node(daemon, factories, Role::Member { quorum: quorum.clone(), sync }).await?;
-    let edge = Edge::serve(daemon, &node, quorum, listeners.http)?;
+    let edge = Edge::serve(daemon, &node, quorum, (listeners.http, listeners.old))?;
     keep_watchdog(&node);
     tell_systemd(NotifyState::Ready);
     tracing::info!(node = %daemon.name, http = %http_address, raft = %raft.local_addr(), "serving");
@@ -110,7 +133,7 @@ impl Edge {
         daemon: &Daemon,
         node: &Node,
         quorum: Arc<RaftQuorum>,
-        listener: TcpListener,
+        (listener, old): (TcpListener, Option<TcpListener>),
     ) -> Result<Self, Failure> {
         let api = Api {
             node: daemon.name.clone(),
@@ -121,11 +144,17 @@ impl Edge {
             observe: node.observer(),
         };
         let listener = tokio::net::TcpListener::from_std(listener).context("http.listen")?;
+        let old = old.map(tokio::net::TcpListener::from_std).transpose().context("old.listen")?;
+        let old = old.map(|old| (old, daemon.config.old.advertise.clone()));
         let shutdown = CancellationToken::new();
-        let origins = daemon.config.http.cors_origins.clone();
-        let limits = Limits { origins, ..Limits::default() };
-        let server = kraken_http::serve_on(listener, api, shutdown.clone(), limits);
+        let limits =
+            Limits { origins: daemon.config.http.cors_origins.clone(), ..Limits::default() };
+        let ending = (shutdown.clone(), limits);
+        let server = kraken_http::serve_with_old(listener, old, api, ending);
         let server = server.context("cannot serve clients")?;
+        if let Some(old) = server.old_addr {
+            tracing::info!(socket = %old, "serving the old surface");
+        }
         Ok(Self { server, shutdown })
     }
 

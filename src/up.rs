@@ -184,6 +184,7 @@ impl Processes {
         endings: &mut Endings,
     ) -> Result<&'static str, Failure> {
         self.console.print(self.table())?;
+        self.console.note(self.old_sockets());
         self.console.note(stage.next_commands());
         loop {
             tokio::select! {
@@ -243,6 +244,13 @@ impl Processes {
     fn command(&self, node: &Node) -> String {
         let (program, config) = (self.keeping.program.display(), node.config());
         format!("{program} {} --config {}", node.role.verb(), config.display())
+    }
+
+    /// Where the dashboard of the system that came before finds its events.
+    fn old_sockets(&self) -> String {
+        let at = |node: &Node| Some(format!("{} ws://{}/ws", node.name, node.old?));
+        let all: Vec<String> = self.nodes.iter().filter_map(at).collect();
+        format!("WebSocket of the old surface (docs/old.md): {}", all.join(", "))
     }
 
     fn table(&self) -> String {

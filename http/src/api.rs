@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{hub::Hub, server::Limits};
+use crate::{hub::Hub, old::Old, server::Limits};
 
 /// What the routes speak for. Cheap to clone.
 #[derive(Clone)]
@@ -47,4 +47,6 @@ pub(crate) struct Shared {
     pub(crate) streams: Arc<Semaphore>,
     /// When the server started: positions in the stream of events belong to it.
     pub(crate) boot: Millis,
+    /// The surface of the system that came before, where it is served.
+    pub(crate) old: Option<Old>,
 }

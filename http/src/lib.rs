@@ -20,6 +20,7 @@ pub mod json;
 mod manifest_schema;
 mod media;
 mod metrics;
+pub mod old;
 mod openapi;
 mod origin;
 pub mod problem;
@@ -45,6 +46,6 @@ pub use self::{
     routes::{Checked, ObjectPlan},
     server::{
         BODY_BYTES_MAX, DRAIN_TIMEOUT, Limits, Options, ServeError, Server, serve, serve_on,
-        serve_with,
+        serve_with, serve_with_old,
     },
 };

@@ -46,18 +46,17 @@ use warp::{
     reply::Response,
 };
 
-use crate::{api::Shared, front, openapi::table, problem::Problem, reply::with_epoch};
+use crate::{api::Shared, front, old, openapi::table, problem::Problem, reply::with_epoch};
 
 /// The name of the route that answered, among the extensions of a response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Route(pub(crate) &'static str);
 
 /// The routes of one resource.
-type Routes = BoxedFilter<(Response,)>;
+pub(crate) type Routes = BoxedFilter<(Response,)>;
 
 /// All routes.
 pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
-    let any = warp::any();
     let known = objects::routes(shared)
         .or(explain::routes(shared))
         .unify()
@@ -92,15 +91,20 @@ pub(crate) fn all(shared: &Arc<Shared>) -> Routes {
         .or(document::routes(shared))
         .unify()
         .boxed();
-    let unknown = any.and(warp::path::full()).and(warp::method()).and_then(
+    let quorum = shared.api.quorum.clone();
+    let answers = old::routes(shared).or(or_unknown(known)).unify();
+    answers.map(move |response| with_epoch(response, || quorum.epoch())).boxed()
+}
+
+/// These routes, and a problem for all that they do not take.
+pub(crate) fn or_unknown(known: Routes) -> Routes {
+    let unknown = warp::path::full().and(warp::method()).and_then(
         |path: FullPath, method: Method| async move {
             let (whole, path) = (path.as_str().to_owned(), shorten(path.as_str()));
             Err::<Response, _>(warp::reject::custom(Asked { whole, path, method }))
         },
     );
-    let quorum = shared.api.quorum.clone();
-    let answers = known.or(unknown).unify().recover(recover).unify();
-    answers.map(move |response| with_epoch(response, || quorum.epoch())).boxed()
+    known.or(unknown).unify().recover(recover).unify().boxed()
 }
 
 /// What was asked for and not found; only to be said back.
@@ -154,7 +158,8 @@ async fn answered(
     named(route, handler.await)
 }
 
-fn named(route: &'static str, answer: Result<Response, Problem>) -> Response {
+/// Names an answer.
+pub(crate) fn named(route: &'static str, answer: Result<Response, Problem>) -> Response {
     let mut response = answer.unwrap_or_else(|problem| {
         if problem.status() == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(route, %problem, "a request met a defect");

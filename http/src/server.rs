@@ -3,7 +3,7 @@
 //! Must be started on a multi-thread runtime, never on an arbiter: what answers a request may take
 //! its time.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{
     Method, Request,
@@ -30,6 +30,7 @@ use crate::{
     guard::Guarded,
     hub::Hub,
     metrics::{self, Alive},
+    old::{self, Old},
     origin::Origin,
     problem::{PROBLEM_JSON, Problem, RETRY_AFTER_S},
     routes::{self, Route},
@@ -122,6 +123,8 @@ impl Default for Limits {
 pub struct Server {
     /// Where it listens.
     pub local_addr: SocketAddr,
+    /// Where the WebSocket of the old surface is, where that is served.
+    pub old_addr: Option<SocketAddr>,
     /// Ends after the shutdown, when the last request is answered or [`DRAIN_TIMEOUT`] is over.
     pub task: JoinHandle<()>,
 }
@@ -160,8 +163,23 @@ pub fn serve_on(
     shutdown: CancellationToken,
     limits: Limits,
 ) -> Result<Server, ServeError> {
+    serve_with_old(listener, None, api, (shutdown, limits))
+}
+
+/// The same with the surface of the system that came before beside it: where its WebSocket comes
+/// in, and where clients are told that it is; absent: where it listens.
+pub fn serve_with_old(
+    listener: TcpListener,
+    old: Option<(TcpListener, Option<String>)>,
+    api: Api,
+    (shutdown, limits): (CancellationToken, Limits),
+) -> Result<Server, ServeError> {
     let unbound = |source| ServeError::Bind { listen: SocketAddr::from(([0; 4], 0)), source };
     let local_addr = listener.local_addr().map_err(unbound)?;
+    let old_addr = old.as_ref().map(|(listener, _)| listener.local_addr()).transpose();
+    let old_addr = old_addr.map_err(unbound)?;
+    let (socket, told) = old.unzip();
+    let told = told.flatten().or_else(|| old_addr.map(|address| address.to_string()));
     let shared = Arc::new(Shared {
         hub: Hub::start(api.quorum.clone(), limits.watch_history_max, shutdown.clone()),
         metrics: metrics::recorder(),
@@ -170,25 +188,30 @@ pub fn serve_on(
         api,
         limits,
         shutdown,
+        old: told.map(Old::at),
     });
-    let task = tokio::spawn(accept(listener, shared));
-    Ok(Server { local_addr, task })
+    let permits = Arc::new(Semaphore::new(shared.limits.connections_max));
+    let main = Door::new(routes::all(&shared), &permits, &shared);
+    let beside = Door::new(old::socket_routes(&shared), &permits, &shared);
+    let task = tokio::spawn(async move {
+        let beside = async {
+            if let Some(socket) = socket {
+                accept(socket, beside).await;
+            }
+        };
+        tokio::join!(accept(listener, main), beside);
+    });
+    Ok(Server { local_addr, old_addr, task })
 }
 
 /// How long to wait after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    let door = Door {
-        routes: routes::all(&shared),
-        connections: TaskTracker::new(),
-        cut: CancellationToken::new(),
-        permits: Arc::new(Semaphore::new(shared.limits.connections_max)),
-        shared,
-    };
+async fn accept(listener: TcpListener, door: Door) {
+    let shutdown = door.shared.shutdown.clone();
     loop {
         let accepted = tokio::select! {
-            () = door.shared.shutdown.cancelled() => break,
+            () = shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -220,6 +243,20 @@ struct Door {
 }
 
 impl Door {
+    fn new(
+        routes: BoxedFilter<(warp::reply::Response,)>,
+        permits: &Arc<Semaphore>,
+        shared: &Arc<Shared>,
+    ) -> Self {
+        Self {
+            routes,
+            connections: TaskTracker::new(),
+            cut: CancellationToken::new(),
+            permits: permits.clone(),
+            shared: shared.clone(),
+        }
+    }
+
     fn admit(&self, stream: TcpStream) {
         match self.permits.clone().try_acquire_owned() {
             Ok(permit) => self.connect(stream, permit),
@@ -243,21 +280,16 @@ impl Door {
             .max_headers(HEADERS_MAX)
             .serve_connection(stream, service_fn(answering))
             .with_upgrades();
-        let (stop, cut) = (self.shared.shutdown.clone(), self.cut.clone());
+        let (cut, shutdown) = (self.cut.clone(), self.shared.shutdown.clone());
         self.connections.spawn(async move {
-            let mut connection = std::pin::pin!(connection);
+            let mut connection = pin!(connection);
             let ended = tokio::select! {
-                ended = connection.as_mut() => Some(ended),
-                () = stop.cancelled() => None,
-            };
-            // Told to stop it answers what it is being asked, and then ends.
-            let ended = if let Some(ended) = ended {
-                ended
-            } else {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = cut.cancelled() => Ok(()),
+                () = cut.cancelled() => Ok(()),
+                ended = connection.as_mut() => ended,
+                () = shutdown.cancelled() => {
+                    // What is being asked is answered, and nothing after it.
+                    connection.as_mut().graceful_shutdown();
+                    cut.run_until_cancelled(connection).await.unwrap_or(Ok(()))
                 }
             };
             if let Err(error) = ended {
@@ -282,7 +314,7 @@ where
         front::let_go(request.into_body(), &shared).await;
         response
     } else {
-        if request.method() == Method::HEAD {
+        if request.method() == Method::HEAD && !old::acts(request.uri().path()) {
             *request.method_mut() = Method::GET;
         }
         routes.call(request).await?

@@ -27,12 +27,15 @@ use kraken_engine::{
     store::{LEVEL, Store},
 };
 use serde_json::json;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::{
+    net::TcpListener,
+    sync::{broadcast, mpsc, oneshot, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Api,
-    server::{Limits, Options, ServeError, Server, serve_with},
+    server::{Limits, ServeError, Server, serve_with_old},
 };
 
 /// What stands for a backup.
@@ -369,6 +372,18 @@ impl Fixture {
     /// A member that is not founded, with a name and limits of its own.
     pub async fn start_named(name: &str, limits: Limits) -> Result<Self, ServeError> {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let bind = |source| ServeError::Bind { listen, source };
+        let old = TcpListener::bind(listen).await.map_err(bind)?;
+        Self::start_beside(name, limits, Some(old)).await
+    }
+
+    /// The same with the old surface's WebSocket at that listener, or without that surface.
+    pub async fn start_beside(
+        name: &str,
+        limits: Limits,
+        old: Option<TcpListener>,
+    ) -> Result<Self, ServeError> {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let refused = |why: &str| ServeError::Bind { listen, source: std::io::Error::other(why) };
         let name = Name::new(name).map_err(|_| refused("that is no name"))?;
         let quorum = Arc::new(MemoryQuorum::new(name.clone()));
@@ -379,8 +394,10 @@ impl Fixture {
         let observe = Arc::new(|| async { json!({ "state": { "objects": 0 } }) }.boxed());
         let (version, port) = ("0.0.0-test", quorum.clone());
         let api = Api { node: name, version, quorum: port, state: state.clone(), clock, observe };
-        let options = Options { listen, api, shutdown: shutdown.clone() };
-        let server = serve_with(options, limits).await?;
+        let bind = |source| ServeError::Bind { listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(bind)?;
+        let old = old.map(|old| (old, None));
+        let server = serve_with_old(listener, old, api, (shutdown.clone(), limits))?;
         let address = server.local_addr;
         Ok(Self { quorum, state, address, shutdown, server, _stop: stop })
     }

@@ -9,6 +9,7 @@ mod kit;
 mod limits;
 mod modules;
 mod negotiation;
+mod old;
 mod page;
 mod problems;
 mod routes;

@@ -13,6 +13,7 @@ use super::{Config, Listener, Raft, load::Fault};
 pub(super) fn check(config: &Config) -> Result<(), Fault> {
     check_listener(&config.http.listener, "http.listen", "http")?;
     check_origins(&config.http.cors_origins)?;
+    check_old(config)?;
     check_listener(&config.raft.listener, "raft.listen", "raft")?;
     check_listener(&config.sync, "sync.listen", "sync")?;
     check_raft(&config.raft)?;
@@ -52,6 +53,24 @@ fn check_origins(origins: &[Origin]) -> Result<(), Fault> {
         return Err(Fault { key: "http.cors_origins", why });
     }
     Ok(())
+}
+
+fn check_old(config: &Config) -> Result<(), Fault> {
+    let old = &config.old;
+    if !config.serves_old() {
+        return Ok(());
+    }
+    if !config.http.listener.listen.ip().is_loopback() && !old.insecure {
+        let why = format!(
+            "any page of any site may write over it, and {} is not loopback; set old.insecure = \
+             true if the network may be trusted",
+            config.http.listener.listen
+        );
+        return Err(Fault { key: "old.serve", why });
+    }
+    let Some(listen) = old.listen else { return Ok(()) };
+    let (advertise, insecure) = (old.advertise.clone(), old.insecure);
+    check_listener(&Listener { listen, advertise, insecure }, "old.listen", "old")
 }
 
 fn check_raft(raft: &Raft) -> Result<(), Fault> {

@@ -191,6 +191,28 @@ mod tests {
     }
 
     #[test]
+    fn the_old_surface_is_not_for_others_unless_that_is_said() {
+        for (text, expected) in [
+            (
+                "[http]\nlisten = \"10.0.0.1:3141\"\ninsecure = true\n[old]\nserve = true\n",
+                "k.toml:5: old.serve: any page of any site may write over it, and 10.0.0.1:3141 is \
+                 not loopback; set old.insecure = true if the network may be trusted",
+            ),
+            (
+                "[old]\nlisten = \"10.0.0.1:3142\"\n",
+                "k.toml:2: old.listen: 10.0.0.1:3142 is not loopback, and nobody asks who \
+                 connects; set old.insecure = true if the network may be trusted",
+            ),
+        ] {
+            assert_eq!(read(text, Overrides::default()).unwrap_err(), expected, "{text}");
+        }
+        let http = "[http]\nlisten = \"10.0.0.1:1\"\ninsecure = true\n";
+        for old in ["listen = \"10.0.0.1:2\"", "serve = true\ninsecure = true"] {
+            read(&format!("{http}[old]\n{old}\n"), Overrides::default()).unwrap();
+        }
+    }
+
+    #[test]
     fn errors_name_file_line_and_key() {
         for (text, expected) in [
             (

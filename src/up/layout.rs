@@ -9,7 +9,7 @@ use std::{
 
 use super::ports;
 use crate::{
-    config::{self, Cluster, Config, HTTP_PORT, Http, Listener},
+    config::{self, Cluster, Config, HTTP_PORT, Http, Listener, OLD_PORT},
     exit::Failure,
 };
 use anyhow::Context as _;
@@ -48,6 +48,9 @@ pub(crate) struct Layout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct MemberAddresses {
     http: SocketAddr,
+    /// Where the WebSocket of the old surface is; absent in what an older release kept.
+    #[serde(default)]
+    old: Option<SocketAddr>,
     raft: SocketAddr,
     sync: SocketAddr,
 }
@@ -90,6 +93,8 @@ pub(crate) struct Node {
     pub(crate) folder: PathBuf,
     /// Where it serves clients; members only.
     pub(crate) http: Option<SocketAddr>,
+    /// Where it serves the WebSocket of the old surface; members only.
+    pub(crate) old: Option<SocketAddr>,
 }
 
 impl Node {
@@ -155,7 +160,11 @@ impl Layout {
                 (0, None) => checked(([127, 0, 0, 1], HTTP_PORT).into())?,
                 _ => next()?,
             };
-            members.push(MemberAddresses { http, raft: next()?, sync: next()? });
+            let old = match (index, wanted.http) {
+                (0, None) => checked(([127, 0, 0, 1], OLD_PORT).into())?,
+                _ => next()?,
+            };
+            members.push(MemberAddresses { http, old: Some(old), raft: next()?, sync: next()? });
         }
         Ok(Self { leaves: wanted.leaves.unwrap_or(LEAVES), members })
     }
@@ -169,7 +178,12 @@ impl Layout {
                     _ => http,
                 };
             }
-            for address in [member.http, member.raft, member.sync] {
+            let old = match member.old {
+                Some(old) => old,
+                None => ports::free().ok_or_else(|| Failure::failed("no free port"))?,
+            };
+            member.old = Some(old);
+            for address in [member.http, old, member.raft, member.sync] {
                 checked(address)?;
             }
         }
@@ -178,14 +192,14 @@ impl Layout {
 
     /// Every process to run, members first, below `folder`.
     pub(crate) fn nodes(&self, folder: &Path) -> Vec<Node> {
-        let node = |name: String, role, http| {
+        let node = |name: String, role, (http, old)| {
             let folder = folder.join(&name);
-            Node { name, role, folder, http }
+            Node { name, role, folder, http, old }
         };
         let members = self.members.iter().zip(1..);
-        let members =
-            members.map(|(m, n): (_, usize)| node(format!("m{n}"), Role::Member, Some(m.http)));
-        let leaves = (1..=self.leaves).map(|n| node(format!("n{n}"), Role::Leaf, None));
+        let members = members
+            .map(|(m, n): (_, usize)| node(format!("m{n}"), Role::Member, (Some(m.http), m.old)));
+        let leaves = (1..=self.leaves).map(|n| node(format!("n{n}"), Role::Leaf, (None, None)));
         members.chain(leaves).collect()
     }
 
@@ -241,6 +255,7 @@ impl MemberAddresses {
         let join = founder.iter().map(|founder| founder.raft.to_string()).collect();
         Config {
             http: Http::at(Listener::at(self.http)),
+            old: config::Old { listen: self.old, ..config::Old::default() },
             raft: config::Raft::at(Listener::at(self.raft)),
             sync: Listener::at(self.sync),
             cluster: Cluster { init: founder.is_none(), join, learner: false },
@@ -310,6 +325,8 @@ mod tests {
             let machines = (index < 3).then(|| machines.to_str().unwrap().into());
             assert_eq!(world, machines.as_ref(), "members see the same machines");
             assert_eq!(node.http, (index < 3).then_some(config.http.listener.listen));
+            assert_eq!(node.old, config.old.listen);
+            assert_eq!(node.old.is_some(), index < 3 && config.serves_old(), "{}", node.name);
         }
     }
 

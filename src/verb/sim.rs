@@ -117,8 +117,12 @@ impl Args {
         let given: Vec<Manifest> = file.sources.into_iter().map(|s| s.manifest).collect();
         let builtin = kraken_modules::builtin();
         let own = builtin.iter().map(|factory| factory.manifest().clone());
-        let own =
-            [kraken_modules::base(), kraken_engine::policy::manifest()].into_iter().chain(own);
+        let base = [
+            kraken_modules::base(),
+            kraken_engine::policy::manifest(),
+            kraken_http::old::manifest(),
+        ];
+        let own = base.into_iter().chain(own);
         let replaced = |module: &str| given.iter().any(|manifest| manifest.module == module);
         let mut manifests: Vec<Manifest> = own.filter(|m| !replaced(&m.module)).collect();
         manifests.extend(given);

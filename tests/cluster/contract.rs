@@ -58,7 +58,9 @@ fn ending(mut document: Json) -> Result<Json> {
         let follows = |parameter: &Json| {
             parameter["$ref"].as_str().is_some_and(|pointer| pointer.ends_with("/follow"))
         };
-        parameters.into_iter().for_each(|known| known.retain(|parameter| !follows(parameter)));
+        if let Some(known) = parameters {
+            known.retain(|parameter| !follows(parameter));
+        }
     }
     Ok(document)
 }

@@ -20,6 +20,7 @@ mod leaf;
 mod manifests;
 mod membership;
 mod modules;
+mod old;
 mod operations;
 mod orders;
 mod page;

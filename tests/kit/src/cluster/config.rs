@@ -43,6 +43,7 @@ pub(super) fn member_config(own: Addresses, come: &Come, more: &str) -> String {
     };
     format!(
         "[http]\nlisten = \"{http}\"\ninsecure = {insecure}\n\
+         [old]\nlisten = \"127.0.0.1:0\"\n\
          [raft]\nlisten = \"{raft}\"\ninsecure = {insecure}\n{more}\n\
          [sync]\nlisten = \"{sync}\"\ninsecure = {insecure}\n\
          [cluster]\n{cluster}\n"
