@@ -3,6 +3,7 @@
 mod client;
 mod conditions;
 mod contract;
+mod dashboard;
 mod golden;
 mod history;
 mod kit;
