@@ -115,7 +115,7 @@ impl Stage {
         let alias = not_on_path().map(|program| format!("  alias kraken={}", program.display()));
         let ready = lines(alias.into_iter().chain(export));
         format!(
-            "now in a second terminal:\n{ready}  \
+            "now in a browser:\n  {server}/\nor in a second terminal:\n{ready}  \
              kraken get nodes\n  \
              kraken set {set} services/web/state=STOP\n  \
              kraken wait {set} --for converged\n  \
