@@ -9,11 +9,13 @@ mod ordered;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
 use actix::Addr;
 use kraken_engine::{
+    catalog::Catalog,
     event::{EventKind, Happening},
     fleet::{Fleet, Link},
     id::{Name, SessionEpoch, Uid},
@@ -166,14 +168,28 @@ impl Driver {
     }
 
     async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
-        // Most frames are heartbeats of leaves that do nothing: they are answered here.
-        if let Some(catalog) = self.session.answers_alone(&frame) {
-            let now = self.options.clock.wall();
-            let hybrid_ms = self.options.state.stamps().reading().get().max(now.get());
-            let assured = self.session.assured();
-            let authority = Authority { catalog: &catalog, hybrid_ms, assured };
-            return self.session.receive(frame, authority, now);
-        }
+        let mut effects = Vec::new();
+        // Most frames are heartbeats of leaves that do nothing: for them nobody else is asked.
+        let (catalog, assured) = match self.session.answers_alone(&frame) {
+            Some(catalog) => (catalog, self.session.assured()),
+            None => {
+                let Some(known) = self.look().await else { return effects };
+                // All that was committed before the assurance goes down before it.
+                if frame.is_heartbeat() && self.session.is_on_lease(&known.0) {
+                    effects = self.offer().await;
+                }
+                known
+            }
+        };
+        let now = self.options.clock.wall();
+        let hybrid_ms = self.options.state.stamps().reading().get().max(now.get());
+        let authority = Authority { catalog: &catalog, hybrid_ms, assured };
+        effects.extend(self.session.receive(frame, authority, now));
+        effects
+    }
+
+    /// What is declared, and what the child may be told of the quorum; nothing once the node stops.
+    async fn look(&self) -> Option<(Arc<Catalog>, Assured)> {
         let child = self.session.child().map(|hello| hello.node.clone());
         let read = move |fleet: &Fleet| {
             // Word of the quorum goes only to whom this node has told all Cfg by then.
@@ -181,17 +197,7 @@ impl Driver {
             let assured = if is_whole { fleet.assured() } else { Assured::default() };
             (fleet.catalog().clone(), assured)
         };
-        let Ok((catalog, assured)) = self.options.state.read(read).await else {
-            return Vec::new();
-        };
-        // All that was committed before the assurance goes down before it.
-        let on_lease = frame.is_heartbeat() && self.session.is_on_lease(&catalog);
-        let mut effects = if on_lease { self.offer().await } else { Vec::new() };
-        let now = self.options.clock.wall();
-        let hybrid_ms = self.options.state.stamps().reading().get().max(now.get());
-        let authority = Authority { catalog: &catalog, hybrid_ms, assured };
-        effects.extend(self.session.receive(frame, authority, now));
-        effects
+        self.options.state.read(read).await.ok()
     }
 
     /// Time has passed. What was not known when it was looked for may be by now, and so may Cfg

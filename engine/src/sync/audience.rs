@@ -12,7 +12,7 @@ use std::{
 use super::views::Sights;
 use crate::{
     fleet::{Elsewhere, Fleet},
-    id::{Name, Revision, Uid},
+    id::{Name, Revision, SessionEpoch, Uid},
     object::Object,
 };
 
@@ -54,6 +54,8 @@ pub struct Change {
     pub gone: BTreeSet<Uid>,
     /// What counts elsewhere for objects; for one that is named here with nothing, nothing does.
     pub sights: Sights,
+    /// What was heard of the sessions of the nodes that this concerns, by their objects.
+    pub newest: Vec<(Uid, SessionEpoch)>,
 }
 
 impl Audience {
@@ -122,6 +124,7 @@ impl Audience {
                 self.due.insert(node);
                 continue;
             }
+            change.newest.push((uid, fleet.link_epoch(uid)));
             let objects = charges(fleet, uid, &node);
             let Elsewhere { mut sights, rests_on, lacks, left_out } = fleet.elsewhere_of(&node);
             let own = objects.iter().filter(|object| self.decides(fleet, &node, object));

@@ -363,14 +363,12 @@ impl World {
             served.audience.renew();
         }
         let changed = site.watchers.get_mut(&link).map(std::mem::take).unwrap_or_default();
-        let Change { revision, set, gone, sights } = served.audience.gather(&site.fleet, &changed);
+        let change = served.audience.gather(&site.fleet, &changed);
+        let Change { revision, set, gone, sights, newest } = change;
         if site.fleet.link_epoch(uid) > hello.epoch {
             return self.break_off(place, link);
         }
-        let newest = changed.iter().map(|uid| (*uid, site.fleet.link_epoch(*uid)));
-        let outdated = served.session.outdated(newest);
-        let over = outdated.iter().flat_map(|(left, newest)| served.session.expel(left, *newest));
-        let over: Vec<Effect> = over.collect();
+        let over = served.session.expel_outdated(newest);
         let is_all = !std::mem::replace(&mut served.is_offered, true) || is_leaf;
         let session = &mut served.session;
         session.assure(site.fleet.assured(), site.hybrid_ms(), wall);

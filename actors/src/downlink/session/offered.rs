@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kraken_engine::{
     catalog::Catalog,
     fleet::Fleet,
-    id::{SessionEpoch, Uid},
+    id::Uid,
     singleton::Assured,
     sync::{audience::Change, frame::Role, parent::Effect, views::RELATED_OBJECTS_MAX},
 };
@@ -19,8 +19,6 @@ struct Offered {
     catalog: Arc<Catalog>,
     assured: Assured,
     is_superseded: bool,
-    /// What was heard of the links of those that have changed.
-    links: Vec<(Uid, SessionEpoch)>,
 }
 
 impl Driver {
@@ -47,15 +45,12 @@ impl Driver {
                 audience.renew();
                 return (audience, None);
             }
-            let links = changed.iter().map(|uid| (*uid, fleet.link_epoch(*uid)));
-            let links = if role == Role::Relay { links.collect() } else { Vec::new() };
             let change = audience.gather(fleet, &changed);
             let offered = Offered {
                 change,
                 catalog: fleet.catalog().clone(),
                 assured: fleet.assured(),
                 is_superseded: fleet.link_epoch(uid) > epoch,
-                links,
             };
             (audience, Some(offered))
         };
@@ -70,11 +65,7 @@ impl Driver {
         if role == Role::Leaf {
             self.tell_served(uid).await;
         }
-        let mut effects = Vec::new();
-        for (left, newest) in self.session.outdated(offered.links.iter().copied()) {
-            effects.extend(self.session.expel(&left, newest));
-        }
-        effects.extend(self.tell(offered, role));
+        let mut effects = self.tell(offered, role);
         let left_out = self.audience.left_out();
         if left_out > 0 && !std::mem::replace(&mut self.left_out, true) {
             effects.push(Effect::Alarm(format!(
@@ -89,16 +80,17 @@ impl Driver {
     fn tell(&mut self, offered: Offered, role: Role) -> Vec<Effect> {
         let is_all = !std::mem::replace(&mut self.offered, true) || role == Role::Leaf;
         let Offered { change, catalog, assured, .. } = offered;
-        let Change { revision, set, gone, sights } = change;
+        let Change { revision, set, gone, sights, newest } = change;
+        let mut effects = self.session.expel_outdated(newest);
         self.session.declare(&catalog);
         let hybrid_ms = self.options.state.stamps().reading().get();
         self.session.assure(assured, hybrid_ms, self.options.clock.wall());
         if is_all {
-            let mut effects = self.session.offer(revision, set);
+            effects.extend(self.session.offer(revision, set));
             effects.extend(self.session.offer_views(sights));
             return effects;
         }
-        let mut effects = self.session.offer_changes(revision, set, gone);
+        effects.extend(self.session.offer_changes(revision, set, gone));
         effects.extend(self.session.offer_view_changes(sights));
         effects
     }

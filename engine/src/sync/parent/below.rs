@@ -61,18 +61,18 @@ impl Session {
         vec![Effect::Send(below::answer(&below.hello, Admission::Refused(refused)))]
     }
 
-    /// Those of the nodes below the child of which a newer session was heard of elsewhere, and that
-    /// session. `newest` is what was heard of the links of objects.
-    pub fn outdated(
-        &self,
-        newest: impl IntoIterator<Item = (Uid, SessionEpoch)>,
-    ) -> Vec<(Left, SessionEpoch)> {
-        let outdated = newest.into_iter().filter_map(|(uid, newest)| {
-            let (node, Lower { epoch, .. }) = self.below.of(uid)?;
-            let left = Left { node: node.clone(), epoch: *epoch };
-            (newest > *epoch).then_some((left, newest))
-        });
-        outdated.collect()
+    /// Expels those of the nodes below the child of which a newer session was heard of elsewhere.
+    /// `newest` is what was heard, by their objects.
+    pub fn expel_outdated(&mut self, newest: Vec<(Uid, SessionEpoch)>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (uid, newest) in newest {
+            let Some((node, Lower { epoch, .. })) = self.below.of(uid) else { continue };
+            if newest > *epoch {
+                let left = Left { node: node.clone(), epoch: *epoch };
+                effects.extend(self.expel(&left, newest));
+            }
+        }
+        effects
     }
 
     /// A session below the child is over, as there is a newer one: the child is to end it.

@@ -322,11 +322,9 @@ fn a_node_below_that_was_heard_of_elsewhere_is_expelled_and_has_left() {
     let catalog = catalog();
     session.receive(Frame::Below(Box::new(below.clone())), authority(&catalog), NOW);
     session.admit(&below, uid(2), welcome());
-    let old = |epoch| vec![(uid(2), SessionEpoch::new(epoch))];
-    assert!(session.outdated(old(5)).is_empty(), "that is this one");
-    let outdated = session.outdated(old(6));
-    assert_eq!(outdated, [(left("n2", 5), SessionEpoch::new(6))]);
-    let effects = session.expel(&outdated[0].0, outdated[0].1);
+    let heard = |epoch| vec![(uid(2), SessionEpoch::new(epoch))];
+    assert!(session.expel_outdated(heard(5)).is_empty(), "that is this one");
+    let effects = session.expel_outdated(heard(6));
     let refused = |frame: &Frame| match frame {
         Frame::Admitted(admitted) => match &admitted.answer {
             Admission::Refused(refused) => Some(refused.reason),

@@ -165,6 +165,7 @@ pub(super) fn order(ordinal: u32, count: u64) -> Order {
         wait_ms: 2_000,
         timeout_ms: 60_000,
         session: SessionEpoch::default(),
+        span: None,
     }
 }
 
