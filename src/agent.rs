@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use kraken_actors::{
     module::Factory,
     node::{Node, NodeOptions, Role},
+    spans::Spans,
 };
 use kraken_engine::sync::parents::Parent;
 use sd_notify::NotifyState;
@@ -17,6 +18,7 @@ use crate::{
     daemon::{self, Daemon, keep_watchdog, tell_systemd},
     exit::Failure,
     server,
+    traces::Traces,
 };
 
 /// The module that keeps processes, and the folder of a node's modules.
@@ -50,7 +52,8 @@ async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> 
     } else {
         Role::Leaf { parents }
     };
-    let node = start_node(daemon, factories, role).await?;
+    let traces = Traces::start(&daemon.config.traces, &daemon.name)?;
+    let node = start_node(daemon, factories, role, &traces.spans()).await?;
     keep_watchdog(&node);
     tell_systemd(NotifyState::Ready);
     let (sync, parents) = (node.sync_addr(), daemon.config.agent.parents.iter());
@@ -59,7 +62,11 @@ async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> 
     let why = endings.next().await;
     tracing::info!(why, "ending");
     tell_systemd(NotifyState::Stopping);
-    endings.within(node.stop()).await
+    let stop = async {
+        node.stop().await;
+        traces.stop().await;
+    };
+    endings.within(stop).await
 }
 
 /// Where leaves attach to a relay.
@@ -73,6 +80,7 @@ pub(crate) async fn start_node(
     daemon: &Daemon,
     factories: Vec<Factory>,
     role: Role,
+    spans: &Spans,
 ) -> Result<Node, Failure> {
     let mut factories = factories;
     factories.extend(kraken_modules::on_request().into_iter().filter(|factory| {
@@ -92,6 +100,7 @@ pub(crate) async fn start_node(
             kraken_http::old::manifest(),
         ],
         clock: daemon.clock,
+        spans: spans.clone(),
     };
     Ok(Node::start(options).await.context("cannot start the node")?)
 }

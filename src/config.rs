@@ -4,6 +4,7 @@
 //! What the fleet is to look like does not stand here but in Cfg, which the quorum keeps.
 
 mod check;
+mod endpoint;
 mod load;
 mod place;
 
@@ -13,7 +14,10 @@ use kraken_engine::{id::Name, object::Labels, sync::parents::Parent};
 use kraken_http::Origin;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-pub(crate) use self::load::{Overrides, load};
+pub(crate) use self::{
+    endpoint::Endpoint,
+    load::{Overrides, load},
+};
 
 /// The port of HTTP unless configured.
 pub(crate) const HTTP_PORT: u16 = 3141;
@@ -72,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) agent: Agent,
     /// What is written to standard error.
     pub(crate) log: Log,
+    /// Where traces go.
+    pub(crate) traces: Traces,
     /// The configuration of modules, each in its own words.
     pub(crate) modules: BTreeMap<Name, toml::Table>,
 }
@@ -202,6 +208,18 @@ pub(crate) struct Agent {
     pub(crate) relay: bool,
 }
 
+/// Where traces go, and how many.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Traces {
+    /// The collector, which takes OTLP over HTTP; absent: no traces are made.
+    pub(crate) endpoint: Option<Endpoint>,
+    /// How many of all traces are sent, of 1.
+    pub(crate) share: f64,
+    /// How long spans wait for others to be sent with, in milliseconds.
+    pub(crate) interval_ms: u64,
+}
+
 /// What is written to standard error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -240,6 +258,7 @@ impl Default for Config {
             cluster: Cluster::default(),
             agent: Agent::default(),
             log: Log::default(),
+            traces: Traces::default(),
             modules: BTreeMap::new(),
         }
     }
@@ -301,6 +320,12 @@ impl Listener {
     /// What others are told, once it is known where it listens.
     pub(crate) fn advertised(&self, bound: SocketAddr) -> String {
         self.advertise.clone().unwrap_or_else(|| bound.to_string())
+    }
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { endpoint: None, share: 1.0, interval_ms: 1_000 }
     }
 }
 
@@ -410,6 +435,7 @@ mod tests {
             },
             raft: Raft::at(Listener { advertise: Some(String::new()), ..Listener::on_loopback(2) }),
             sync: Listener { advertise: Some(String::new()), ..Listener::on_loopback(3) },
+            traces: Traces { endpoint: "http://c:1".parse().ok(), ..Traces::default() },
             ..Config::default()
         };
         for (table, keys) in toml::Table::try_from(full).unwrap() {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kraken_engine::id::Name;
+use kraken_engine::{id::Name, span::SpanContext};
 use kraken_http::{
     client::{self, Client, ListQuery, Settings, TargetsQuery, Trouble},
     view::{List, ObjectView},
@@ -79,7 +79,8 @@ impl Servers {
 
     /// A client of them.
     pub(crate) fn connect(&self) -> Result<Client, Failure> {
-        let mut settings = Settings { author: author(), ..Settings::default() };
+        let (author, caller) = (author(), caller());
+        let mut settings = Settings { author, caller, ..Settings::default() };
         if let Some(timeout) = self.request_timeout {
             settings.timeout = timeout;
             // Who does not wait long for one server does not wait longer for all of them.
@@ -142,6 +143,12 @@ pub(crate) fn patient(client: &Client) -> Result<Client, Failure> {
 pub(crate) fn author() -> Option<String> {
     let user = User::from_uid(Uid::current()).ok().flatten().map(|user| user.name);
     user.filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+/// The span that this command is part of, as whoever started it says in the way that Trace Context
+/// is told to processes. No attention is paid to what cannot be read.
+fn caller() -> Option<SpanContext> {
+    std::env::var("TRACEPARENT").ok()?.parse().ok()
 }
 
 /// What to do where an address is not that of a member.

@@ -19,6 +19,7 @@ mod quorum;
 mod server;
 mod standing;
 mod table;
+mod traces;
 mod up;
 mod verb;
 

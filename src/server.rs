@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use kraken_actors::{
     module::Factory,
     node::{Node, Role},
+    spans::Spans,
 };
 use kraken_http::{Api, Limits, Server};
 use kraken_raft::{Handle, MembershipError};
@@ -28,6 +29,7 @@ use crate::{
     daemon::{self, Daemon, Endings, keep_watchdog, tell_systemd},
     exit::Failure,
     quorum::RaftQuorum,
+    traces::Traces,
 };
 
 /// How long after a failure is tried again to found or to join.
@@ -106,8 +108,11 @@ async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> 
     let raft = start_raft(daemon, &listeners).await?;
     let quorum = RaftQuorum::new(raft.clone());
     let sync = tokio::net::TcpListener::from_std(listeners.sync).context("sync.listen")?;
-    let node = start_node(daemon, factories, Role::Member { quorum: quorum.clone(), sync }).await?;
-    let edge = Edge::serve(daemon, &node, quorum, (listeners.http, listeners.old))?;
+    let traces = Traces::start(&daemon.config.traces, &daemon.name)?;
+    let (role, spans) = (Role::Member { quorum: quorum.clone(), sync }, traces.spans());
+    let node = start_node(daemon, factories, role, &spans).await?;
+    let api = api(daemon, &node, quorum, spans);
+    let edge = Edge::serve(daemon, api, (listeners.http, listeners.old))?;
     keep_watchdog(&node);
     tell_systemd(NotifyState::Ready);
     tracing::info!(node = %daemon.name, http = %http_address, raft = %raft.local_addr(), "serving");
@@ -118,8 +123,22 @@ async fn serve(daemon: &Daemon, factories: Vec<Factory>) -> Result<(), Failure> 
         edge.stop().await;
         node.stop().await;
         raft.shutdown().await;
+        traces.stop().await;
     };
     endings.within(stop).await
+}
+
+/// What clients are served of.
+fn api(daemon: &Daemon, node: &Node, quorum: Arc<RaftQuorum>, spans: Spans) -> Api {
+    Api {
+        node: daemon.name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        quorum,
+        state: node.state().clone(),
+        clock: daemon.clock,
+        spans,
+        observe: node.observer(),
+    }
 }
 
 /// What serves clients.
@@ -131,18 +150,9 @@ struct Edge {
 impl Edge {
     fn serve(
         daemon: &Daemon,
-        node: &Node,
-        quorum: Arc<RaftQuorum>,
+        api: Api,
         (listener, old): (TcpListener, Option<TcpListener>),
     ) -> Result<Self, Failure> {
-        let api = Api {
-            node: daemon.name.clone(),
-            version: env!("CARGO_PKG_VERSION"),
-            quorum,
-            state: node.state().clone(),
-            clock: daemon.clock,
-            observe: node.observer(),
-        };
         let listener = tokio::net::TcpListener::from_std(listener).context("http.listen")?;
         let old = old.map(tokio::net::TcpListener::from_std).transpose().context("old.listen")?;
         let old = old.map(|old| (old, daemon.config.old.advertise.clone()));

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kraken_engine::time::Millis;
+use kraken_engine::{span::Micros, time::Millis};
 use tokio::time::Instant;
 
 /// Wall time for people and stamps, monotonic time for deadlines.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,
-    started_wall: Millis,
+    started_wall: Duration,
 }
 
 impl Default for Clock {
@@ -22,12 +22,18 @@ impl Clock {
     /// A clock that starts now.
     pub fn new() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self { started: Instant::now(), started_wall: Millis::ZERO.after(wall) }
+        Self { started: Instant::now(), started_wall: wall }
     }
 
     /// Milliseconds since the Unix epoch as they were at the start, moved on by monotonic time: a
     /// step of the machine's clock does not move it.
     pub fn wall(&self) -> Millis {
-        self.started_wall.after(self.started.elapsed())
+        Millis::ZERO.after(self.started_wall + self.started.elapsed())
+    }
+
+    /// The same in microseconds.
+    pub fn micros(&self) -> Micros {
+        let since = self.started_wall + self.started.elapsed();
+        Micros::new(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     orders::Orders,
     quorum::{Commit, Consistency, Member, Quorum, QuorumError, read},
     registration::Registration,
+    spans::Spans,
     state::StateHandle,
     uplink::{UplinkHandle, UplinkOptions, messages::UplinkSnapshot},
 };
@@ -236,6 +237,7 @@ async fn peer(toward: &Name, address: String, options: &FeedOptions) -> Peer {
         keep: None,
         above: None,
         clock: options.clock,
+        spans: Spans::default(),
         stop: stop.clone(),
     });
     Peer { address, uplink: uplink.await, stop }

@@ -16,6 +16,7 @@ pub mod messages;
 mod objects;
 pub mod options;
 pub mod polls;
+mod run;
 mod slot;
 pub mod snapshot;
 pub mod states;

@@ -16,6 +16,7 @@ mod orders;
 pub mod quorum;
 pub mod reconciler;
 mod registration;
+pub mod spans;
 pub mod state;
 pub mod uplink;
 mod whole;

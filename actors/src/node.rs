@@ -32,6 +32,7 @@ use crate::{
     orders::{self, DeskOptions, Orders},
     quorum::Quorum,
     reconciler::{ANSWERS_MAX, ReconcilerHandle, ReconcilerOptions},
+    spans::Spans,
     state::StateHandle,
     uplink::{Keep, UplinkHandle, UplinkOptions},
 };
@@ -68,6 +69,8 @@ pub struct NodeOptions {
     pub base: Vec<Manifest>,
     /// Its clock.
     pub clock: Clock,
+    /// The way of its spans.
+    pub spans: Spans,
 }
 
 /// What a node is in the fleet.
@@ -173,6 +176,7 @@ impl Node {
             ends: own_ended,
             quorum,
             clock,
+            spans: options.spans.clone(),
             stop: stop.clone(),
         });
         let reconciler = reconciler.await;
@@ -256,6 +260,7 @@ async fn start_host(
         ends: ends_tx,
         home: Home::Own,
         seed,
+        spans: options.spans.clone(),
     });
     let host = host.await.map_err(StartError::Host)?;
     Ok((host, ends, reported))
@@ -325,6 +330,7 @@ async fn start_uplink(
         keep: Some(Keep::new(options.data.join(CFG_FOLDER))),
         above,
         clock: options.clock,
+        spans: options.spans.clone(),
         stop: stop.clone(),
     });
     uplink.await

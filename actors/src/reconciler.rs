@@ -14,6 +14,7 @@ mod governing;
 mod handing;
 mod left;
 pub mod messages;
+mod spans;
 pub(crate) mod subject;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -43,6 +44,7 @@ use crate::{
     host::{AttemptEnded, HostHandle},
     orders::{Orders, Told},
     quorum::Quorum,
+    spans::Spans,
     state::StateHandle,
 };
 
@@ -69,6 +71,8 @@ pub(crate) struct ReconcilerOptions {
     pub(crate) quorum: Option<Arc<dyn Quorum>>,
     /// The node's clock.
     pub(crate) clock: Clock,
+    /// The way of the node's spans.
+    pub(crate) spans: Spans,
     /// Ends the driver.
     pub(crate) stop: CancellationToken,
 }

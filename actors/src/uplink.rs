@@ -34,7 +34,8 @@ use self::{
     messages::{Input, Observe, ToKeep, UplinkSnapshot},
 };
 use crate::{
-    above::AboveEnd, clock::Clock, orders::Orders, reconciler::ReconcilerHandle, state::StateHandle,
+    above::AboveEnd, clock::Clock, orders::Orders, reconciler::ReconcilerHandle, spans::Spans,
+    state::StateHandle,
 };
 
 /// Messages that wait for an uplink; its only sender waits for each answer.
@@ -63,6 +64,8 @@ pub struct UplinkOptions {
     pub above: Option<AboveEnd>,
     /// The node's clock.
     pub clock: Clock,
+    /// The way of the node's spans, which are told of the cluster.
+    pub spans: Spans,
     /// Ends the driver.
     pub stop: CancellationToken,
 }

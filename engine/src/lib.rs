@@ -33,6 +33,7 @@ pub mod route;
 pub mod schema;
 pub mod selector;
 pub mod singleton;
+pub mod span;
 pub mod state;
 pub mod status;
 pub mod store;

@@ -33,6 +33,7 @@ use crate::{
     object::Object,
     path::{Bindings, Path},
     predicate::{On, Predicate},
+    span::SpanContext,
     time::whole_ms,
     view::{Related, Subject},
 };
@@ -62,6 +63,9 @@ pub struct Order {
     /// was. A leaf that has begun another life since then does not know what it did in that one.
     #[serde(default)]
     pub session: SessionEpoch,
+    /// The span that it belongs to, where that is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<SpanContext>,
 }
 
 /// What a node says of an attempt that it was handed.
@@ -205,6 +209,7 @@ impl Order {
             wait_ms: START_WITHIN_MS,
             timeout_ms: whole_ms(dispatch.timeout),
             session: SessionEpoch::default(),
+            span: None,
         }
     }
 
@@ -212,6 +217,12 @@ impl Order {
     #[must_use]
     pub fn sent_in(self, session: SessionEpoch) -> Self {
         Self { session, ..self }
+    }
+
+    /// The same, which belongs to this span.
+    #[must_use]
+    pub fn within(self, span: Option<SpanContext>) -> Self {
+        Self { span, ..self }
     }
 
     /// The paths that it may change, as this catalog has its mutation.

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use kraken_actors::{clock::Clock, quorum::Quorum, state::StateHandle};
+use kraken_actors::{clock::Clock, quorum::Quorum, spans::Spans, state::StateHandle};
 use kraken_engine::{id::Name, time::Millis};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value as Json;
@@ -25,6 +25,8 @@ pub struct Api {
     pub state: StateHandle,
     /// The node's clock.
     pub clock: Clock,
+    /// The way of the node's spans.
+    pub spans: Spans,
     /// What every actor of the node says of itself, by name.
     pub observe: Arc<dyn Fn() -> BoxFuture<'static, Json> + Send + Sync>,
 }

@@ -8,6 +8,7 @@ use kraken_actors::quorum::{Consistency, read};
 use kraken_engine::{
     command::{Command, Outcome, Proposal, RequestId},
     id::{Epoch, Revision},
+    span::Micros,
     store::Store,
 };
 use warp::{
@@ -17,7 +18,14 @@ use warp::{
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{api::Shared, metrics, problem::Problem, query::Query};
+use crate::{
+    api::Shared,
+    metrics,
+    openapi::table,
+    problem::Problem,
+    query::Query,
+    spans::{TRACEPARENT_HEADER, Written},
+};
 
 /// Who asks, for the record.
 pub(crate) const AUTHOR_HEADER: &str = "kraken-author";
@@ -39,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) part: &'static str,
     /// Its method and path: the same id means another request elsewhere.
     pub(crate) line: String,
+    /// When it came.
+    pub(crate) came: Micros,
 }
 
 /// What a write did.
@@ -90,16 +100,47 @@ impl Call {
         let api = &self.shared.api;
         let proposal = Proposal {
             request: self.request_id()?,
-            author: self.author()?,
+            author: self.author()?.to_owned(),
             at: api.clock.wall(),
             command,
         };
+        let proposed = api.clock.micros();
         let proposing = api.quorum.propose(proposal);
         match tokio::time::timeout(self.shared.limits.quorum_timeout, proposing).await {
             Err(_) => Err(Problem::Timeout("the quorum did not answer in time".to_owned())),
             Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(outcome)) => self.done(&outcome),
+            Ok(Ok(outcome)) => {
+                let done = self.done(&outcome)?;
+                self.tell(&done, proposed);
+                Ok(done)
+            }
         }
+    }
+
+    /// Has spans made of a write.
+    fn tell(&self, done: &Done, proposed: Micros) {
+        let api = &self.shared.api;
+        if api.spans.share().is_none() || done.changed == 0 {
+            return;
+        }
+        let Some(cluster) = api.quorum.status().cluster else { return };
+        let (method, path) = self.line.split_once(' ').unwrap_or(("", &self.line));
+        let route = table::find(method, path).and_then(|operation| operation.at(path));
+        let caller = self.headers.get(TRACEPARENT_HEADER);
+        let written = Written {
+            cluster,
+            revision: done.revision,
+            changed: done.changed as u64,
+            author: self.author().unwrap_or(ANONYMOUS),
+            method,
+            // Only the old surface has routes that are not in the table.
+            route: route.as_ref().map_or("old", |(_, template)| template),
+            caller: caller.and_then(|caller| caller.to_str().ok()),
+            came: self.came,
+            proposed,
+            applied: api.clock.micros(),
+        };
+        written.tell(&api.spans);
     }
 
     fn done(&self, outcome: &Outcome) -> Result<Done, Problem> {
@@ -122,9 +163,9 @@ impl Call {
         answer.map(|outcome| self.done(&outcome)).transpose()
     }
 
-    fn author(&self) -> Result<String, Problem> {
+    fn author(&self) -> Result<&str, Problem> {
         let author = self.header(AUTHOR_HEADER, AUTHOR_BYTES_MAX)?;
-        Ok(author.unwrap_or(ANONYMOUS).to_owned())
+        Ok(author.unwrap_or(ANONYMOUS))
     }
 
     fn request_id(&self) -> Result<Option<RequestId>, Problem> {
@@ -233,7 +274,8 @@ pub(crate) fn call(
             let shared = shared.clone();
             async move {
                 let query = Query::new(pairs).map_err(warp::reject::custom)?;
-                Ok::<_, Rejection>(Call { shared, headers, query, part: "", line })
+                let came = shared.api.clock.micros();
+                Ok::<_, Rejection>(Call { shared, headers, query, part: "", line, came })
             }
         },
     )

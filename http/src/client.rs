@@ -31,6 +31,7 @@ use hyper_util::{
     client::legacy::{Client as Pool, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+use kraken_engine::span::SpanContext;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -47,6 +48,7 @@ pub use self::{
 use crate::{
     call::{AUTHOR_HEADER, REQUEST_HEADER},
     problem::ProblemBody,
+    spans::TRACEPARENT_HEADER,
 };
 
 /// Largest answer that is taken, in bytes.
@@ -74,6 +76,8 @@ pub struct Settings {
     pub unreachable_patience: Duration,
     /// Who asks, for the record.
     pub author: Option<String>,
+    /// The span that requests are part of.
+    pub caller: Option<SpanContext>,
 }
 
 impl Default for Settings {
@@ -84,6 +88,7 @@ impl Default for Settings {
             patience: Duration::from_secs(10),
             unreachable_patience: Duration::ZERO,
             author: None,
+            caller: None,
         }
     }
 }
@@ -327,6 +332,9 @@ impl Client {
         let mut request = Request::builder().method(&call.method).uri(base.join(&call.path));
         if let Some(author) = &self.inner.settings.author {
             request = request.header(AUTHOR_HEADER, author);
+        }
+        if let Some(caller) = &self.inner.settings.caller {
+            request = request.header(TRACEPARENT_HEADER, caller.to_string());
         }
         for (name, value) in &call.headers {
             request = request.header(*name, value);

@@ -29,6 +29,7 @@ mod reply;
 mod routes;
 mod server;
 mod socket;
+mod spans;
 pub mod state_file;
 mod stream;
 #[cfg(any(test, feature = "testing"))]

@@ -16,6 +16,7 @@ use kraken_actors::{
     clock::Clock,
     module::reporter::Stamps,
     quorum::{Commit, Consistency, Leadership, Member, Quorum, QuorumError, QuorumStatus, Records},
+    spans::Spans,
     state::StateHandle,
 };
 use kraken_engine::{
@@ -393,7 +394,9 @@ impl Fixture {
         let shutdown = CancellationToken::new();
         let observe = Arc::new(|| async { json!({ "state": { "objects": 0 } }) }.boxed());
         let (version, port) = ("0.0.0-test", quorum.clone());
-        let api = Api { node: name, version, quorum: port, state: state.clone(), clock, observe };
+        let (state_handle, spans) = (state.clone(), Spans::default());
+        let api =
+            Api { node: name, version, quorum: port, state: state_handle, clock, spans, observe };
         let bind = |source| ServeError::Bind { listen, source };
         let listener = TcpListener::bind(listen).await.map_err(bind)?;
         let old = old.map(|old| (old, None));

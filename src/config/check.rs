@@ -1,13 +1,19 @@
 //! What no single key can tell: listeners that the world can reach, keys that exclude each other.
 
+use std::ops::RangeInclusive;
+
 use kraken_engine::{
     object::Labels,
+    span::Share,
     sync::pace::{BULK, HEARTBEAT_LABEL, NORMAL},
 };
 use kraken_http::{ORIGINS_MAX, Origin};
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, Listener, Raft, load::Fault};
+use super::{Config, Listener, Raft, Traces, load::Fault};
+
+/// How long spans may wait to be sent, in milliseconds.
+const TRACES_INTERVALS_MS: RangeInclusive<u64> = 10..=60_000;
 
 /// Finds the first fault.
 pub(super) fn check(config: &Config) -> Result<(), Fault> {
@@ -26,7 +32,21 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
         let why = "a learner joins a cluster; give cluster.join".to_owned();
         return Err(Fault { key: "cluster.learner", why });
     }
+    check_traces(&config.traces)?;
     check_level(&config.log.level)
+}
+
+fn check_traces(traces: &Traces) -> Result<(), Fault> {
+    if Share::new(traces.share).is_none() {
+        let why = format!("{} is no share; write a number from 0 to 1", traces.share);
+        return Err(Fault { key: "traces.share", why });
+    }
+    if !TRACES_INTERVALS_MS.contains(&traces.interval_ms) {
+        let (least, most) = (TRACES_INTERVALS_MS.start(), TRACES_INTERVALS_MS.end());
+        let why = format!("spans wait for {least} to {most} ms");
+        return Err(Fault { key: "traces.interval_ms", why });
+    }
+    Ok(())
 }
 
 fn check_listener(listener: &Listener, key: &'static str, table: &str) -> Result<(), Fault> {

@@ -33,6 +33,7 @@ mod relays;
 mod rollout;
 mod terminal;
 mod three_nodes;
+mod traces;
 mod watcher;
 mod writes;
 

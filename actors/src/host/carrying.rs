@@ -12,6 +12,7 @@ use super::{
     attempt::{Conduct, carry_out, deadline_in},
     attempts::{Admitted, RunningAttempt},
     messages::{Admission, AttemptEnded, Start, Starts},
+    run::Run,
     supervision::{Asked, ModuleState},
 };
 use crate::module::Mutate;
@@ -87,6 +88,7 @@ impl ModuleHost {
             cancellable: start.cancellable,
             cancel: cancel.clone(),
         };
+        let run = Run::begin(start.span, &start.attempt, &start.mutation, &self.options);
         let mutate = Mutate {
             attempt: start.attempt.clone(),
             mutation: start.mutation.name,
@@ -104,6 +106,7 @@ impl ModuleHost {
         // none of the actor's, which looks at all of its own whenever one of them moves.
         actix_rt::spawn(async move {
             let (outcome, conduct) = work.await;
+            run.end(&outcome);
             let ended = AttemptEnded { attempt: start.attempt, outcome };
             if ends.send(ended.clone()).await.is_err() {
                 tracing::debug!(attempt = %ended.attempt, "ended after the node has stopped");

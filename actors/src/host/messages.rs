@@ -7,6 +7,7 @@ use kraken_engine::{
     id::{AttemptId, Name},
     mutation::{Lane, MutationId},
     path::Bindings,
+    span::SpanContext,
     time::Millis,
 };
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,8 @@ pub struct Start {
     pub start_by: Millis,
     /// Who decided it: an object has one attempt of each lane at a time.
     pub lane: Lane,
+    /// The span that it belongs to, where that is recorded.
+    pub span: Option<SpanContext>,
 }
 
 /// Carry out many mutations: answered in their order with whether each was taken. From the

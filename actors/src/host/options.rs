@@ -12,6 +12,7 @@ use super::messages::AttemptEnded;
 use crate::{
     clock::Clock,
     module::{ConfigureError, Factory, Home, Report, reporter::Stamps},
+    spans::Spans,
 };
 
 /// What a module host is made of.
@@ -37,6 +38,8 @@ pub struct HostOptions {
     pub home: Home,
     /// Spreads looks and restarts in time.
     pub seed: u64,
+    /// The way of the node's spans.
+    pub spans: Spans,
 }
 
 /// Why a module host cannot be.

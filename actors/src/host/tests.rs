@@ -27,6 +27,7 @@ use crate::{
         reporter::{REPORTS_MAX, Sighted, Stamps},
         wild::{SLOW, Wild},
     },
+    spans::Spans,
 };
 
 /// The bound of every wait, in the test's own time.
@@ -58,6 +59,7 @@ fn options(home: Home) -> (HostOptions, mpsc::Receiver<Report>, mpsc::Receiver<A
         ends: ends_tx,
         home,
         seed: 11,
+        spans: Spans::default(),
     };
     (options, reports, ends)
 }
@@ -96,6 +98,7 @@ impl Node {
             cancellable: true,
             start_by: Millis::NEVER,
             lane: Lane::Itself,
+            span: None,
         }
     }
 

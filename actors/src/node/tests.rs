@@ -178,6 +178,7 @@ async fn node(of: &str, role: Role, folder: &std::path::Path) -> Node {
         module_configs: BTreeMap::new(),
         base: Vec::new(),
         clock: Clock::new(),
+        spans: Spans::default(),
     };
     Node::start(options).await.unwrap()
 }

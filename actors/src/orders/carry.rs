@@ -105,6 +105,7 @@ fn ready(order: &Order, fleet: &Fleet, node: &Name, knows_others: bool) -> Resul
         timeout: Duration::from_millis(order.timeout_ms),
         start_by: Millis::ZERO,
         lane: Lane::Quorum,
+        span: order.span,
     })
 }
 

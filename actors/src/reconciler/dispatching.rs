@@ -131,7 +131,8 @@ impl Driver {
         self.note(dispatch, &to);
         let subject = known.subject(&sight.catalog, Millis::ZERO);
         let session = self.sent.first_session(&dispatch.attempt, last);
-        let order = Order::new(dispatch, to.clone(), term, subject).sent_in(session);
+        let span = self.tracing.span_of(Lane::Quorum, dispatch.uid, &dispatch.attempt);
+        let order = Order::new(dispatch, to.clone(), term, subject).sent_in(session).within(span);
         let mut answers = vec![(dispatch.attempt.clone(), Attempted::Handed(to))];
         if !self.orders.try_tell(Input::Give(Box::new(order), first)) {
             answers.push((dispatch.attempt.clone(), Attempted::Busy));
@@ -171,6 +172,8 @@ impl Driver {
         let known = sight.known(dispatch.uid)?;
         let lookers = known.lookers(&self.node, self.term.is_some(), &sight.catalog);
         let mutation = dispatch.instance.mutation;
+        let lane = mutation.context.lane();
+        let span = self.tracing.span_of(lane, dispatch.uid, &dispatch.attempt);
         Some(Start {
             attempt: dispatch.attempt,
             mutation: mutation.id.clone(),
@@ -179,7 +182,8 @@ impl Driver {
             timeout: dispatch.timeout,
             cancellable: mutation.cancellable,
             start_by: self.clock.wall().after_ms(START_WITHIN_MS),
-            lane: mutation.context.lane(),
+            lane,
+            span,
         })
     }
 

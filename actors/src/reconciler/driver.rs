@@ -34,6 +34,7 @@ use super::{
     ANSWERS_MAX, Reconciler, ReconcilerOptions,
     governing::committed,
     messages::{Answers, Decided, Due, Happened, Lead, Look, ObjectsOf},
+    spans::Tracing,
     subject::{Known, Sight, looks_as_parent},
 };
 use crate::{
@@ -60,17 +61,19 @@ pub(super) async fn spawn(address: Addr<Reconciler>, options: ReconcilerOptions)
     let all = options.state.read(|fleet| fleet.objects().map(|o| o.uid).collect::<Vec<_>>()).await;
     dirty.mark(all.unwrap_or_default());
     let (answers, answered) = mpsc::channel(ANSWERS_MAX);
+    let (node, quorum, clock) = (options.node, options.quorum, options.clock);
     let driver = Driver {
         address,
-        node: options.node,
+        tracing: Tracing::new(options.spans, node.clone(), quorum.clone(), clock),
+        node,
         state: options.state,
         host: options.host,
         orders: options.orders,
         sent: Sent::default(),
         left: Left::default(),
         handovers: Handovers::default(),
-        quorum: options.quorum,
-        clock: options.clock,
+        quorum,
+        clock,
         dirty,
         pending: BTreeSet::new(),
         answers,
@@ -96,6 +99,7 @@ pub(super) struct Driver {
     pub(super) handovers: Handovers,
     pub(super) quorum: Option<Arc<dyn Quorum>>,
     pub(super) clock: Clock,
+    pub(super) tracing: Tracing,
     dirty: Dirty<Uid>,
     /// Taken from the dirty ones, or due, and not looked at yet.
     pending: BTreeSet<Uid>,
@@ -192,6 +196,7 @@ impl Driver {
         for known in sight.objects.iter().filter_map(|(_, known)| known.as_ref()) {
             self.finish_deletion(known);
         }
+        self.tracing.looked(&sight, self.term.is_some());
         self.hand_over(&sight).await?;
         let look = Look { sight: sight.clone() };
         let decided = self.address.send(look).await.map_err(|_| Stopped)?;
@@ -259,7 +264,12 @@ impl Driver {
         let (mut known, mut lost) = (Vec::new(), Vec::new());
         for ((attempt, what), uid) in answers.into_iter().zip(of) {
             match (uid, what) {
-                (Some(uid), what) => known.push((attempt, uid, what)),
+                (Some(uid), what) => {
+                    if let Attempted::Handed(to) = &what {
+                        self.tracing.handed(uid, to);
+                    }
+                    known.push((attempt, uid, what));
+                }
                 (None, Attempted::IntentOpened) => lost.push(attempt),
                 (None, _) => {}
             }
@@ -285,6 +295,7 @@ impl Driver {
         tracing::info!(term = ?term.map(Term::get), "leads the quorum's decisions");
         let decided = self.address.send(Lead(term)).await.map_err(|_| Stopped)?;
         self.carry_out(decided, &Sight::default()).await?;
+        self.tracing.led();
         self.removing.clear();
         self.sent = Sent::default();
         self.left = Left::default();
@@ -305,6 +316,7 @@ impl Driver {
         let (mut dispatches, mut opened, mut closed) = (Vec::new(), Vec::new(), Vec::new());
         let (mut words, mut happened) = (Vec::new(), Vec::new());
         for (lane, effect) in decided.effects {
+            self.tracing.decided(lane, &effect);
             match effect {
                 Effect::Dispatch(dispatch) => dispatches.push((lane, dispatch)),
                 Effect::Cancel(attempt) => self.cancel(attempt).await?,

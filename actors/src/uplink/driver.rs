@@ -226,7 +226,7 @@ impl Driver {
 
     /// Goes on with what was kept: no parent answers.
     async fn resume(&self, kept: Kept) {
-        let Kept { revision, objects, manifests, .. } = kept;
+        let Kept { cluster, revision, objects, manifests, .. } = kept;
         let catalog = match Catalog::build(&manifests) {
             Ok(catalog) => Arc::new(catalog),
             Err(problems) => {
@@ -236,6 +236,7 @@ impl Driver {
             }
         };
         tracing::info!(%revision, "no parent answers: goes on with the Cfg that it held last");
+        self.options.spans.belongs_to(cluster);
         self.options.state.set_catalog(catalog).await;
         self.take_cfg(Cfg { set: objects, ..Cfg::default() }).await;
     }
@@ -286,6 +287,7 @@ impl Driver {
             Effect::Attached(welcome) => {
                 self.options.state.stamps().advance_to(welcome.hybrid_ms);
                 tracing::info!(cluster = %welcome.cluster, "attached");
+                self.options.spans.belongs_to(welcome.cluster);
                 if self.is_of_leaf() {
                     self.options.state.set_cut_off(false).await;
                 }

@@ -206,7 +206,6 @@ impl Operation {
     }
 
     /// What it is called at a path of a request, and the template of that.
-    #[cfg(test)]
     pub(crate) fn at(&self, path: &str) -> Option<(String, String)> {
         self.paths().find(|(_, template)| fits(template.split('/'), path))
     }

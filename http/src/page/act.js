@@ -5,7 +5,7 @@ import { author, get, query, send, setAuthor } from './api.js';
 import { button, el } from './dom.js';
 import { fold } from './nodeset.js';
 import { notice, problem } from './notice.js';
-import { plan } from './plan.js';
+import { next, plan } from './plan.js';
 import { count, flatten, many, nest } from './words.js';
 
 /** A dialog with a title, a body, and buttons; gone when it is closed. */
@@ -35,7 +35,21 @@ function targets(nodes) {
   return el('p', { class: 'targets' }, el('code', {}, set.length > 200 ? `${set.slice(0, 200)}…` : set));
 }
 
-/** Asks before something is done that has no plan. */
+/** Nodes whose plans are asked for one by one before they are let go on. */
+const PLANS_MAX = 20;
+
+/** What will be started for nodes once nothing holds them back, or of the first of them. */
+function starts(nodes) {
+  const first = nodes.slice(0, PLANS_MAX);
+  const shown = el('div', { class: 'planned', 'aria-live': 'polite' }, el('p', { class: 'muted' }, 'Planning…'));
+  const plans = first.map(({ name }) => get(`/v1/nodes/${encodeURIComponent(name)}/plan?consistency=stale`));
+  Promise.all(plans).then(
+    (found) => shown.replaceChildren(next(found, nodes.length - first.length)),
+    (error) => shown.replaceChildren(problem(error)));
+  return shown;
+}
+
+/** Asks before something is done that changes nothing of what is asked. */
 function confirm({ title, tells, nodes, verb, act, more }) {
   const answer = el('div');
   const work = async () => {
@@ -82,7 +96,7 @@ export function thaw(nodes) {
     'Some were frozen together with others, and are thawed with them: ',
     scopes.map((scope) => el('code', {}, `${scope} `)));
   confirm({
-    title: `Thaw ${whom(frozen)}`, nodes: frozen, verb: 'Thaw', more: wide,
+    title: `Thaw ${whom(frozen)}`, nodes: frozen, verb: 'Thaw', more: [wide, starts(frozen)],
     tells: 'What is asked of them is brought about from then on.',
     act: async () => {
       let last = null;
@@ -96,7 +110,7 @@ export function thaw(nodes) {
 /** Has nodes tried again. */
 export function retry(nodes) {
   confirm({
-    title: `Retry ${whom(nodes)}`, nodes, verb: 'Retry',
+    title: `Retry ${whom(nodes)}`, nodes, verb: 'Retry', more: starts(nodes),
     tells: 'Failures are forgotten and quarantine ends: what failed is tried again at once.',
     act: async () => changed(await send('POST', '/v1/retry', { names: fold(nodes.map(({ name }) => name)) }), 'Tried again'),
   });

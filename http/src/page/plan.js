@@ -25,6 +25,18 @@ export function plan({ objects, outlook, revision }) {
     el('p', { class: 'outlook' }, foresee(outlook)));
 }
 
+/** What comes next for nodes by their plans, and how many more there are. */
+export function next(plans, more) {
+  const groups = Map.groupBy(plans, (found) => JSON.stringify([found.steps, found.blocked, found.waitsFor]));
+  const one = ([first, ...others]) => el('div', { class: 'plan' },
+    el('h4', {}, el('code', {}, fold([first, ...others].map(({ object }) => bare(object))))),
+    steps(first));
+  return el('section', { 'aria-label': 'What comes next' },
+    el('h3', {}, 'What comes next'),
+    [...groups.values()].map(one),
+    more > 0 && el('p', { class: 'muted' }, `and what is planned for ${many(more, 'more node')}`));
+}
+
 function group(objects) {
   const [first] = objects;
   const names = fold(objects.map(({ object }) => bare(object)));

@@ -11,6 +11,7 @@ mod chance;
 pub mod cli;
 pub mod clock;
 pub mod cluster;
+pub mod collector;
 pub mod disk;
 pub mod edge;
 pub mod etcd;

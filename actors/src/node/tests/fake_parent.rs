@@ -188,6 +188,7 @@ impl Parent {
             wait_ms: 2_000,
             timeout_ms: 10_000,
             session: <_>::default(),
+            span: None,
         }
     }
 

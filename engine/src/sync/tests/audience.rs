@@ -163,7 +163,8 @@ impl Told {
 
     fn tell(&mut self) {
         let changed = std::mem::take(&mut self.changed);
-        let Change { revision, set, gone, sights, .. } = self.audience.gather(&self.fleet, &changed);
+        let Change { revision, set, gone, sights, .. } =
+            self.audience.gather(&self.fleet, &changed);
         assert_eq!(revision, self.fleet.revision());
         let objects = set.into_iter().map(|object| (object.uid, object));
         self.objects.extend(objects);
