@@ -200,6 +200,7 @@ impl HttpClient for Collector {
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?;
             Ok(Response::from_parts(head, body.to_bytes()))
         };
-        self.runtime.spawn(tokio::time::timeout(TIMEOUT, sent)).await??
+        // Timers are made where the runtime is.
+        self.runtime.spawn(async move { tokio::time::timeout(TIMEOUT, sent).await }).await??
     }
 }

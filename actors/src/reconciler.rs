@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     messages::{
         Decided, Due, Govern, Happened, Lead, Look, ObjectsOf, Observe, ReconcilerSnapshot,
-        Release, Settle,
+        Release, Resume, Settle,
     },
     subject::Known,
 };
@@ -105,6 +105,13 @@ impl ReconcilerHandle {
     pub async fn release(&self) {
         if self.address.send(Release).await.is_err() {
             tracing::debug!("released after the node has stopped");
+        }
+    }
+
+    /// The node has an object of its own: decide for it, also after an earlier one was removed.
+    pub async fn resume(&self) {
+        if self.address.send(Resume).await.is_err() {
+            tracing::debug!("resumed after the node has stopped");
         }
     }
 
@@ -303,6 +310,14 @@ impl Handler<Release> for Reconciler {
     fn handle(&mut self, _: Release, _: &mut Self::Context) {
         self.released = true;
         self.own = Decider::new(Lane::Itself, self.node.clone(), self.clock.wall());
+    }
+}
+
+impl Handler<Resume> for Reconciler {
+    type Result = ();
+
+    fn handle(&mut self, _: Resume, _: &mut Self::Context) {
+        self.released = false;
     }
 }
 

@@ -34,7 +34,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::propose::prepare;
-use self::read::Rounds;
 pub use self::{
     change::{MEMBERS_MAX, MembershipError},
     error::StartError,
@@ -42,6 +41,7 @@ pub use self::{
     read::{Consistency, READERS_MAX, ReadError},
     restore::BACKUP_BYTES_MAX,
 };
+use self::{read::Rounds, tend::Heard};
 use crate::{
     disk::Disk,
     entropy,
@@ -100,6 +100,8 @@ pub(crate) struct Node {
     /// What members say that they hold, while this one leads.
     notes: Mutex<Notes>,
     shared: Arc<Shared>,
+    /// When a leader was heard of last.
+    heard: Heard,
     /// How long after its last sign of life, as a majority answered it, this leader counts on not
     /// being followed by another.
     lease: Duration,
@@ -255,7 +257,15 @@ impl Core {
         // Before the entry that says it is applied, a founder's own is the cluster's.
         let is_known = cluster != ClusterId::default();
         let cluster = if is_known { cluster } else { ClusterId::new(node.cluster) };
-        Status { epoch, level, revision, ..Status::from_metrics(cluster, applied, &node.metrics()) }
+        let metrics = node.metrics();
+        let leader = node.standing_leader(&metrics).map(MemberId::new);
+        Status {
+            epoch,
+            level,
+            revision,
+            leader,
+            ..Status::from_metrics(cluster, applied, &metrics)
+        }
     }
 
     /// How long ago at most a majority followed this member as its leader.
@@ -405,6 +415,7 @@ impl Core {
             resigned,
             changes: Changes::default(),
             notes: Mutex::default(),
+            heard: Heard::default(),
             shared: Arc::clone(&self.shared),
             lease: self.options.timers.lease(),
         });

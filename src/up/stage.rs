@@ -110,8 +110,9 @@ impl Stage {
         let server = self.servers.first().map_or("", String::as_str);
         let set = nodeset::fold(self.leaves.iter().take(4).map(String::as_str));
         let first = self.leaves.first().map_or("n1", String::as_str);
-        let elsewhere = Some(server).filter(|server| *server != SERVER);
-        let export = elsewhere.map(|server| format!("  export KRAKEN_SERVER={server}"));
+        // Whoever knows all members goes on when one of them dies.
+        let all = self.servers.join(",");
+        let export = (all != SERVER).then(|| format!("  export KRAKEN_SERVER={all}"));
         let alias = not_on_path().map(|program| format!("  alias kraken={}", program.display()));
         let ready = lines(alias.into_iter().chain(export));
         format!(

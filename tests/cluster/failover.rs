@@ -20,6 +20,8 @@ use crate::{
 const FAILOVER_MAX: Duration = Duration::from_secs(2);
 /// The same where the connections to the leader stay open and are silent.
 const SILENT_MAX: Duration = Duration::from_secs(3);
+/// How long a member may take to say that it has no leader, or has one again.
+const NOTICED_MAX: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_go_on_within_two_seconds_of_the_leaders_death() -> Result<()> {
@@ -139,5 +141,51 @@ async fn word_of_the_quorum_reaches_every_member_and_none_that_is_alone() -> Res
         Ok(())
     })
     .await?;
+    cluster.pass()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_majority_is_gone_says_that_it_is_not_ready() -> Result<()> {
+    let mut cluster = TestCluster::start(KRAKEN, &Shape::of(3, 0)).await?;
+    let readiness = async |cluster: &TestCluster| {
+        let answer = cluster.edge_of("m1")?.ask_one(0, &call("GET", "/readyz")?).await?;
+        anyhow::Ok((answer.status, answer.body["detail"].as_str().unwrap_or_default().to_owned()))
+    };
+    assert_eq!(readiness(&cluster).await?.0, 200);
+    // Whether it leads or follows: what it was told last is no sign that anybody leads.
+    for leads in [true, false] {
+        let leader = cluster.leader().await?;
+        if (leader == "m1") != leads {
+            let to = if leads { "m1" } else { "m2" };
+            let to = call("POST", "/v1/cluster/leader")?.json(&json!({ "to": to }));
+            cluster.edge()?.ask(to).await?;
+        }
+        wait_until("the lead is where it is to be", NOTICED_MAX, async || {
+            let leader = cluster.leader().await?;
+            ensure!((leader == "m1") == leads, "{leader}");
+            Ok(())
+        })
+        .await?;
+        cluster.kill9("m2")?;
+        cluster.kill9("m3")?;
+        wait_until("it is not ready", NOTICED_MAX, async || {
+            let (status, detail) = readiness(&cluster).await?;
+            ensure!((status, detail.as_str()) == (503, "no leader is known"), "{status}: {detail}");
+            Ok(())
+        })
+        .await?;
+        let refused = cluster.edge_of("m1")?.ask_one(0, &call("GET", "/v1/nodes")?).await?;
+        let detail = refused.body["detail"].as_str().unwrap_or_default();
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert!(!detail.contains("voters:"), "{detail}");
+        cluster.start_node("m2")?;
+        cluster.start_node("m3")?;
+        cluster.ready().await?;
+        wait_until("it is ready", NOTICED_MAX, async || {
+            ensure!(readiness(&cluster).await?.0 == 200, "it is not");
+            Ok(())
+        })
+        .await?;
+    }
     cluster.pass()
 }

@@ -8,8 +8,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use kraken_testkit::{
     cluster::{Shape, TestCluster, text},
+    edge::call,
     measured, wait_until,
 };
+use serde_json::json;
 
 use crate::{
     KRAKEN,
@@ -122,5 +124,32 @@ async fn members_that_were_all_lost_remember_what_they_saw_last_and_say_that_it_
         .await?;
     }
     assert_eq!(cluster.services().await?, before, "nothing was started again");
+    cluster.pass()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_removed_and_made_again_is_that_machine_again() -> Result<()> {
+    let cluster = TestCluster::start(KRAKEN, &Shape::of(3, 1)).await?;
+    let edge = cluster.edge()?;
+    edge.apply(&web("n1")).await?;
+    cluster.converged(&["n1"], CONVERGED_MAX).await?;
+    let first = edge.node("n1").await?.uid;
+    edge.ask(call("DELETE", "/v1/nodes/n1?force=true")?).await?;
+    // Its agent runs, and does not make itself a node again.
+    wait_until("n1 is gone", CONVERGED_MAX, async || {
+        ensure!(!edge.nodes().await?.contains_key("n1"), "it is there");
+        Ok(())
+    })
+    .await?;
+    edge.apply(&web("n1")).await?;
+    cluster.linked(&["n1"], "UP", CONVERGED_MAX).await?;
+    let nodes = cluster.converged(&["n1"], CONVERGED_MAX).await?;
+    let node = nodes.get("n1").context("n1")?;
+    assert_ne!(node.uid, first);
+    assert_eq!(text(node, "/services/web/state"), "RUN");
+    // What is asked of it from now on is done.
+    edge.patch("n1", &json!({ "services": { "web": { "state": "STOP" } } })).await?;
+    let nodes = cluster.converged(&["n1"], CONVERGED_MAX).await?;
+    assert_eq!(text(nodes.get("n1").context("n1")?, "/services/web/state"), "STOP");
     cluster.pass()
 }

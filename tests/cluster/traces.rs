@@ -73,11 +73,10 @@ async fn a_write_is_one_trace_down_to_the_attempt_on_the_leaf() -> Result<()> {
     let cluster = told_to(&collector, 3).await?;
     let edge = cluster.edge()?;
     // What the leader decides for a leaf.
-    let mut patch = call("PATCH", "/v1/nodes/n1")?;
-    patch.headers.push(("content-type", "application/merge-patch+json".to_owned()));
+    let mut patch = call("PATCH", "/v1/nodes/n1")?.json(&json!({ "drainState": "DRAINED" }));
     patch.headers.push(("traceparent", format!("00-{}-{}-01", CALLER.0, CALLER.1)));
-    patch.body = json!({ "cfg": { "drainState": "DRAINED" } }).to_string().into();
-    let revision = edge.ask(patch).await?.revision.context("no revision")?;
+    let answer = edge.ask(patch).await?;
+    let revision = answer.revision.with_context(|| format!("{answer:?}"))?;
     cluster.converged(&["n1"], CONVERGED_MAX).await?;
     let names = ["PATCH /v1/nodes/{name}", "commit", "converge", "sim/Drain", "run sim/Drain"];
     let [request, commit, way, attempt, run] = spans(&collector, revision, names).await?;

@@ -77,6 +77,8 @@ struct Driver {
     told: BTreeMap<Name, Below>,
     /// Whether its Cfg was offered.
     offered: bool,
+    /// Whether the child's own object was removed: one of its name may be made.
+    is_bereft: bool,
     /// Nodes below the child about which it is being decided; of a relay only.
     arrivals: Option<Arrivals>,
 }
@@ -117,6 +119,7 @@ pub(super) async fn run(
         way: None,
         told: BTreeMap::new(),
         offered: false,
+        is_bereft: false,
         arrivals: None,
     };
     let over = driver.serve(&mut reader, &writer).await;
@@ -205,7 +208,8 @@ impl Driver {
     async fn tick(&mut self) -> Vec<Effect> {
         let now = self.options.clock.wall();
         let mut effects = self.session.tick(now);
-        let looks = self.audience.lacks() && self.session.is_attached() && now >= self.look_at;
+        let lacks = self.audience.lacks() || self.is_bereft;
+        let looks = lacks && self.session.is_attached() && now >= self.look_at;
         if looks {
             self.look_at = now.after(LOOK_FOR_LACKING);
             self.audience.look_for_lacking();

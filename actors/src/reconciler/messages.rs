@@ -66,6 +66,11 @@ pub(super) struct Settle(pub(super) Vec<Uid>);
 #[rtype(result = "()")]
 pub(super) struct Release;
 
+/// Decide for the own object again, as there is one. From the uplink.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Resume;
+
 /// Show yourself. From `/v1/debug` and tests.
 #[derive(Message)]
 #[rtype(result = "ReconcilerSnapshot")]

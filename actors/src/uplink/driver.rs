@@ -288,6 +288,9 @@ impl Driver {
                 self.options.state.stamps().advance_to(welcome.hybrid_ms);
                 tracing::info!(cluster = %welcome.cluster, "attached");
                 self.options.spans.belongs_to(welcome.cluster);
+                if let Some(reconciler) = &self.options.reconciler {
+                    reconciler.resume().await;
+                }
                 if self.is_of_leaf() {
                     self.options.state.set_cut_off(false).await;
                 }

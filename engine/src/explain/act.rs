@@ -6,6 +6,7 @@ use crate::{
     command::is_by_engine,
     fleet::{LINK_PATH, Link},
     manifest::NODE_KIND,
+    mutation::Lane,
     singleton::Held,
     status::{PhaseName, Status},
     value::Value,
@@ -32,11 +33,15 @@ pub fn who_must_act(
     if let Some(moving) = moving(subject, status) {
         return moving;
     }
-    if !differs && plan.is_done() {
-        return "nobody: what is seen is what is asked".to_owned();
-    }
-    if let Some(away) = away(subject) {
+    let is_there = !differs && plan.is_done();
+    // A node may well be asked to be off, which the quorum sees to.
+    let led = Status::of_lane(subject.dsc, Lane::Quorum);
+    let is_off = led.is_some_and(|status| status.phase == PhaseName::Converged);
+    if let Some(away) = away(subject).filter(|_| !(is_there && is_off)) {
         return away;
+    }
+    if is_there {
+        return "nobody: what is seen is what is asked".to_owned();
     }
     match status {
         None => "nobody yet: its decider has not spoken of it".to_owned(),
@@ -44,11 +49,11 @@ pub fn who_must_act(
             "nobody yet: its decider speaks for revision {}, not for {}",
             status.revision, subject.object.revision
         ),
-        Some(status) => of_phase(status, plan),
+        Some(status) => of_phase(status),
     }
 }
 
-fn of_phase(status: &Status, plan: &PlanView) -> String {
+fn of_phase(status: &Status) -> String {
     let step = status.step.as_deref().unwrap_or("the next step");
     let module = step.split('/').next().unwrap_or_default();
     match status.phase {
@@ -71,9 +76,7 @@ fn of_phase(status: &Status, plan: &PlanView) -> String {
              else"
         ),
         PhaseName::Stuck => {
-            let missing = plan.blocked.first().map(|blocked| blocked.text.as_str());
-            let missing = missing.or(status.reason.as_deref()).unwrap_or("no plan");
-            format!("an operator: nothing known leads to what is asked ({missing})")
+            "an operator: nothing known leads to what is asked, as the reason says".to_owned()
         }
         PhaseName::Frozen => {
             "nobody yet: it was thawed, and its decider has not seen it".to_owned()

@@ -170,6 +170,19 @@ fn somebody_must_act() {
     for (seen, expected) in [
         (owned(&[]), "whoever starts n1: nothing was ever heard of it"),
         (owned(&[differs[0], ("n1", "/run", "YES")]), "nobody: what is seen is what is asked"),
+        (
+            owned(&[differs[0], ("n1", "/run", "YES"), ("n1", "/link", "DOWN")]),
+            "whoever brings n1 back: it is not attached, and what it last said may be outdated",
+        ),
+        (
+            [
+                owned(&[("n1", "/power", "ON"), ("n1", "/run", "YES"), ("n1", "/link", "DOWN")]),
+                owned(&[("n1", "/engine/quorum/phase", "Converged")]),
+                owned(&[("n1", "/engine/quorum/revision", "2")]),
+            ]
+            .concat(),
+            "nobody: what is seen is what is asked",
+        ),
         (owned(&differs), "nobody yet: its decider has not spoken of it"),
         (
             [owned(&differs), said("InFlight", "1").to_vec()].concat(),
@@ -199,7 +212,7 @@ fn somebody_must_act() {
         ),
         (
             with("Stuck", &[("n1", "/engine/self/reason", "why not")]),
-            "an operator: nothing known leads to what is asked (why not)",
+            "an operator: nothing known leads to what is asked, as the reason says",
         ),
         (with("Converged", &[]), "nobody yet: its decider has not seen the difference"),
         (with("Frozen", &[]), "nobody yet: it was thawed, and its decider has not seen it"),

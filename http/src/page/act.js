@@ -38,6 +38,9 @@ function targets(nodes) {
 /** Nodes whose plans are asked for one by one before they are let go on. */
 const PLANS_MAX = 20;
 
+/** Freezes that are told of one by one. */
+const FREEZES_MAX = 5;
+
 /** What will be started for nodes once nothing holds them back, or of the first of them. */
 function starts(nodes) {
   const first = nodes.slice(0, PLANS_MAX);
@@ -95,8 +98,10 @@ export function thaw(nodes) {
   const wide = scopes.length > 0 && el('p', {},
     'Some were frozen together with others, and are thawed with them: ',
     scopes.map((scope) => el('code', {}, `${scope} `)));
+  const by = [...new Set(frozen.map(({ frozen: { by: who, scope } }) => `by ${who} (${scope})`))];
+  const told = el('p', { class: 'muted' }, `Frozen ${by.slice(0, FREEZES_MAX).join(', ')}${by.length > FREEZES_MAX ? ', …' : ''}`);
   confirm({
-    title: `Thaw ${whom(frozen)}`, nodes: frozen, verb: 'Thaw', more: [wide, starts(frozen)],
+    title: `Thaw ${whom(frozen)}`, nodes: frozen, verb: 'Thaw', more: [told, wide, starts(frozen)],
     tells: 'What is asked of them is brought about from then on.',
     act: async () => {
       let last = null;
@@ -180,7 +185,9 @@ export function set(nodes, { path = '', value = '' } = {}) {
     paths, shown,
     el('div', { class: 'buttons' }, button('Cancel', () => made.close()), look, apply));
   const made = dialog(`Set a path of ${whom(nodes)}`, form);
-  (path ? fields.value : fields.path).focus();
+  const begin = path ? fields.value : fields.path;
+  begin.focus();
+  begin.select();
 }
 
 /** The paths that the first of the nodes has are those that may be meant. */

@@ -4,7 +4,7 @@ import { get } from './api.js';
 import { setText } from './dom.js';
 import { place } from './hash.js';
 import { Live } from './live.js';
-import { showConnection } from './notice.js';
+import { showConnection, showLeaderless } from './notice.js';
 import { NEEDS_HELP, count } from './words.js';
 import * as events from './events.js';
 import * as fleet from './fleet.js';
@@ -17,6 +17,7 @@ const QUORUM_MS = 5_000;
 
 const main = document.getElementById('main');
 const cluster = { node: '', members: [], leaderName: null };
+let leaderless = false;
 let open = null;
 let shown = null;
 
@@ -39,6 +40,8 @@ function route() {
     return;
   }
   const first = shown === null;
+  // What is asked in a dialog is about the view from which it was opened.
+  for (const dialog of document.querySelectorAll('dialog')) dialog.close();
   open?.close?.();
   shown = key;
   main.replaceChildren();
@@ -65,6 +68,10 @@ async function lookAtQuorum() {
   try {
     Object.assign(cluster, await get('/v1/cluster'));
     showSummary();
+    // An election is over before the next look.
+    const nobody = cluster.cluster !== null && cluster.leaderName === null;
+    showLeaderless(nobody && leaderless);
+    leaderless = nobody;
     open?.quorum?.();
   } catch {
     // The pill says how the connection is.

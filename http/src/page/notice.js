@@ -32,6 +32,17 @@ export function showConnection(state, members, own) {
   }
 }
 
+/** Shows that nobody leads, or that somebody does again. */
+export function showLeaderless(is) {
+  const banner = document.getElementById('leaderless');
+  if (is === !banner.hidden) return;
+  banner.replaceChildren(
+    el('strong', {}, 'No member leads the quorum. '),
+    'Nothing can be written, and what you see may be old. Nodes go on with what was asked of them last. ',
+    el('a', { href: '#/quorum' }, 'See the members'));
+  banner.hidden = !is;
+}
+
 function others(members, own) {
   const links = [...members].sort((one, other) => byName(one.name, other.name)).filter(({ name, http }) => name !== own && http)
     .map(({ name, http }) => el('a', { href: `${url(http)}/${location.hash}` }, `Go on with ${name}`));

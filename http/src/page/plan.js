@@ -60,7 +60,8 @@ export function steps({ steps: all, blocked, waitsFor }) {
 }
 
 function foresee({ endsAfterMs, waveCount, held, still, pauses, cut }) {
-  const parts = [`All would be done in about ${duration(endsAfterMs)}`];
+  const idle = endsAfterMs === 0 && still + held > 0;
+  const parts = [idle ? 'Nothing would be done as things are' : `All would be done in about ${duration(endsAfterMs)}`];
   if (waveCount > 0) parts.push(`in ${many(waveCount, 'wave')} of what is disruptive`);
   if (still > 0) parts.push(`nothing is done for ${many(still, 'node')}`);
   if (held > 0) parts.push(`${many(held, 'node')} would be held as things are`);

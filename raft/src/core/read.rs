@@ -3,6 +3,7 @@
 //! come while one asks share the next asking, so that a thousand of them cost one round.
 
 use std::{
+    collections::BTreeSet,
     mem,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -192,7 +193,23 @@ impl Node {
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => {
                 Err(Missed::clean("the leader changed"))
             }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(few))) => {
+                Err(Missed::clean(self.silent(&few.got)))
+            }
             Err(error) => Err(Missed::clean(error.to_string())),
         }
+    }
+
+    /// That those who answered are no majority, in words.
+    fn silent(&self, answered: &BTreeSet<u64>) -> String {
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let silent = membership
+            .nodes()
+            .filter(|(id, _)| voters.contains(id) && !answered.contains(id) && **id != self.member);
+        let silent: Vec<&str> = silent.map(|(_, peer)| peer.name.as_str()).collect();
+        let (few, all) = (silent.len(), voters.len());
+        format!("{few} of {all} members do not answer: {}", silent.join(", "))
     }
 }

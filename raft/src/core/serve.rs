@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use kraken_engine::command::PROPOSAL_BYTES_MAX;
-use openraft::{Snapshot, errors::RaftError};
+use openraft::{Snapshot, errors::RaftError, raft::AppendEntriesResponse};
 use tokio::time::Instant;
 
 use super::{Core, Node, propose::Missed};
@@ -121,7 +121,11 @@ impl Node {
     async fn consent(&self, request: Request) -> Reply {
         match request {
             Request::Append(request) => {
-                self.raft.append_entries(request).await.map_or_else(failed_api, Reply::Append)
+                let appended = self.raft.append_entries(request).await;
+                if !matches!(appended, Ok(AppendEntriesResponse::HigherVote(_)) | Err(_)) {
+                    self.heard.now();
+                }
+                appended.map_or_else(failed_api, Reply::Append)
             }
             Request::Vote(request) => {
                 self.raft.vote(request).await.map_or_else(failed_api, Reply::Vote)

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -23,6 +23,9 @@ use crate::{fatal::FatalError, options::Limits, status::Leadership, types::Types
 
 /// Between looks at the lease and at the size of the log.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long nothing may be heard of a leader, or by it, that is told as one.
+const SILENT_MAX: Duration = Duration::from_secs(3);
 
 /// Who does not answer this leader.
 #[derive(Default)]
@@ -92,7 +95,7 @@ impl Core {
             applied.is_some_and(|id| *id.leader_id == metrics.current_term)
         };
         Leadership {
-            leader: metrics.current_leader.map(MemberId::new),
+            leader: node.standing_leader(metrics).map(MemberId::new),
             is_me,
             term: Term::new(metrics.current_term),
             ready: is_me && node.may_lead(metrics) && in_term() && node.holds_lease(metrics),
@@ -139,7 +142,35 @@ impl Core {
     }
 }
 
+/// When something was heard of a leader last.
+#[derive(Default)]
+pub(super) struct Heard(Mutex<Option<Instant>>);
+
+impl Heard {
+    /// Now.
+    pub(super) fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// How long ago; `None`: never.
+    fn age(&self) -> Option<Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed())
+    }
+}
+
 impl Node {
+    /// The leader, as long as there are signs of it: of another one its words, of this one a
+    /// majority that follows it. openraft names the last one until there is another.
+    pub(super) fn standing_leader(&self, metrics: &RaftMetrics<Types>) -> Option<u64> {
+        let leader = metrics.current_leader?;
+        let age = if metrics.state == ServerState::Leader {
+            self.majority_age(metrics)
+        } else {
+            self.heard.age()
+        };
+        age.is_some_and(|age| age <= SILENT_MAX).then_some(leader)
+    }
+
     /// How long ago what a majority has answered was sent; none yet: `None`. Who votes alone needs
     /// no answer.
     pub(super) fn majority_age(&self, metrics: &RaftMetrics<Types>) -> Option<Duration> {

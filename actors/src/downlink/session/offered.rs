@@ -18,13 +18,17 @@ struct Offered {
     change: Change,
     catalog: Arc<Catalog>,
     assured: Assured,
-    is_superseded: bool,
+    /// Why this session is over.
+    over: Option<&'static str>,
+    /// Whether the child's own object was removed.
+    is_bereft: bool,
 }
 
 impl Driver {
     /// Offers the child what it may see: its own object, what it hosts and what is reached through
     /// it; a relay also what those below it may. A member knows everything already. A child of
-    /// which a newer session was heard of has moved, or its clock went back: this one is over.
+    /// which a newer session was heard of has moved, or its clock went back: this one is over. So is
+    /// that of a node that was removed, once a node of its name is there again.
     pub(super) async fn offer(&mut self) -> Vec<Effect> {
         let attached = self.attached.clone().filter(|attached| attached.role.is_below());
         let Some(Attached { uid, node, epoch, role }) = attached else {
@@ -46,12 +50,16 @@ impl Driver {
                 return (audience, None);
             }
             let change = audience.gather(fleet, &changed);
-            let offered = Offered {
-                change,
-                catalog: fleet.catalog().clone(),
-                assured: fleet.assured(),
-                is_superseded: fleet.link_epoch(uid) > epoch,
+            let is_bereft = fleet.object(uid).is_none();
+            let over = if fleet.link_epoch(uid) > epoch {
+                Some("a newer session of it was heard of")
+            } else if is_bereft && fleet.node(&child).is_some() {
+                Some("its node was removed, and one of its name was made")
+            } else {
+                None
             };
+            let (catalog, assured) = (fleet.catalog().clone(), fleet.assured());
+            let offered = Offered { change, catalog, assured, over, is_bereft };
             (audience, Some(offered))
         };
         let Ok((audience, offered)) = self.options.state.read(read).await else {
@@ -59,9 +67,10 @@ impl Driver {
         };
         self.audience = audience;
         let Some(offered) = offered else { return Vec::new() };
-        if offered.is_superseded {
-            return vec![Effect::Close("a newer session of it was heard of".to_owned())];
+        if let Some(why) = offered.over {
+            return vec![Effect::Close(why.to_owned())];
         }
+        self.is_bereft = offered.is_bereft;
         if role == Role::Leaf {
             self.tell_served(uid).await;
         }
