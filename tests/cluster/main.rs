@@ -5,6 +5,7 @@
 //! on this machine as `skipped: ..`, unless `KRAKEN_REQUIRE=all` forbids that.
 
 mod bench;
+mod book;
 mod contract;
 mod disk;
 // The measurement itself, for its small form.
@@ -21,7 +22,6 @@ mod manifests;
 mod membership;
 mod modules;
 mod old;
-mod operations;
 mod orders;
 mod page;
 mod partition;

@@ -45,8 +45,7 @@ async fn spans<const N: usize>(
             told.iter().find(|span| span.trace == *trace && span.name == name).cloned()
         });
         for (name, found) in names.iter().zip(&found) {
-            let all: Vec<&str> = told.iter().map(|span| span.name.as_str()).collect();
-            ensure!(found.is_some(), "no {name} among {all:?}");
+            ensure!(found.is_some(), "no {name} in {trace}: {told:#?}");
         }
         Ok(found.map(Option::unwrap_or_default))
     })

@@ -5,6 +5,7 @@
 //! rustc and clippy already refuse is left to them. Nothing here starts a daemon or opens a socket.
 
 mod arrows;
+mod book;
 mod find;
 mod habits;
 mod lexer;

@@ -188,23 +188,31 @@ fn decision_gaps(records: &[&File]) -> Vec<Finding> {
 /// Links of a page to files of the project that are not there.
 fn dead_links(page: &File, exists: impl Fn(&str) -> bool) -> Vec<Finding> {
     let folder = page.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let (mut findings, mut in_code) = (Vec::new(), false);
-    for (text, line) in page.text.lines().zip(1..) {
-        in_code ^= text.trim_start().starts_with("```");
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-        for (target, _) in targets.filter(|_| !in_code) {
-            let file = target.split('#').next().unwrap_or_default();
-            let elsewhere = file.is_empty() || file.contains(':');
-            if !elsewhere && !exists(&joined(folder, file)) {
-                findings.push(Finding::new(&page.path, line, format!("{target} is not there")));
-            }
+    let mut findings = Vec::new();
+    for (target, line) in links(page) {
+        let file = target.split('#').next().unwrap_or_default();
+        let elsewhere = file.is_empty() || file.contains(':');
+        if !elsewhere && !exists(&joined(folder, file)) {
+            findings.push(Finding::new(&page.path, line, format!("{target} is not there")));
         }
     }
     findings
 }
 
+/// Where the links of a page lead, each with its line.
+pub(crate) fn links(page: &File) -> Vec<(String, usize)> {
+    let (mut links, mut in_code) = (Vec::new(), false);
+    for (text, line) in page.text.lines().zip(1..) {
+        in_code ^= text.trim_start().starts_with("```");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        let targets = targets.filter(|_| !in_code);
+        links.extend(targets.map(|(target, _)| (target.to_owned(), line)));
+    }
+    links
+}
+
 /// `file` as seen from `folder`, its dots resolved.
-fn joined(folder: &str, file: &str) -> String {
+pub(crate) fn joined(folder: &str, file: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in file.split('/') {
         match part {
