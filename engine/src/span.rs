@@ -35,6 +35,11 @@ impl Micros {
     pub const fn get(self) -> u64 {
         self.0
     }
+
+    /// How long since `earlier`, in microseconds; zero where that lies ahead.
+    pub const fn since_us(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
 }
 
 /// What tells one trace from another; never 0.

@@ -170,7 +170,7 @@ async fn a_member_whose_majority_is_gone_says_that_it_is_not_ready() -> Result<(
         cluster.kill9("m3")?;
         wait_until("it is not ready", NOTICED_MAX, async || {
             let (status, detail) = readiness(&cluster).await?;
-            ensure!((status, detail.as_str()) == (503, "no leader is known"), "{status}: {detail}");
+            ensure!(status == 503 && detail.starts_with("no leader"), "{status}: {detail}");
             Ok(())
         })
         .await?;

@@ -325,6 +325,7 @@ async fn what_is_done_is_planned_confirmed_and_guarded() -> Result<()> {
     page.shows("Thawed").await?;
     assert_eq!(edge.node("c01").await?.frozen, None);
     page.click_text("Retry…").await?;
+    page.shows("What comes next").await?;
     page.click("dialog button[type=submit]").await?;
     page.shows("Tried again").await?;
 
@@ -334,6 +335,7 @@ async fn what_is_done_is_planned_confirmed_and_guarded() -> Result<()> {
     scene.counts("Frozen", 4).await?;
     page.click_text("Thaw…").await?;
     page.shows("thawed with them").await?;
+    page.shows("What comes next").await?;
     page.click("dialog button[type=submit]").await?;
     scene.counts("Frozen", 0).await?;
     scene.pass()

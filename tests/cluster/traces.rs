@@ -28,7 +28,8 @@ async fn told_to(collector: &Collector, members: usize) -> Result<TestCluster> {
     TestCluster::start(KRAKEN, &Shape { config, ..Shape::of(members, 1) }).await
 }
 
-/// Waits until spans of these names are told of a revision; answers them in that order.
+/// Waits until spans of these names, or of a way in these lanes, are told of a revision; answers
+/// them in that order.
 async fn spans<const N: usize>(
     collector: &Collector,
     revision: u64,
@@ -42,7 +43,9 @@ async fn spans<const N: usize>(
         });
         let trace = &root.context("no root")?.trace;
         let found = names.map(|name| {
-            told.iter().find(|span| span.trace == *trace && span.name == name).cloned()
+            let lane = |span: &Told| span.attributes.get("kraken.lane").cloned();
+            let is_it = |span: &Told| span.name == name || lane(span).as_deref() == Some(name);
+            told.iter().find(|span| span.trace == *trace && is_it(span)).cloned()
         });
         for (name, found) in names.iter().zip(&found) {
             ensure!(found.is_some(), "no {name} in {trace}: {told:#?}");
@@ -77,7 +80,7 @@ async fn a_write_is_one_trace_down_to_the_attempt_on_the_leaf() -> Result<()> {
     let answer = edge.ask(patch).await?;
     let revision = answer.revision.with_context(|| format!("{answer:?}"))?;
     cluster.converged(&["n1"], CONVERGED_MAX).await?;
-    let names = ["PATCH /v1/nodes/{name}", "commit", "converge", "sim/Drain", "run sim/Drain"];
+    let names = ["PATCH /v1/nodes/{name}", "commit", "quorum", "sim/Drain", "run sim/Drain"];
     let [request, commit, way, attempt, run] = spans(&collector, revision, names).await?;
     within(&commit, &request)?;
     within(&way, &request)?;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::*;
+use super::{tracer::STUCK_US, *};
 use crate::{
     catalog::Catalog,
     event::{EventKind, Happening},
@@ -217,16 +217,15 @@ fn what_is_tried_without_a_new_write_is_a_trace_of_its_own_that_names_the_write(
 
 #[test]
 fn a_way_that_does_not_lead_there_is_told_once_as_what_became_of_it() {
-    for (phase, outcome) in [(PhaseName::Stuck, "Stuck"), (PhaseName::Quarantined, "Quarantined")] {
-        let mut tracer = settled();
-        tracer.seen(CLUSTER, LANE, &object(5), at(10));
-        let waiting = tracer.published(LANE, uid(), &status(PhaseName::Waiting, 5), at(11));
-        assert_eq!(waiting, []);
-        let told = tracer.published(LANE, uid(), &status(phase, 5), at(12));
-        let error = format!("{outcome}: no way leads there");
-        assert_eq!(told[0].error.as_deref(), Some(error.as_str()));
-        assert_eq!(tracer.published(LANE, uid(), &status(phase, 5), at(13)), []);
-    }
+    let mut tracer = settled();
+    tracer.seen(CLUSTER, LANE, &object(5), at(10));
+    let waiting = tracer.published(LANE, uid(), &status(PhaseName::Waiting, 5), at(11));
+    assert_eq!(waiting, []);
+    let quarantined = status(PhaseName::Quarantined, 5);
+    let told = tracer.published(LANE, uid(), &quarantined, at(12));
+    assert_eq!(told[0].error.as_deref(), Some("no way leads there"));
+    assert_eq!(attribute(&told[0], "kraken.outcome"), "quarantined");
+    assert_eq!(tracer.published(LANE, uid(), &quarantined, at(13)), []);
     let mut tracer = settled();
     tracer.seen(CLUSTER, LANE, &object(5), at(10));
     tracer.dispatched(CLUSTER, LANE, &dispatch(1), at(11));
@@ -237,6 +236,23 @@ fn a_way_that_does_not_lead_there_is_told_once_as_what_became_of_it() {
     let gone = tracer.gone(LANE, uid(), at(13));
     assert_eq!(attribute(&gone[0], "kraken.outcome"), "gone");
     assert_eq!(tracer.gone(LANE, uid(), at(14)), []);
+}
+
+#[test]
+fn what_is_stuck_for_a_moment_is_on_its_way_and_for_long_is_given_up() {
+    let (stuck, waiting) = (status(PhaseName::Stuck, 5), status(PhaseName::Waiting, 5));
+    let mut tracer = settled();
+    tracer.seen(CLUSTER, LANE, &object(5), at(10));
+    assert_eq!(tracer.published(LANE, uid(), &stuck, at(11)), []);
+    assert_eq!(tracer.seen(CLUSTER, LANE, &object(5), at(10 + STUCK_US)), []);
+    assert_eq!(tracer.published(LANE, uid(), &waiting, at(12 + STUCK_US)), []);
+    assert_eq!(tracer.seen(CLUSTER, LANE, &object(5), at(13 + 9 * STUCK_US)), [], "it moved on");
+    assert_eq!(tracer.published(LANE, uid(), &stuck, at(14 + 9 * STUCK_US)), []);
+    let told = tracer.seen(CLUSTER, LANE, &object(5), at(14 + 10 * STUCK_US));
+    assert_eq!(attribute(&told[0], "kraken.outcome"), "stuck");
+    assert_eq!(told[0].error.as_deref(), Some("no way leads there"));
+    assert_eq!((told[0].from, told[0].to), (at(10), at(14 + 9 * STUCK_US)));
+    assert_eq!(tracer.seen(CLUSTER, LANE, &object(5), at(14 + 20 * STUCK_US)), [], "told once");
 }
 
 #[test]

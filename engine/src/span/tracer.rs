@@ -5,7 +5,9 @@
 //! | not known | a look | on its way, which is told only if something is tried |
 //! | on its way, there, or given up | a look at a newer revision | on its way; the old one is told as superseded |
 //! | on its way | converged at its revision | there; the way is told |
-//! | on its way | stuck or in quarantine | given up; the way is told as an error |
+//! | on its way | in quarantine | given up; the way is told as an error |
+//! | on its way | stuck | as before: what was not looked at yet looks like that for a moment |
+//! | on its way, stuck for [`STUCK_US`] | a look | given up; the way is told as an error, to when it was stuck |
 //! | there or given up | an attempt | upkeep: on its way again, in a trace of its own |
 //! | any | gone | forgotten; a way is told as gone |
 //!
@@ -23,6 +25,10 @@ use crate::{
     object::{Object, ObjectRef},
     status::{PhaseName, Status},
 };
+
+/// How long an object is stuck before its way counts as given up, in microseconds. Stuck objects are
+/// looked at again by themselves.
+pub(super) const STUCK_US: u64 = 5_000_000;
 
 /// Makes spans of what one node decides.
 #[derive(Debug)]
@@ -50,6 +56,8 @@ struct Way {
     is_seen_from_the_start: bool,
     attempts: u64,
     attempt: Option<Try>,
+    /// Since when nothing known leads there, and what is missing.
+    stuck: Option<(Micros, String)>,
 }
 
 /// An attempt in hand.
@@ -77,9 +85,12 @@ impl Tracer {
         object: &Object,
         now: Micros,
     ) -> Vec<Span> {
-        let known = self.objects.get_mut(&(lane, object.uid));
-        if known.as_ref().is_some_and(|known| known.revision >= object.revision) {
-            return Vec::new();
+        let mut known = self.objects.get_mut(&(lane, object.uid));
+        if let Some(known) = known.as_mut().filter(|known| known.revision >= object.revision) {
+            let stuck = known.way.as_ref().and_then(|way| way.stuck.clone());
+            let stuck = stuck.filter(|(since, _)| now.since_us(*since) >= STUCK_US);
+            let given_up = stuck.map(|(since, why)| known.end(lane, since, "stuck", Some(why)));
+            return self.told(given_up.unwrap_or_default());
         }
         let write = SpanContext::of_write(cluster, object.revision);
         let way = Way {
@@ -90,6 +101,7 @@ impl Tracer {
             is_seen_from_the_start: known.is_some(),
             attempts: 0,
             attempt: None,
+            stuck: None,
         };
         let old = known.map(|known| known.end(lane, now, "superseded", None));
         let traced = Traced { key: object.key.clone(), revision: object.revision, way: Some(way) };
@@ -110,6 +122,7 @@ impl Tracer {
                 is_seen_from_the_start: true,
                 attempts: 0,
                 attempt: None,
+                stuck: None,
             }
         });
         if way.attempt.as_ref().is_none_or(|attempt| attempt.id != dispatch.attempt) {
@@ -170,15 +183,23 @@ impl Tracer {
         }
         let ended = match status.phase {
             PhaseName::Converged => traced.end(lane, now, "converged", None),
-            PhaseName::Stuck | PhaseName::Quarantined => {
+            PhaseName::Quarantined => {
                 let error = status.reason.clone().unwrap_or_default();
                 let error = status.last_error.clone().unwrap_or(error);
-                traced.end(lane, now, "needs help", Some(format!("{}: {error}", status.phase)))
+                traced.end(lane, now, "quarantined", Some(error))
+            }
+            PhaseName::Stuck => {
+                let why = status.reason.clone().unwrap_or_default();
+                traced.way.iter_mut().for_each(|way| way.stuck = Some((now, why.clone())));
+                Vec::new()
             }
             PhaseName::Waiting
             | PhaseName::InFlight
             | PhaseName::BackingOff
-            | PhaseName::Frozen => Vec::new(),
+            | PhaseName::Frozen => {
+                traced.way.iter_mut().for_each(|way| way.stuck = None);
+                Vec::new()
+            }
         };
         self.told(ended)
     }
@@ -222,6 +243,7 @@ impl Traced {
             ("kraken.attempts", way.attempts.into()),
             ("kraken.outcome", outcome.into()),
         ];
+        let error = error.or(way.stuck.map(|(_, why)| why).filter(|_| outcome != "converged"));
         let name = if way.parent.is_some() { "converge" } else { "upkeep" };
         spans.push(Span {
             context: way.context,

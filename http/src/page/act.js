@@ -41,19 +41,22 @@ const PLANS_MAX = 20;
 /** Freezes that are told of one by one. */
 const FREEZES_MAX = 5;
 
-/** What will be started for nodes once nothing holds them back, or of the first of them. */
-function starts(nodes) {
+/**
+ * What will be started for nodes once nothing holds them back, or for the first of them. `then` is
+ * called once that stands there: nothing moves from then on.
+ */
+function starts(nodes, then) {
   const first = nodes.slice(0, PLANS_MAX);
   const shown = el('div', { class: 'planned', 'aria-live': 'polite' }, el('p', { class: 'muted' }, 'Planning…'));
   const plans = first.map(({ name }) => get(`/v1/nodes/${encodeURIComponent(name)}/plan?consistency=stale`));
   Promise.all(plans).then(
     (found) => shown.replaceChildren(next(found, nodes.length - first.length)),
-    (error) => shown.replaceChildren(problem(error)));
+    (error) => shown.replaceChildren(problem(error))).then(then);
   return shown;
 }
 
 /** Asks before something is done that changes nothing of what is asked. */
-function confirm({ title, tells, nodes, verb, act, more }) {
+function confirm({ title, tells, nodes, verb, act, more, foresees }) {
   const answer = el('div');
   const work = async () => {
     go.disabled = true;
@@ -68,8 +71,14 @@ function confirm({ title, tells, nodes, verb, act, more }) {
     }
   };
   const go = el('button', { type: 'submit', class: 'main' }, verb);
+  // What comes while somebody aims at a button would move it away.
+  go.disabled = Boolean(foresees);
+  const foreseen = foresees && starts(nodes, () => {
+    go.disabled = false;
+    if (!document.activeElement.matches('dialog input')) go.focus();
+  });
   const form = el('form', { onsubmit: (event) => { event.preventDefault(); work(); } },
-    el('p', {}, tells), nodes && targets(nodes), more, authorField(), answer,
+    el('p', {}, tells), targets(nodes), more, foreseen, authorField(), answer,
     el('div', { class: 'buttons' }, button('Cancel', () => made.close()), go));
   const made = dialog(title, form);
   go.focus();
@@ -101,7 +110,7 @@ export function thaw(nodes) {
   const by = [...new Set(frozen.map(({ frozen: { by: who, scope } }) => `by ${who} (${scope})`))];
   const told = el('p', { class: 'muted' }, `Frozen ${by.slice(0, FREEZES_MAX).join(', ')}${by.length > FREEZES_MAX ? ', …' : ''}`);
   confirm({
-    title: `Thaw ${whom(frozen)}`, nodes: frozen, verb: 'Thaw', more: [told, wide, starts(frozen)],
+    title: `Thaw ${whom(frozen)}`, nodes: frozen, verb: 'Thaw', more: [told, wide], foresees: true,
     tells: 'What is asked of them is brought about from then on.',
     act: async () => {
       let last = null;
@@ -115,7 +124,7 @@ export function thaw(nodes) {
 /** Has nodes tried again. */
 export function retry(nodes) {
   confirm({
-    title: `Retry ${whom(nodes)}`, nodes, verb: 'Retry', more: starts(nodes),
+    title: `Retry ${whom(nodes)}`, nodes, verb: 'Retry', foresees: true,
     tells: 'Failures are forgotten and quarantine ends: what failed is tried again at once.',
     act: async () => changed(await send('POST', '/v1/retry', { names: fold(nodes.map(({ name }) => name)) }), 'Tried again'),
   });
