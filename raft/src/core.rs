@@ -259,13 +259,8 @@ impl Core {
         let cluster = if is_known { cluster } else { ClusterId::new(node.cluster) };
         let metrics = node.metrics();
         let leader = node.standing_leader(&metrics).map(MemberId::new);
-        Status {
-            epoch,
-            level,
-            revision,
-            leader,
-            ..Status::from_metrics(cluster, applied, &metrics)
-        }
+        let said = Status::from_metrics(cluster, applied, &metrics);
+        Status { epoch, leader, level, revision, ..said }
     }
 
     /// How long ago at most a majority followed this member as its leader.

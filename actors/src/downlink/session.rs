@@ -173,16 +173,15 @@ impl Driver {
     async fn receive(&mut self, frame: Frame) -> Vec<Effect> {
         let mut effects = Vec::new();
         // Most frames are heartbeats of leaves that do nothing: for them nobody else is asked.
-        let (catalog, assured) = match self.session.answers_alone(&frame) {
-            Some(catalog) => (catalog, self.session.assured()),
-            None => {
-                let Some(known) = self.look().await else { return effects };
-                // All that was committed before the assurance goes down before it.
-                if frame.is_heartbeat() && self.session.is_on_lease(&known.0) {
-                    effects = self.offer().await;
-                }
-                known
+        let (catalog, assured) = if let Some(catalog) = self.session.answers_alone(&frame) {
+            (catalog, self.session.assured())
+        } else {
+            let Some(known) = self.look().await else { return effects };
+            // All that was committed before the assurance goes down before it.
+            if frame.is_heartbeat() && self.session.is_on_lease(&known.0) {
+                effects = self.offer().await;
             }
+            known
         };
         let now = self.options.clock.wall();
         let hybrid_ms = self.options.state.stamps().reading().get().max(now.get());

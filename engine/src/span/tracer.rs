@@ -3,11 +3,11 @@
 //! | where an object stands | comes | then |
 //! |---|---|---|
 //! | not known | a look | on its way, which is told only if something is tried |
-//! | on its way, there, or given up | a look at a newer revision | on its way; the old one is told as superseded |
+//! | any | a look at a newer revision | on its way; the old one is told as superseded |
 //! | on its way | converged at its revision | there; the way is told |
 //! | on its way | in quarantine | given up; the way is told as an error |
 //! | on its way | stuck | as before: what was not looked at yet looks like that for a moment |
-//! | on its way, stuck for [`STUCK_US`] | a look | given up; the way is told as an error, to when it was stuck |
+//! | on its way, stuck for [`STUCK_US`] | a look | given up as of when it was stuck; an error |
 //! | there or given up | an attempt | upkeep: on its way again, in a trace of its own |
 //! | any | gone | forgotten; a way is told as gone |
 //!
@@ -26,8 +26,8 @@ use crate::{
     status::{PhaseName, Status},
 };
 
-/// How long an object is stuck before its way counts as given up, in microseconds. Stuck objects are
-/// looked at again by themselves.
+/// How long an object is stuck before its way counts as given up, in microseconds. Such objects
+/// are looked at again by themselves.
 pub(super) const STUCK_US: u64 = 5_000_000;
 
 /// Makes spans of what one node decides.

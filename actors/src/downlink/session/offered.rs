@@ -27,8 +27,8 @@ struct Offered {
 impl Driver {
     /// Offers the child what it may see: its own object, what it hosts and what is reached through
     /// it; a relay also what those below it may. A member knows everything already. A child of
-    /// which a newer session was heard of has moved, or its clock went back: this one is over. So is
-    /// that of a node that was removed, once a node of its name is there again.
+    /// which a newer session was heard of has moved, or its clock went back: this one is over, as
+    /// is that of a node that was removed, once a node of its name is there again.
     pub(super) async fn offer(&mut self) -> Vec<Effect> {
         let attached = self.attached.clone().filter(|attached| attached.role.is_below());
         let Some(Attached { uid, node, epoch, role }) = attached else {
