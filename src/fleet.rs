@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kraken_engine::{id::Name, span::SpanContext};
+use kraken_engine::{id::Name, manifest::NODE_KIND, span::SpanContext};
 use kraken_http::{
     client::{self, Client, ListQuery, Settings, TargetsQuery, Trouble},
     view::{List, ObjectView},
@@ -217,7 +217,12 @@ impl From<client::Error> for Failure {
                 "whether it was done is not known; see who votes and who leads: kraken cluster \
                  status",
             ),
-            "no_such_object" => failure.hint("see what there is: kraken get nodes"),
+            "no_such_object" => {
+                let words = failure.words().unwrap_or_default();
+                let kind = words.strip_prefix("there is no ").and_then(|of| of.split(' ').next());
+                let kind = typed(kind.unwrap_or(NODE_KIND));
+                failure.hint(format!("see what there is: kraken get {kind}"))
+            }
             "not_frozen" => failure.hint("see by whom and how: kraken get nodes -o wide"),
             _ => failure,
         }
@@ -267,16 +272,20 @@ pub(crate) fn object_name(typed: &str) -> Result<String, String> {
 }
 
 /// A kind as it is asked for in the plural.
-fn typed(kind: &str) -> &str {
+pub(crate) fn typed(kind: &str) -> &str {
     if kind == "node" { "nodes" } else { kind }
 }
 
 /// An object as `kind/name` or `kind/namespace/name`.
 pub(crate) fn reference(object: &ObjectView) -> String {
-    let (kind, name) = (&object.kind, &object.name);
+    format!("{}/{}", object.kind, called(object))
+}
+
+/// The name of an object as people write it: `name` or `namespace/name`.
+pub(crate) fn called(object: &ObjectView) -> String {
     match &object.namespace {
-        Some(namespace) => format!("{kind}/{namespace}/{name}"),
-        None => format!("{kind}/{name}"),
+        Some(namespace) => format!("{namespace}/{}", object.name),
+        None => object.name.clone(),
     }
 }
 

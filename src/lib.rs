@@ -14,6 +14,7 @@ mod exit;
 mod fleet;
 mod look;
 mod nodes;
+mod objects;
 mod output;
 mod quorum;
 mod server;

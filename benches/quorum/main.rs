@@ -21,7 +21,5 @@ fn main() -> ExitCode {
     if etcd_program().is_none() {
         note("quorum", "there is no etcd on the path, so that ours stands alone");
     }
-    tell("quorum", args.json, async |take| {
-        measure(&args, env!("CARGO_BIN_EXE_kraken"), take).await
-    })
+    tell("quorum", args.json, async |take| measure(&args, env!("CARGO_BIN_EXE_kraken"), take).await)
 }

@@ -15,6 +15,7 @@ use crate::{
     exit::Failure,
     fleet::{self, patient, reference},
     nodes::Nodes,
+    objects,
     output::{Format, Output, json_line, yaml},
 };
 
@@ -88,6 +89,8 @@ impl Args {
         }
         if !self.follow {
             if shown.is_empty() {
+                objects::declared(client, fleet::kind(self.kind.as_deref().unwrap_or(NODE_KIND)))
+                    .await?;
                 console.note("there are no such events; members keep only the latest ones");
             }
             return Ok(());

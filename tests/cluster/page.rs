@@ -316,8 +316,11 @@ async fn what_is_done_is_planned_confirmed_and_guarded() -> Result<()> {
     assert_eq!((frozen.by.as_str(), frozen.scope.as_str()), ("ada", "c01"));
     page.click_text("Thaw…").await?;
     page.shows("What comes next").await?;
-    page.until("it is planned", "document.querySelector('dialog .plan code')?.textContent === 'c01'")
-        .await?;
+    page.until(
+        "it is planned",
+        "document.querySelector('dialog .plan code')?.textContent === 'c01'",
+    )
+    .await?;
     page.click("dialog button[type=submit]").await?;
     page.shows("Thawed").await?;
     assert_eq!(edge.node("c01").await?.frozen, None);

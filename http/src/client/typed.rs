@@ -23,6 +23,8 @@ pub struct ListQuery {
     pub selector: Option<String>,
     /// A node set, such as `n[1-64]`, or `@` and a selector.
     pub names: Option<String>,
+    /// Only of this namespace.
+    pub namespace: Option<String>,
     /// `both`, `cfg`, `dsc` or `merged`.
     pub view: Option<String>,
     /// `linearizable`, `leader` or `stale`.
@@ -110,8 +112,7 @@ pub(super) fn path(kind: &str, name: Option<&str>) -> String {
     // Nodes are in no namespace.
     let namespaced = name.filter(|_| kind != "node").and_then(|name| name.split_once('/'));
     if let Some((namespace, name)) = namespaced {
-        let (namespace, kind, name) = (encode(namespace), encode(kind), encode(name));
-        return format!("/v1/namespaces/{namespace}/objects/{kind}/{name}");
+        return format!("{}/{}", within(namespace, kind), encode(name));
     }
     let kind = match kind {
         "node" => "/v1/nodes".to_owned(),
@@ -121,6 +122,11 @@ pub(super) fn path(kind: &str, name: Option<&str>) -> String {
         Some(name) => format!("{kind}/{}", encode(name)),
         None => kind,
     }
+}
+
+/// The path of a kind in one namespace.
+fn within(namespace: &str, kind: &str) -> String {
+    format!("/v1/namespaces/{}/objects/{}", encode(namespace), encode(kind))
 }
 
 impl Client {
@@ -168,7 +174,11 @@ impl Client {
             ("limit", wanted.limit.map(|limit| limit.to_string())),
             ("continue", next),
         ]);
-        self.raw_get(&format!("{}{query}", path(kind, None))).await?.json()
+        let base = match &wanted.namespace {
+            Some(namespace) => within(namespace, kind),
+            None => path(kind, None),
+        };
+        self.raw_get(&format!("{base}{query}")).await?.json()
     }
 
     /// One object by name or uid.
