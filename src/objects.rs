@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use kraken_engine::{id::Name, manifest::NODE_KIND, nearest::nearest, nodeset};
+use kraken_engine::{id::Name, manifest::NODE_KIND, nearest::nearest, nodeset, selector::Selector};
 use kraken_http::{
     client::{Client, Error, ListQuery},
     view::{List, ObjectView},
@@ -91,6 +91,14 @@ impl Objects {
         self.namespace.as_ref()
     }
 
+    /// Fails where they are chosen by labels and none was found.
+    pub(crate) fn require_any(&self, kind: &str, found: &[ObjectView]) -> Result<(), Failure> {
+        match &self.which {
+            Nodes::Selector(selector) if found.is_empty() => Err(nobody(kind, selector)),
+            Nodes::Selector(_) | Nodes::Names(_) => Ok(()),
+        }
+    }
+
     /// Whether an object whose name or labels fit lies where these do.
     pub(crate) fn holds(&self, object: &ObjectView) -> bool {
         match &self.namespace {
@@ -114,6 +122,28 @@ impl Objects {
         }
         Err(absent(client, kind, self.namespace.as_ref().map(Name::as_str), missing).await)
     }
+}
+
+/// Fails where nodes are chosen by labels that none of them has.
+pub(crate) async fn somebody(client: &Client, nodes: &Nodes) -> Result<(), Failure> {
+    match nodes {
+        Nodes::Selector(selector) if !is_any(client, NODE_KIND, nodes).await? => {
+            Err(nobody(NODE_KIND, selector))
+        }
+        Nodes::Selector(_) | Nodes::Names(_) => Ok(()),
+    }
+}
+
+/// Whether one of these is there.
+pub(crate) async fn is_any(client: &Client, kind: &str, nodes: &Nodes) -> Result<bool, Failure> {
+    let query = ListQuery { view: Some("cfg".to_owned()), ..Nodes::listed(Some(nodes)) };
+    Ok(client.get_first(kind, &query).await?.is_some())
+}
+
+/// What is said where no object has the labels that were asked for.
+pub(crate) fn nobody(kind: &str, selector: &Selector) -> Failure {
+    Failure::failed(format!("no {kind} has {selector}"))
+        .hint(format!("see what labels there are: kraken get {} -o wide", typed(kind)))
 }
 
 /// Asks about one object, `name` or `namespace/name`; of one that is not there it is told what the

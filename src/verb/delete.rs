@@ -1,6 +1,6 @@
 //! `kraken delete`: takes objects out of the fleet, all or nothing.
 
-use kraken_engine::id::Name;
+use kraken_engine::{id::Name, manifest::NODE_KIND};
 use kraken_http::client::Client;
 use serde_json::{Value as Json, json};
 
@@ -36,11 +36,18 @@ impl Args {
             }
             None => {
                 let found = Objects::find(client, kind, Some(&self.names)).await?.items;
+                self.names.require_any(kind, &found)?;
                 found.iter().map(|of| operation(of.namespace.as_deref(), &of.name)).collect()
             }
         };
         match client.txn(&json!({ "ops": operations })).await {
-            Ok(written) => console.print(report(&written)),
+            Ok(written) => {
+                console.print(report(&written))?;
+                if !self.force {
+                    console.note(self.next(kind));
+                }
+                Ok(())
+            }
             Err(error) => {
                 if error.code() == Some("no_such_object") {
                     let found = Objects::find(client, kind, Some(&self.names)).await?;
@@ -49,5 +56,22 @@ impl Args {
                 Err(error.into())
             }
         }
+    }
+
+    /// What comes of it, and what to do where it does not.
+    fn next(&self, kind: &str) -> String {
+        let names = &self.names;
+        if kind == NODE_KIND {
+            return format!(
+                "a node goes when its absent state is seen; to wait for that: kraken wait {names} \
+                 --for deleted\n\
+                 where nothing is seen, of one that never attached or does not answer: kraken \
+                 delete {names} --force removes it now, whatever still runs there"
+            );
+        }
+        format!(
+            "it goes when its absent state is seen; see what is left: kraken get {kind} {names}\n\
+             to remove it now, whatever is left of it: kraken delete -k {kind} {names} --force"
+        )
     }
 }

@@ -67,7 +67,7 @@ impl Args {
         if list.items.is_empty() && is_for_people {
             // Of what was named it is told below that it is missing.
             if self.watch || self.names.as_ref().and_then(Objects::names).is_none() {
-                console.note(nothing(kind));
+                console.note(nothing(kind, self.names.is_some()));
             }
         } else {
             console.print(shown.list(&list)?)?;
@@ -125,10 +125,11 @@ impl Args {
     }
 }
 
-/// Says that there is nothing, and what may have been meant.
-fn nothing(kind: &str) -> String {
+/// Says that there is nothing, or nothing of what was chosen.
+pub(super) fn nothing(kind: &str, is_chosen: bool) -> String {
     match kind {
         NODE_KIND => "there are no such nodes".to_owned(),
+        kind if is_chosen => format!("there are no such objects of kind {kind}"),
         kind => format!("there are no objects of kind {kind}"),
     }
 }

@@ -51,6 +51,9 @@ impl Args {
                 objects::about(client, (kind, name), client.txn(&body)).await?
             }
         };
+        if let (0, Which::Nodes(nodes)) = (written.changed, &self.which) {
+            objects::somebody(client, nodes).await?;
+        }
         console.print(report(&written))
     }
 }

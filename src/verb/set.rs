@@ -100,6 +100,7 @@ impl Args {
         if self.plan {
             let plans = match &self.which {
                 Which::Nodes(nodes) => {
+                    objects::somebody(client, nodes).await?;
                     client.plan_patch_nodes(&nodes.targets(), &patch, &how).await?
                 }
                 Which::Object { kind, name } => {
@@ -119,6 +120,9 @@ impl Args {
                 objects::about(client, (kind, name), asked).await?
             }
         };
+        if let (0, Which::Nodes(nodes)) = (written.changed, &self.which) {
+            objects::somebody(client, nodes).await?;
+        }
         console.print(report(&written))
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     reply::Written,
     routes::{Checked, ObjectPlan},
-    view::{EventView, List, ObjectView, WhyView},
+    view::{EventView, FreezeView, List, ObjectView, WhyView},
 };
 
 /// What to list.
@@ -160,6 +160,16 @@ impl Client {
         Ok(all)
     }
 
+    /// The first of them.
+    pub async fn get_first(
+        &self,
+        kind: &str,
+        wanted: &ListQuery,
+    ) -> Result<Option<ObjectView>, Error> {
+        let wanted = ListQuery { limit: Some(1), ..wanted.clone() };
+        Ok(self.page(kind, &wanted, None).await?.items.pop())
+    }
+
     async fn page(
         &self,
         kind: &str,
@@ -290,6 +300,11 @@ impl Client {
     /// Stops dispatching for objects until they are thawed.
     pub async fn freeze(&self, targets: &TargetsQuery) -> Result<Written, Error> {
         self.raw_post("/v1/freeze", &targets.body()).await?.json()
+    }
+
+    /// The freezes in force, oldest first.
+    pub async fn get_freezes(&self) -> Result<List<FreezeView>, Error> {
+        self.raw_get("/v1/freeze").await?.json()
     }
 
     /// Takes a freeze back, in the words in which it was asked for.
