@@ -52,6 +52,9 @@ impl Args {
             };
             console.print(text)?;
         }
+        if found.items.is_empty() && self.names.names().is_none() {
+            console.note(super::get::nothing(kind, true));
+        }
         self.names.require(client, kind, &found).await
     }
 }
@@ -166,6 +169,9 @@ mod tests {
         }))
         .unwrap();
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(30);
+        let narrow = Look { columns: Some(40), ..Look::default() };
+        let narrow = describe(&object, now, narrow);
+        assert!(narrow.contains("\n/services/web/state   RUN   "), "{narrow}");
         insta::assert_snapshot!(describe(&object, now, Look::default()), @r#"
         kind:      node
         name:      n1
