@@ -13,6 +13,7 @@ mod daemon;
 mod exit;
 mod fleet;
 mod look;
+mod natural;
 mod nodes;
 mod objects;
 mod output;
