@@ -105,7 +105,11 @@ impl Args {
                 }
             }
         }
-        Err(Failure::failed(format!("it was opened {ROUNDS_MAX} times, and is still wrong")))
+        let words = format!("it was opened {ROUNDS_MAX} times, and is ");
+        Err(match wrong {
+            Some(wrong) => Failure::failed(format!("{words}still wrong: {wrong}")),
+            None => Failure::failed(format!("{words}not confirmed")),
+        })
     }
 
     /// Plans a text, asks, and writes it.
