@@ -71,8 +71,10 @@ impl Objects {
         let list = client.get_objects(kind, &Self::listed(objects)).await?;
         if list.items.is_empty() {
             declared(client, kind).await.map_err(|failure| match objects {
-                None => failure.also_hint(format!("a node is shown by `kraken get nodes {kind}`")),
-                Some(_) => failure,
+                None if !DECLARATIONS.contains(&kind) => {
+                    failure.also_hint(format!("a node is shown by `kraken get nodes {kind}`"))
+                }
+                None | Some(_) => failure,
             })?;
         }
         Ok(list)

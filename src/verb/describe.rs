@@ -169,9 +169,6 @@ mod tests {
         }))
         .unwrap();
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(30);
-        let narrow = Look { columns: Some(40), ..Look::default() };
-        let narrow = describe(&object, now, narrow);
-        assert!(narrow.contains("\n/services/web/state   RUN   "), "{narrow}");
         insta::assert_snapshot!(describe(&object, now, Look::default()), @r#"
         kind:      node
         name:      n1
@@ -191,5 +188,21 @@ mod tests {
         /services/web/pid     -        7      stale
         /services/web/state   RUN      STOP
         "#);
+    }
+
+    #[test]
+    fn paths_are_whole_where_the_terminal_is_narrow() {
+        let mac = "the address of an interface that is as long as all that";
+        let object: ObjectView = serde_json::from_value(json!({
+            "kind": "node", "name": "n1", "uid": "u1", "revision": 9, "created": "",
+            "dsc": { "host": { "interfaces": { "eth0": { "mac": mac, "mtu": 1500 } } } },
+        }))
+        .unwrap();
+        let look = Look { columns: Some(60), ..Look::default() };
+        insta::assert_snapshot!(paths(&object).render(look), @r"
+        PATH                        CFG   DSC
+        /host/interfaces/eth0/mac   -     the address of an int…
+        /host/interfaces/eth0/mtu   -     1500
+        ");
     }
 }

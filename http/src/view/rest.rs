@@ -68,8 +68,8 @@ pub struct BegunView {
     pub revision: u64,
 }
 
-/// A freeze in force. Exactly one of `names`, `selector` and `all` says what it freezes, in the words
-/// in which it is thawed.
+/// A freeze in force. One of `names`, `selector` and `all` says what it freezes, in the words in
+/// which it is thawed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Freeze")]
