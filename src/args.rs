@@ -84,6 +84,21 @@ mod tests {
     }
 
     #[test]
+    fn usage_lines_have_what_is_typed_in_its_order() {
+        fn walk(command: &mut clap::Command) {
+            let usage = command.render_usage().to_string();
+            let word = |arg: &clap::Arg| arg.get_value_names().map(|names| names[0].to_string());
+            let names = command.get_positionals().filter_map(word);
+            let places: Vec<usize> = names.filter_map(|name| usage.find(&name)).collect();
+            assert!(places.is_sorted(), "{usage}");
+            command.get_subcommands_mut().for_each(walk);
+        }
+        let mut command = Cli::command();
+        command.build();
+        walk(&mut command);
+    }
+
+    #[test]
     fn every_verb_says_what_it_does() {
         for verb in Cli::command().get_subcommands() {
             let about = verb.get_about().map(ToString::to_string).unwrap_or_default();

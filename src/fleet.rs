@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use kraken_engine::{id::Name, span::SpanContext};
+use kraken_engine::{id::Name, manifest::NODE_KIND, span::SpanContext};
 use kraken_http::{
     client::{self, Client, ListQuery, Settings, TargetsQuery, Trouble},
+    problem::REPEAT,
     view::{List, ObjectView},
 };
 use nix::unistd::{Uid, User};
@@ -155,6 +156,10 @@ fn caller() -> Option<SpanContext> {
 const ADDRESS: &str = "members serve HTTP at http://127.0.0.1:3141 unless configured otherwise; \
                        name another server with --server or KRAKEN_SERVER";
 
+/// What to do where nobody knows what became of a write.
+const UNKNOWN: &str = "whether it was done is not known; before you repeat it see who leads, and \
+                       what was written:\nkraken cluster status, kraken history, kraken get";
+
 /// What it means that no server gave an answer, by why they did not.
 fn unanswered(failures: &[client::Failure], after: Duration) -> Failure {
     let are = |trouble| failures.iter().all(|failure| failure.trouble == trouble);
@@ -172,7 +177,8 @@ fn unanswered(failures: &[client::Failure], after: Duration) -> Failure {
     if any(Trouble::Slow).is_some() {
         return Failure::new(Exit::TimedOut, said).hint(
             "see whether the server is stopped or busy, ask another one with --server, or wait \
-             longer with --request-timeout; a write may have been done all the same",
+             longer with --request-timeout; a write may have been done all the same: see kraken \
+             history before you repeat it",
         );
     }
     Failure::failed(format!("no server answered within {after:.1?}: {said}")).hint(ADDRESS)
@@ -194,7 +200,11 @@ impl From<client::Error> for Failure {
             | client::Error::Unsendable(_) => {}
         }
         let code = error.code().unwrap_or_default().to_owned();
-        let failure = Self::from(anyhow::Error::new(error));
+        // Each command has an id of its own, which cannot be typed.
+        let failure = match error.to_string() {
+            words if words.contains(REPEAT) => Self::failed(words.replace(REPEAT, "")),
+            _ => Self::from(anyhow::Error::new(error)),
+        };
         let exit = match code.as_str() {
             "precondition_failed"
             | "base_moved"
@@ -213,12 +223,16 @@ impl From<client::Error> for Failure {
         let failure = failure.exiting(exit);
         match code.as_str() {
             "unavailable" => failure.hint("see who votes and who leads: kraken cluster status"),
-            "timeout" => failure.hint(
-                "whether it was done is not known; see who votes and who leads: kraken cluster \
-                 status",
-            ),
-            "no_such_object" => failure.hint("see what there is: kraken get nodes"),
-            "not_frozen" => failure.hint("see by whom and how: kraken get nodes -o wide"),
+            "timeout" => failure.hint(UNKNOWN),
+            "no_such_object" => {
+                let words = failure.words().unwrap_or_default();
+                let kind = words.strip_prefix("there is no ").and_then(|of| of.split(' ').next());
+                let kind = typed(kind.unwrap_or(NODE_KIND));
+                failure.hint(format!("see what there is: kraken get {kind}"))
+            }
+            "not_frozen" => {
+                failure.hint("see what is frozen, by whom and how: kraken freeze --list")
+            }
             _ => failure,
         }
     }
@@ -267,16 +281,20 @@ pub(crate) fn object_name(typed: &str) -> Result<String, String> {
 }
 
 /// A kind as it is asked for in the plural.
-fn typed(kind: &str) -> &str {
+pub(crate) fn typed(kind: &str) -> &str {
     if kind == "node" { "nodes" } else { kind }
 }
 
 /// An object as `kind/name` or `kind/namespace/name`.
 pub(crate) fn reference(object: &ObjectView) -> String {
-    let (kind, name) = (&object.kind, &object.name);
+    format!("{}/{}", object.kind, called(object))
+}
+
+/// The name of an object as people write it: `name` or `namespace/name`.
+pub(crate) fn called(object: &ObjectView) -> String {
     match &object.namespace {
-        Some(namespace) => format!("{kind}/{namespace}/{name}"),
-        None => format!("{kind}/{name}"),
+        Some(namespace) => format!("{namespace}/{}", object.name),
+        None => object.name.clone(),
     }
 }
 
@@ -301,19 +319,23 @@ pub(crate) fn is_converged(object: &ObjectView) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use kraken_http::problem::ProblemBody;
+    use kraken_http::problem::{Problem, ProblemBody};
 
     use super::*;
     use crate::contexts::{Context, Contexts};
 
-    fn problem(code: &'static str, status: u16) -> Failure {
-        let problem = ProblemBody {
+    fn body(code: &'static str, status: u16) -> ProblemBody {
+        ProblemBody {
             code: code.into(),
             status,
             title: String::new(),
             detail: "so it is".to_owned(),
             faults: Vec::new(),
-        };
+        }
+    }
+
+    fn problem(code: &'static str, status: u16) -> Failure {
+        let problem = body(code, status);
         client::Error::Problem { server: "http://s".to_owned(), problem: Box::new(problem) }.into()
     }
 
@@ -330,6 +352,33 @@ mod tests {
             let failure = problem(code, status);
             assert_eq!(failure.exit(), exit, "{code}");
             assert!(failure.words().unwrap().starts_with("so it is"), "{code}");
+        }
+    }
+
+    #[test]
+    fn of_a_write_whose_outcome_is_not_known_it_is_told_where_to_look() {
+        let detail = Problem::Timeout("the quorum did not answer".to_owned()).to_string();
+        let problem = ProblemBody { detail, ..body("timeout", 504) };
+        let (server, problem) = ("http://s".to_owned(), Box::new(problem));
+        let failure = Failure::from(client::Error::Problem { server, problem });
+        assert_eq!(failure.exit(), Exit::TimedOut);
+        insta::assert_snapshot!(failure.words().unwrap(), @r"
+        the quorum did not answer
+          whether it was done is not known; before you repeat it see who leads, and what was written:
+          kraken cluster status, kraken history, kraken get
+        ");
+    }
+
+    #[test]
+    fn what_is_missing_is_looked_for_among_its_kind() {
+        for (detail, hint) in [
+            ("there is no node n9", "kraken get nodes"),
+            ("there is no rack default/r9", "kraken get rack"),
+        ] {
+            let problem = ProblemBody { detail: detail.to_owned(), ..body("no_such_object", 404) };
+            let (server, problem) = ("http://s".to_owned(), Box::new(problem));
+            let words = Failure::from(client::Error::Problem { server, problem }).words().unwrap();
+            assert_eq!(words, format!("{detail}\n  see what there is: {hint}"));
         }
     }
 

@@ -95,14 +95,17 @@ impl<const COLUMNS: usize> Rows<COLUMNS> {
     }
 }
 
-/// Narrows the widest columns until all of them fit, as far as that goes.
+/// Narrows the widest columns until all of them fit, as far as that goes. The first one, which says
+/// what a row is about, gives way only once the others can no more.
 fn fitted(widths: &[usize], columns: usize) -> Vec<usize> {
     let mut fitted = widths.to_vec();
     let gaps = GAP * widths.len().saturating_sub(1);
     let mut over = (fitted.iter().sum::<usize>() + gaps).saturating_sub(columns);
     while over > 0 {
-        // Of columns of the same width the last one, which says least of what the row is about.
-        let Some(widest) = fitted.iter_mut().max() else { break };
+        let Some((first, others)) = fitted.split_first_mut() else { break };
+        // Of columns of the same width the last one, which says least.
+        let widest = others.iter_mut().max().filter(|widest| **widest > COLUMN_MIN);
+        let widest = widest.unwrap_or(first);
         if *widest <= COLUMN_MIN {
             break;
         }
@@ -150,6 +153,8 @@ mod tests {
             (vec![4, 9, 60], 80, vec![4, 9, 60]),
             (vec![4, 9, 60], 40, vec![4, 9, 21]),
             (vec![4, 30, 30], 50, vec![4, 20, 20]),
+            (vec![30, 4, 60], 60, vec![30, 4, 20]),
+            (vec![60, 4, 60], 60, vec![42, 4, 8]),
             (vec![10, 10], 5, vec![8, 8]),
             (vec![], 5, vec![]),
         ] {

@@ -18,6 +18,8 @@ use warp::reply::Response;
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// After how long a client may try again what was refused for the load of the moment, in seconds.
 pub const RETRY_AFTER_S: u64 = 1;
+/// How a client of the interface makes sure of a write whose outcome is not known.
+pub const REPEAT: &str = "; to be sure repeat it with the same Kraken-Request-Id";
 /// Most faults of one body that are told at once.
 pub const FAULTS_MAX: usize = 16;
 
@@ -165,7 +167,7 @@ pub enum Problem {
     #[error("{0}; try again in a moment")]
     Overloaded(String),
     /// The outcome is not known.
-    #[error("{0}; to be sure repeat it with the same Kraken-Request-Id")]
+    #[error("{0}{repeat}", repeat = REPEAT)]
     Timeout(String),
     /// A defect of ours.
     #[error("{0}; this is a defect of the server")]

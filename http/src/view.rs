@@ -27,7 +27,7 @@ pub use self::{
         BlameView, DeedView, DiffView, HistoryView, LabelChange, ObjectDiff, RevisionItem,
         RevisionList, RevisionView, VersionView,
     },
-    rest::{BegunView, HealthView, LeaderView, MembershipView, ModuleView, ReadyView},
+    rest::{BegunView, FreezeView, HealthView, LeaderView, MembershipView, ModuleView, ReadyView},
     why::{
         BlockedView, ChangeView, DifferenceView, LanesView, OtherDeclarationsView, PlanView,
         StepView, WhyView,

@@ -5,13 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use kraken_engine::manifest::{PathSpec, Type};
 use kraken_http::view::ObjectView;
 
+use crate::fleet::called;
+
 /// Names as they are typed: `name`, or `namespace/name`.
 pub(super) fn names(objects: &[ObjectView]) -> Vec<String> {
-    let name = |object: &ObjectView| match &object.namespace {
-        Some(namespace) => format!("{namespace}/{}", object.name),
-        None => object.name.clone(),
-    };
-    objects.iter().map(name).collect()
+    objects.iter().map(called).collect()
 }
 
 /// Sets of nodes: the last name of several, or what follows the `@`.

@@ -13,6 +13,9 @@ use crate::{
 };
 
 /// Creates or updates what a file declares, all of it or nothing
+///
+/// A path of an object that the file leaves out is no longer asked for: what runs goes on, and is
+/// no longer watched over. To see beforehand what a file would add, change and take away: --plan.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -12,9 +12,9 @@ use crate::{
     age, complete,
     console::Console,
     exit::Failure,
-    fleet::{self, link},
+    fleet::{self, called, link},
     look::Look,
-    nodes::Nodes,
+    objects::Objects,
     output::{Format, Output, json, named, short, yaml},
     table,
 };
@@ -25,9 +25,9 @@ const VALUE_CHARS_MAX: usize = 60;
 /// Shows everything about nodes: what is asked of them beside what was seen
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which: n1, n[1-64,70] or @rack=r1
+    /// Which: n1, n[1-64,70], @rack=r1 or NAMESPACE/NAME
     #[arg(add = complete::nodes())]
-    names: Nodes,
+    names: Objects,
     /// The kind
     #[arg(short, long, default_value = "node", add = complete::kinds())]
     kind: String,
@@ -39,7 +39,7 @@ impl Args {
     /// Describes.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let kind = fleet::kind(&self.kind);
-        let found = client.get_objects(kind, &Nodes::listed(Some(&self.names))).await?;
+        let found = Objects::find(client, kind, Some(&self.names)).await?;
         for (index, object) in found.items.iter().enumerate() {
             let text = match self.output.output {
                 Format::Json => json(object)?,
@@ -52,14 +52,17 @@ impl Args {
             };
             console.print(text)?;
         }
-        self.names.require(kind, &found)
+        if found.items.is_empty() && self.names.names().is_none() {
+            console.note(super::get::nothing(kind, true));
+        }
+        self.names.require(client, kind, &found).await
     }
 }
 
 fn describe(object: &ObjectView, now: SystemTime, look: Look) -> String {
     let mut lines = vec![
         ("kind", object.kind.clone()),
-        ("name", object.name.clone()),
+        ("name", called(object)),
         ("uid", object.uid.clone()),
         ("labels", labels(object)),
         ("owner", object.owner.clone().unwrap_or_default()),
@@ -185,5 +188,21 @@ mod tests {
         /services/web/pid     -        7      stale
         /services/web/state   RUN      STOP
         "#);
+    }
+
+    #[test]
+    fn paths_are_whole_where_the_terminal_is_narrow() {
+        let mac = "the address of an interface that is as long as all that";
+        let object: ObjectView = serde_json::from_value(json!({
+            "kind": "node", "name": "n1", "uid": "u1", "revision": 9, "created": "",
+            "dsc": { "host": { "interfaces": { "eth0": { "mac": mac, "mtu": 1500 } } } },
+        }))
+        .unwrap();
+        let look = Look { columns: Some(60), ..Look::default() };
+        insta::assert_snapshot!(paths(&object).render(look), @r"
+        PATH                        CFG   DSC
+        /host/interfaces/eth0/mac   -     the address of an int…
+        /host/interfaces/eth0/mtu   -     1500
+        ");
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     complete,
     console::Console,
     exit::{Exit, Failure},
-    fleet,
+    fleet, objects,
 };
 
 /// How often a text is opened again because of what is wrong with it.
@@ -63,7 +63,8 @@ impl Args {
     /// Edits.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let kind = fleet::kind(&self.kind);
-        let (object, tag) = client.get_tagged(kind, &self.name).await?;
+        let asked_for = client.get_tagged(kind, &self.name);
+        let (object, tag) = objects::about(client, (kind, &self.name), asked_for).await?;
         let text = Text::of(&object, asked(client, &object).await?)?;
         let how = WriteQuery { if_match: tag, note: self.note.clone(), ..WriteQuery::default() };
         let mut sheet = Sheet::new(&text.whole())?;
@@ -104,7 +105,11 @@ impl Args {
                 }
             }
         }
-        Err(Failure::failed(format!("it was opened {ROUNDS_MAX} times, and is still wrong")))
+        let words = format!("it was opened {ROUNDS_MAX} times, and is ");
+        Err(match wrong {
+            Some(wrong) => Failure::failed(format!("{words}still wrong: {wrong}")),
+            None => Failure::failed(format!("{words}not confirmed")),
+        })
     }
 
     /// Plans a text, asks, and writes it.

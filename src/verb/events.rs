@@ -14,7 +14,9 @@ use crate::{
     console::Console,
     exit::Failure,
     fleet::{self, patient, reference},
+    natural::natural,
     nodes::Nodes,
+    objects,
     output::{Format, Output, json_line, yaml},
 };
 
@@ -42,6 +44,14 @@ pub(crate) struct Args {
     limit: usize,
     #[command(flatten)]
     output: Output,
+}
+
+/// Events in order of their time: those that were heard late, as after a restart, come where they
+/// belong.
+fn in_time(mut events: Vec<&EventView>) -> Vec<&EventView> {
+    events
+        .sort_by(|one, other| one.time.cmp(&other.time).then_with(|| natural(&one.id, &other.id)));
+    events
 }
 
 /// Reads how many events are wanted.
@@ -82,12 +92,14 @@ impl Args {
         let limit = if matches!(objects, Wanted::All) { self.limit } else { EVENTS_MAX };
         let mut wanted = EventsQuery { limit: Some(limit), kind: self.event, ..<_>::default() };
         let past = client.get_events(&wanted).await?;
-        let shown: Vec<&EventView> = past.items.iter().filter(|event| is_wanted(event)).collect();
+        let shown = in_time(past.items.iter().filter(|event| is_wanted(event)).collect());
         for event in shown.iter().skip(shown.len().saturating_sub(self.limit)) {
             console.print(render(event, self.output.output)?)?;
         }
         if !self.follow {
             if shown.is_empty() {
+                objects::declared(client, fleet::kind(self.kind.as_deref().unwrap_or(NODE_KIND)))
+                    .await?;
                 console.note("there are no such events; members keep only the latest ones");
             }
             return Ok(());
@@ -145,6 +157,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_past_is_told_in_order_of_time() {
+        let event = |(id, second): (&str, u32)| -> EventView {
+            serde_json::from_value(json!({
+                "id": id, "time": format!("2025-11-20T11:46:{second:02}.123Z"), "kind": "link",
+                "object": "node/n1", "attempt": null, "text": "", "cursor": id,
+            }))
+            .unwrap()
+        };
+        let events = [("a-1-9", 7), ("b-1-10", 5), ("b-1-9", 5), ("a-1-2", 6)].map(event);
+        let ids: Vec<&str> =
+            in_time(events.iter().collect()).iter().map(|e| e.id.as_str()).collect();
+        assert_eq!(ids, ["b-1-9", "b-1-10", "a-1-2", "a-1-9"]);
+    }
 
     #[test]
     fn an_event_is_a_line() {

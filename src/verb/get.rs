@@ -15,9 +15,9 @@ use crate::{
     age, complete,
     console::Console,
     exit::Failure,
-    fleet::{self, link, reference},
+    fleet::{self, called, link, reference},
     look::Look,
-    nodes::Nodes,
+    objects::Objects,
     output::{Format, Output, json, json_line, lines, short, yaml},
     table::{self, Widths},
 };
@@ -31,9 +31,9 @@ pub(crate) struct Args {
     /// The kind: nodes, or another one
     #[arg(default_value = "nodes", value_parser = read_kind, add = complete::kinds())]
     kind: String,
-    /// Which: n1, n[1-64,70] or @rack=r1 [default: all]
+    /// Which: n1, n[1-64,70], @rack=r1 or NAMESPACE/NAME [default: all]
     #[arg(add = complete::nodes())]
-    names: Option<Nodes>,
+    names: Option<Objects>,
     #[command(flatten)]
     output: Output,
     /// Goes on and shows what changes: on a terminal the list in its place, else a line a change
@@ -51,11 +51,11 @@ impl Args {
     /// Lists.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let kind = fleet::kind(&self.kind);
-        let query = Nodes::listed(self.names.as_ref());
-        let list = client.get_objects(kind, &query).await?;
+        let list = Objects::find(client, kind, self.names.as_ref()).await?;
         let format = self.output.output;
         let is_for_people = matches!(format, Format::Table | Format::Wide);
         if self.watch && is_for_people && console.is_terminal() {
+            let query = Objects::listed(self.names.as_ref());
             return Board { kind: kind.to_owned(), query, format, list }
                 .show(client, console)
                 .await;
@@ -66,8 +66,8 @@ impl Args {
         let mut shown = Shown::new(format, look);
         if list.items.is_empty() && is_for_people {
             // Of what was named it is told below that it is missing.
-            if self.watch || !matches!(self.names, Some(Nodes::Names(_))) {
-                console.note(nothing(kind));
+            if self.watch || self.names.as_ref().and_then(Objects::names).is_none() {
+                console.note(nothing(kind, self.names.is_some()));
             }
         } else {
             console.print(shown.list(&list)?)?;
@@ -75,7 +75,10 @@ impl Args {
         if self.watch {
             return self.follow(client, (shown, list.revision), console).await;
         }
-        self.names.as_ref().map_or(Ok(()), |names| names.require(kind, &list))
+        match &self.names {
+            Some(names) => names.require(client, kind, &list).await,
+            None => Ok(()),
+        }
     }
 
     /// Prints what changes. Most of what is seen changes nothing that is shown.
@@ -85,7 +88,7 @@ impl Args {
         (mut shown, revision): (Shown, u64),
         console: &Console,
     ) -> Result<(), Failure> {
-        let (kind, query) = (fleet::kind(&self.kind), Nodes::listed(self.names.as_ref()));
+        let (kind, query) = (fleet::kind(&self.kind), Objects::listed(self.names.as_ref()));
         let client = fleet::patient(client)?;
         let mut watch = client.watch(WatchQuery {
             from: Some(revision),
@@ -95,13 +98,18 @@ impl Args {
         });
         loop {
             let line = watch.next().await?;
+            let is_meant =
+                |object: &ObjectView| self.names.as_ref().is_none_or(|names| names.holds(object));
+            if line.object.as_ref().is_some_and(|object| !is_meant(object)) {
+                continue;
+            }
             match (line.r#type, line.object) {
                 (WatchKind::Connected, _) => {
                     for object in client.get_objects(kind, &query).await?.items {
                         shown.change(&object)?.map_or(Ok(()), |text| console.print(text))?;
                     }
                 }
-                (WatchKind::Put, Some(object)) => match client.get(kind, &object.name).await {
+                (WatchKind::Put, Some(object)) => match client.get(kind, &called(&object)).await {
                     Ok(now) => shown.change(&now)?.map_or(Ok(()), |text| console.print(text))?,
                     // It was removed meanwhile, which another line tells.
                     Err(error) if error.code() == Some("no_such_object") => {}
@@ -117,15 +125,12 @@ impl Args {
     }
 }
 
-/// Says that there is nothing, and what may have been meant.
-fn nothing(kind: &str) -> String {
+/// Says that there is nothing, or nothing of what was chosen.
+pub(super) fn nothing(kind: &str, is_chosen: bool) -> String {
     match kind {
         NODE_KIND => "there are no such nodes".to_owned(),
-        kind => {
-            format!(
-                "there are no objects of kind {kind}; a node is shown by `kraken get nodes {kind}`"
-            )
-        }
+        kind if is_chosen => format!("there are no such objects of kind {kind}"),
+        kind => format!("there are no objects of kind {kind}"),
     }
 }
 
@@ -185,7 +190,7 @@ impl Shown {
             Format::Json | Format::Yaml => json_line(object)?,
             Format::Name => String::new(),
         };
-        Ok(self.faces.insert(object.name.clone(), face.clone()) != Some(face))
+        Ok(self.faces.insert(called(object), face.clone()) != Some(face))
     }
 }
 
@@ -203,7 +208,7 @@ fn narrow(items: &[ObjectView], now: SystemTime) -> table::Rows<6> {
     for object in items {
         let [phase, since, step, reason] = standing(object, now);
         rows.row([
-            table::text(&object.name),
+            table::text(called(object)),
             table::text(link(object)),
             table::phase(&phase),
             table::text(since),
@@ -223,7 +228,7 @@ fn wide(items: &[ObjectView], now: SystemTime) -> table::Rows<10> {
         let [phase, since, step, reason] = standing(object, now);
         let attempts = object.status.as_ref().map(|status| status.attempts).unwrap_or_default();
         rows.row([
-            table::text(&object.name),
+            table::text(called(object)),
             table::text(link(object)),
             table::phase(&phase),
             table::text(since),

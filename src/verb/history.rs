@@ -1,6 +1,5 @@
 //! `kraken history`: what was written, of one node or of the whole fleet, and who set what stands.
 
-use kraken_engine::id::Name;
 use kraken_http::{
     client::Client,
     view::{HistoryView, RevisionItem, RevisionList},
@@ -13,6 +12,7 @@ use crate::{
     exit::Failure,
     fleet,
     look::Look,
+    objects,
     output::{Format, Output, json, lines, yaml},
     table,
 };
@@ -23,9 +23,9 @@ const ITEMS_MAX: usize = 1_000;
 /// Shows what was asked in the past, of a node or of the whole fleet, and by whom
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The node
-    #[arg(add = complete::object())]
-    name: Option<Name>,
+    /// The node, or the object of another kind: name or namespace/name
+    #[arg(value_parser = fleet::object_name, add = complete::object())]
+    name: Option<String>,
     /// The kind, where it is no node
     #[arg(short, long, default_value = "node", add = complete::kinds())]
     kind: String,
@@ -49,7 +49,8 @@ impl Args {
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         let Some(name) = &self.name else { return self.fleet(client, console).await };
         let kind = fleet::kind(&self.kind);
-        let history = client.history(kind, name.as_str(), self.limit).await?;
+        let history = client.history(kind, name, self.limit);
+        let history = objects::about(client, (kind, name), history).await?;
         console.print(match self.output.output {
             Format::Json => json(&history)?,
             Format::Yaml => yaml(&history)?,

@@ -4,15 +4,15 @@ use kraken_engine::id::Name;
 use kraken_http::client::Client;
 use serde_json::{Map, Value as Json, json};
 
-use super::set::report;
-use crate::{complete, console::Console, exit::Failure, nodes::Nodes};
+use super::set::{Which, report};
+use crate::{complete, console::Console, exit::Failure, fleet, nodes::Nodes, objects};
 
-/// Sets and removes labels of nodes, all or nothing
+/// Sets and removes labels of nodes, all or nothing, or of one object of another kind
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which: n1, n[1-64,70] or @rack=r1
-    #[arg(add = complete::nodes())]
-    nodes: Nodes,
+    /// Which: n1, n[1-64,70], @rack=r1; of another kind: policy/web or app/shop/front
+    #[arg(add = complete::which())]
+    which: Which,
     /// What: label=value, or label- to remove it
     #[arg(required = true, value_name = "LABEL=VALUE", add = complete::labels())]
     labels: Vec<Label>,
@@ -43,19 +43,38 @@ impl std::str::FromStr for Label {
 impl Args {
     /// Labels.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
-        let written = client.txn(&json!({ "ops": operations(&self.nodes, &self.labels) })).await?;
+        let body = json!({ "ops": operations(&self.which, &self.labels) });
+        let written = match &self.which {
+            Which::Nodes(_) => client.txn(&body).await?,
+            Which::Object { kind, name } => {
+                let kind = fleet::kind(kind.as_str());
+                objects::about(client, (kind, name), client.txn(&body)).await?
+            }
+        };
+        if let (0, Which::Nodes(nodes)) = (written.changed, &self.which) {
+            objects::somebody(client, nodes).await?;
+        }
         console.print(report(&written))
     }
 }
 
-fn operations(nodes: &Nodes, labels: &[Label]) -> Vec<Json> {
+fn operations(which: &Which, labels: &[Label]) -> Vec<Json> {
     let labels: Map<String, Json> =
         labels.iter().map(|label| (label.name.to_string(), json!(label.value))).collect();
-    match nodes {
-        Nodes::Selector(selector) => {
+    match which {
+        Which::Object { kind, name } => {
+            let (kind, namespace) = (fleet::kind(kind.as_str()), name.split_once('/'));
+            let (namespace, name) =
+                namespace.map_or((None, name.as_str()), |(of, name)| (Some(of), name));
+            vec![json!({
+                "op": "label", "kind": kind, "namespace": namespace, "name": name,
+                "labels": labels,
+            })]
+        }
+        Which::Nodes(Nodes::Selector(selector)) => {
             vec![json!({ "op": "label", "kind": "node", "selector": selector, "labels": labels })]
         }
-        Nodes::Names(names) => names
+        Which::Nodes(Nodes::Names(names)) => names
             .iter()
             .map(|name| json!({ "op": "label", "kind": "node", "name": name, "labels": labels }))
             .collect(),
@@ -71,8 +90,8 @@ mod tests {
         let labels: Vec<Label> =
             ["rack=r1", "role-"].iter().map(|text| text.parse().unwrap()).collect();
         let expected = json!({ "rack": "r1", "role": null });
-        for (nodes, count) in [("n[1-3]", 3), ("@rack=r2", 1)] {
-            let operations = operations(&nodes.parse().unwrap(), &labels);
+        for (which, count) in [("n[1-3]", 3), ("@rack=r2", 1), ("rack/default/r1", 1)] {
+            let operations = operations(&which.parse().unwrap(), &labels);
             assert_eq!(operations.len(), count);
             assert!(operations.iter().all(|operation| operation["labels"] == expected));
         }

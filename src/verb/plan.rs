@@ -15,7 +15,7 @@ use crate::{
     age, complete,
     console::{Console, Progress},
     exit::Failure,
-    fleet,
+    fleet, objects,
     output::{Format, Output, json, lines, yaml},
 };
 
@@ -40,7 +40,8 @@ impl Args {
     /// Plans.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
         if let Some(node) = &self.node {
-            let plan = client.plan_of(fleet::kind(&self.kind), node).await?;
+            let kind = fleet::kind(&self.kind);
+            let plan = objects::about(client, (kind, node), client.plan_of(kind, node)).await?;
             return console.print(match self.output.output {
                 Format::Json => json(&plan)?,
                 Format::Yaml => yaml(&plan)?,

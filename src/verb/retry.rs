@@ -3,7 +3,7 @@
 use kraken_http::client::Client;
 
 use super::{freeze::Targets, set::report};
-use crate::{console::Console, exit::Failure};
+use crate::{console::Console, exit::Failure, objects};
 
 /// Tries again now what failed: backing off and quarantine end
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,10 @@ pub(crate) struct Args {
 impl Args {
     /// Retries.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
-        console.print(report(&client.retry(&self.targets.query()).await?))
+        let written = client.retry(&self.targets.query()).await?;
+        if let (0, Some(nodes)) = (written.changed, self.targets.nodes()) {
+            objects::somebody(client, nodes).await?;
+        }
+        console.print(report(&written))
     }
 }

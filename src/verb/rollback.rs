@@ -7,6 +7,8 @@ use crate::{console::Console, exit::Failure, output::Output};
 
 /// Brings back what was asked of nodes at an older revision, all or nothing
 #[derive(Debug, clap::Args)]
+// Made of itself the line has what is required of a group first, though it is read last.
+#[command(override_usage = "kraken rollback [OPTIONS] <TO> <NODES|--all>")]
 pub(crate) struct Args {
     /// The revision to go back to
     to: u64,

@@ -15,6 +15,7 @@ use crate::{
     exit::Failure,
     fleet,
     nodes::{Nodes, NotNodes},
+    objects,
     output::Output,
 };
 
@@ -37,8 +38,10 @@ pub(crate) struct Args {
 
 /// What is changed.
 #[derive(Debug, Clone, PartialEq)]
-enum Which {
+pub(super) enum Which {
+    /// Nodes.
     Nodes(Nodes),
+    /// One object of another kind, its name as people write it.
     Object { kind: Name, name: String },
 }
 
@@ -97,10 +100,13 @@ impl Args {
         if self.plan {
             let plans = match &self.which {
                 Which::Nodes(nodes) => {
+                    objects::somebody(client, nodes).await?;
                     client.plan_patch_nodes(&nodes.targets(), &patch, &how).await?
                 }
                 Which::Object { kind, name } => {
-                    client.plan_patch(fleet::kind(kind.as_str()), name, &patch, &how).await?
+                    let kind = fleet::kind(kind.as_str());
+                    let asked = client.plan_patch(kind, name, &patch, &how);
+                    objects::about(client, (kind, name), asked).await?
                 }
             };
             let command = "the same without --plan, with";
@@ -109,9 +115,14 @@ impl Args {
         let written = match &self.which {
             Which::Nodes(nodes) => client.patch_nodes(&nodes.targets(), &patch, &how).await?,
             Which::Object { kind, name } => {
-                client.patch(fleet::kind(kind.as_str()), name, &patch, &how).await?
+                let kind = fleet::kind(kind.as_str());
+                let asked = client.patch(kind, name, &patch, &how);
+                objects::about(client, (kind, name), asked).await?
             }
         };
+        if let (0, Which::Nodes(nodes)) = (written.changed, &self.which) {
+            objects::somebody(client, nodes).await?;
+        }
         console.print(report(&written))
     }
 }

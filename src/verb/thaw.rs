@@ -15,6 +15,14 @@ pub(crate) struct Args {
 impl Args {
     /// Thaws.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
-        console.print(report(&client.thaw(&self.targets.query()).await?))
+        let written = client.thaw(&self.targets.query()).await?;
+        match (written.changed, self.targets.nodes()) {
+            (0, Some(_)) => {
+                let revision = written.revision;
+                let so = "nothing that there is was frozen by that alone";
+                console.print(format!("revision {revision}: thawed; {so}"))
+            }
+            _ => console.print(report(&written)),
+        }
     }
 }

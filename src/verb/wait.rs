@@ -13,6 +13,7 @@ use crate::{
     exit::{Exit, Failure},
     fleet::{is_attached, is_converged, patient},
     nodes::Nodes,
+    objects::nobody,
     standing::Standing,
 };
 
@@ -102,6 +103,9 @@ impl Args {
             standing.gone(self.nodes.named().unwrap_or(before));
         } else {
             self.nodes.require(NODE_KIND, &found)?;
+            if let (Nodes::Selector(selector), true) = (&self.nodes, found.items.is_empty()) {
+                return Err(nobody(NODE_KIND, selector));
+            }
         }
         Ok(standing)
     }

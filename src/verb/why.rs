@@ -14,6 +14,7 @@ use crate::{
     exit::Failure,
     fleet,
     look::Look,
+    objects,
     output::{Format, Output, json, lines, named, short, yaml},
     table,
 };
@@ -37,7 +38,8 @@ pub(crate) struct Args {
 impl Args {
     /// Explains.
     pub(crate) async fn run(self, client: &Client, console: &Console) -> Result<(), Failure> {
-        let why = client.why(fleet::kind(&self.kind), &self.name).await?;
+        let (kind, name) = (fleet::kind(&self.kind), self.name.as_str());
+        let why = objects::about(client, (kind, name), client.why(kind, name)).await?;
         console.print(match self.output.output {
             Format::Json => json(&why)?,
             Format::Yaml => yaml(&why)?,

@@ -14,6 +14,7 @@
 mod bench;
 mod contexts;
 mod fleet;
+mod kinds;
 mod newcomer;
 mod offline;
 mod policies;

@@ -1,6 +1,6 @@
 //! What needs no fleet: help, the configuration of what serves, and a fleet that is not there.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::Result;
 use kraken_testkit::{cli::Said, ports};
@@ -196,6 +196,8 @@ async fn a_module_of_ones_own() -> Result<()> {
     ] {
         book.ends(&cli, "module_new", &line, code).await?;
     }
+    let lock = |of: &Path| fs::read_to_string(of.join("Cargo.lock"));
+    assert_eq!(lock(&folder.path().join("door-lock"))?, lock(Path::new(source))?);
     for file in ["Cargo.toml", "src/main.rs"] {
         let text = fs::read_to_string(folder.path().join("door-lock").join(file))?;
         let said = Said { code: 0, out: text, err: String::new() };

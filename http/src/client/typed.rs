@@ -13,7 +13,7 @@ use super::{
 use crate::{
     reply::Written,
     routes::{Checked, ObjectPlan},
-    view::{EventView, List, ObjectView, WhyView},
+    view::{EventView, FreezeView, List, ObjectView, WhyView},
 };
 
 /// What to list.
@@ -23,6 +23,8 @@ pub struct ListQuery {
     pub selector: Option<String>,
     /// A node set, such as `n[1-64]`, or `@` and a selector.
     pub names: Option<String>,
+    /// Only of this namespace.
+    pub namespace: Option<String>,
     /// `both`, `cfg`, `dsc` or `merged`.
     pub view: Option<String>,
     /// `linearizable`, `leader` or `stale`.
@@ -110,8 +112,7 @@ pub(super) fn path(kind: &str, name: Option<&str>) -> String {
     // Nodes are in no namespace.
     let namespaced = name.filter(|_| kind != "node").and_then(|name| name.split_once('/'));
     if let Some((namespace, name)) = namespaced {
-        let (namespace, kind, name) = (encode(namespace), encode(kind), encode(name));
-        return format!("/v1/namespaces/{namespace}/objects/{kind}/{name}");
+        return format!("{}/{}", within(namespace, kind), encode(name));
     }
     let kind = match kind {
         "node" => "/v1/nodes".to_owned(),
@@ -121,6 +122,11 @@ pub(super) fn path(kind: &str, name: Option<&str>) -> String {
         Some(name) => format!("{kind}/{}", encode(name)),
         None => kind,
     }
+}
+
+/// The path of a kind in one namespace.
+fn within(namespace: &str, kind: &str) -> String {
+    format!("/v1/namespaces/{}/objects/{}", encode(namespace), encode(kind))
 }
 
 impl Client {
@@ -154,6 +160,16 @@ impl Client {
         Ok(all)
     }
 
+    /// The first of them.
+    pub async fn get_first(
+        &self,
+        kind: &str,
+        wanted: &ListQuery,
+    ) -> Result<Option<ObjectView>, Error> {
+        let wanted = ListQuery { limit: Some(1), ..wanted.clone() };
+        Ok(self.page(kind, &wanted, None).await?.items.pop())
+    }
+
     async fn page(
         &self,
         kind: &str,
@@ -168,7 +184,11 @@ impl Client {
             ("limit", wanted.limit.map(|limit| limit.to_string())),
             ("continue", next),
         ]);
-        self.raw_get(&format!("{}{query}", path(kind, None))).await?.json()
+        let base = match &wanted.namespace {
+            Some(namespace) => within(namespace, kind),
+            None => path(kind, None),
+        };
+        self.raw_get(&format!("{base}{query}")).await?.json()
     }
 
     /// One object by name or uid.
@@ -280,6 +300,11 @@ impl Client {
     /// Stops dispatching for objects until they are thawed.
     pub async fn freeze(&self, targets: &TargetsQuery) -> Result<Written, Error> {
         self.raw_post("/v1/freeze", &targets.body()).await?.json()
+    }
+
+    /// The freezes in force, oldest first.
+    pub async fn get_freezes(&self) -> Result<List<FreezeView>, Error> {
+        self.raw_get("/v1/freeze").await?.json()
     }
 
     /// Takes a freeze back, in the words in which it was asked for.

@@ -1,4 +1,4 @@
-//! Operations: freeze, thaw and retry.
+//! Operations: freeze, thaw and retry; and what is frozen.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use kraken_engine::{
     manifest::NODE_KIND,
     nodeset,
     selector::Selector,
+    store::Store,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,11 +23,17 @@ use super::{
 };
 use crate::{
     api::Shared,
-    call::{Call, call_with_body},
+    call::{Call, call, call_with_body},
     problem::{Fault, Problem},
+    reply::{json, with_revision},
+    view::{FreezeView, List},
 };
 
 pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
+    let freezes = warp::path!("v1" / "freeze")
+        .and(warp::get())
+        .and(call(shared))
+        .then(|call| answered("freezes.list", freezes(call)));
     let freeze = warp::path!("v1" / "freeze").and(warp::post()).and(call_with_body(shared)).then(
         |call, body| {
             let command = |targets| Command::Freeze { targets };
@@ -52,7 +59,8 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Routes {
         .and(warp::post())
         .and(call_with_body(shared))
         .then(|family, name, call, _| answered("objects.retry", retry_one(family, name, call)));
-    freeze.or(thaw).unify().or(retry).unify().or(retry_one).unify().boxed()
+    let writes = freeze.or(thaw).unify().or(retry).unify().or(retry_one).unify();
+    freezes.or(writes).unify().boxed()
 }
 
 /// Which objects are meant: exactly one of these.
@@ -108,10 +116,19 @@ async fn operate(
     finish(call, command(targets)).await
 }
 
+/// The freezes in force.
+async fn freezes(mut call: Call) -> Result<Response, Problem> {
+    let consistency = call.consistency()?;
+    std::mem::take(&mut call.query).done()?;
+    let held =
+        |store: &Store| (store.revision(), store.freezes().iter().map(FreezeView::of).collect());
+    let (revision, items) = call.read(consistency, held).await?;
+    let list: List<FreezeView> = List { revision: revision.get(), items, r#continue: None };
+    Ok(with_revision(json(&list)?, revision))
+}
+
 async fn retry_one(family: Family, name: String, call: Call) -> Result<Response, Problem> {
-    let find = |store: &kraken_engine::store::Store| {
-        family.get(store, &name).map(|object| object.key.clone())
-    };
+    let find = |store: &Store| family.get(store, &name).map(|object| object.key.clone());
     let key = call.read(Consistency::Linearizable, find).await??;
     if key.kind.as_str() != NODE_KIND {
         return Err(Problem::body("only nodes are retried by name"));

@@ -245,6 +245,7 @@ async fn ask_all(contract: &mut Contract, fixture: &Fixture) {
         ("POST /v1/apply", node, 200),
         ("POST /v1/txn", txn, 200),
         ("POST /v1/freeze", json!({ "names": ["n1", "n2"] }), 200),
+        ("GET /v1/freeze", none.clone(), 200),
         ("POST /v1/thaw", json!({ "names": "n[1-2]" }), 200),
         ("POST /v1/retry", json!({ "selector": "rack=r1" }), 200),
         ("GET /v1/events", none.clone(), 200),

@@ -192,6 +192,10 @@ async fn operations_reach_their_targets() {
     let (_fixture, client) = fleet().await;
     let rack = TargetsQuery::Selector("rack=r1".to_owned());
     assert_eq!(client.freeze(&rack).await.unwrap().changed, 2);
+    let freezes = client.get_freezes().await.unwrap().items;
+    let selectors: Vec<_> = freezes.iter().map(|of| of.selector.as_deref()).collect();
+    assert_eq!(selectors, [Some("rack=r1")]);
+    assert!(freezes.iter().all(|of| !of.all && of.names.is_none() && of.by == "anonymous"));
     let frozen = client.get("node", "n1").await.unwrap().frozen.unwrap();
     assert_eq!((frozen.by.as_str(), frozen.scope.as_str()), ("anonymous", "rack=r1"));
     assert_eq!(client.thaw(&rack).await.unwrap().changed, 2);

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use kraken_engine::manifest::Manifest;
+use kraken_engine::{
+    manifest::Manifest,
+    store::{Freeze, Scope},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::time;
 
 /// A process that lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +66,48 @@ pub struct BegunView {
     pub epoch: u64,
     /// Its first revision.
     pub revision: u64,
+}
+
+/// A freeze in force. One of `names`, `selector` and `all` says what it freezes, in the words in
+/// which it is thawed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Freeze")]
+pub struct FreezeView {
+    /// The node that it freezes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<String>,
+    /// It freezes what this selects, also what is yet to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Whether it freezes all objects.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Who asked for it.
+    pub by: String,
+    /// When, RFC 3339.
+    pub since: String,
+    /// The revision of the freeze.
+    pub revision: u64,
+}
+
+impl FreezeView {
+    /// Of a freeze.
+    pub fn of(freeze: &Freeze) -> Self {
+        let (names, selector) = match &freeze.scope {
+            Scope::All => (None, None),
+            Scope::Selector(selector) => (None, Some(selector.to_string())),
+            Scope::Node(name) => (Some(name.to_string()), None),
+        };
+        Self {
+            names,
+            selector,
+            all: freeze.scope == Scope::All,
+            by: freeze.by.clone(),
+            since: time::format(freeze.since),
+            revision: freeze.revision.get(),
+        }
+    }
 }
 
 /// A module in a few words; the whole of what it declares is one call away.

@@ -66,7 +66,7 @@ impl Board {
     /// As many rows as the terminal holds, and how many it does not.
     fn drawn(&self, look: Look) -> String {
         if self.list.items.is_empty() {
-            return format!("{}\n", super::nothing(&self.kind));
+            return format!("{}\n", super::nothing(&self.kind, self.query.names.is_some()));
         }
         let table = super::table(&self.list.items, self.format, look, &mut Widths::default());
         let Some(rows) = look.rows.map(|rows| rows.saturating_sub(LINES_KEPT)) else {

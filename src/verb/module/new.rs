@@ -12,6 +12,8 @@ use crate::{console::Console, exit::Failure};
 
 /// The module that is copied.
 const SKELETON: &str = include_str!("../../../examples/skeleton.rs");
+/// The versions that this release is built and tested with.
+const LOCK: &str = include_str!("../../../Cargo.lock");
 /// By what a folder is known as the source of Kraken.
 const MARK: &str = "actors/src/module.rs";
 /// Longest name of a module that is made, in bytes.
@@ -58,9 +60,12 @@ impl Args {
         }
         let named = || format!("cannot write to {}", folder.display());
         fs::create_dir_all(folder.join("src")).with_context(named)?;
-        for (file, text) in
-            [("Cargo.toml", manifest(&self.name, &sdk)), ("src/main.rs", source(&self.name))]
-        {
+        for (file, text) in [
+            ("Cargo.toml", manifest(&self.name, &sdk)),
+            // Cargo leaves out of it what the package does not need, and adds the package.
+            ("Cargo.lock", LOCK.to_owned()),
+            ("src/main.rs", source(&self.name)),
+        ] {
             fs::write(folder.join(file), text).with_context(named)?;
             console.print(folder.join(file).display().to_string())?;
         }

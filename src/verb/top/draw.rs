@@ -26,7 +26,7 @@ Up, Down, k, j       one up, one down
 PageUp, PageDown     a page up, a page down
 Home, End, g, G      to the first, to the last
 Enter                look into a node: why it stands where it stands
-/                    search: a name, a phase, a step, a reason, label=value
+/                    search: n[1-64], @rack=r1, a phase, any text
 s                    sort by something else: attention, name, since, step
 r                    turn the order round
 a                    leave out what has converged, or show all

@@ -1,8 +1,11 @@
 //! In which order nodes are shown, and which of them.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeSet};
 
+use kraken_engine::{id::Name, object::Labels, selector::Selector};
 use kraken_http::view::{ObjectView, StatusView};
+
+use crate::{natural::natural, nodes::Nodes};
 
 /// By what nodes are ordered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -86,50 +89,87 @@ pub(super) fn reason(status: &StatusView) -> &str {
     why.map_or("", String::as_str)
 }
 
-/// Whether a text is in what is shown of a node, or in a label; capitals make no difference.
-pub(super) fn is_found(node: &ObjectView, text: &str) -> bool {
-    let text = text.to_lowercase();
+/// What is searched for: a text, and the nodes that it names, if it is a node set, or if it is a
+/// selector with or without its `@`.
+pub(super) struct Search {
+    text: String,
+    names: BTreeSet<Name>,
+    selector: Option<Selector>,
+}
+
+impl Search {
+    /// As it was typed so far.
+    pub(super) fn of(typed: &str) -> Self {
+        let (names, mut selector) = match typed.parse() {
+            Ok(Nodes::Names(names)) => (names.into_iter().collect(), None),
+            Ok(Nodes::Selector(selector)) => (BTreeSet::new(), Some(selector)),
+            Err(_) => (BTreeSet::new(), None),
+        };
+        if typed.contains('=') && selector.is_none() {
+            selector = typed.parse().ok();
+        }
+        Self { text: typed.to_lowercase(), names, selector }
+    }
+
+    /// Whether it finds a node: it names it, or is in what is shown of it, or in a label; capitals
+    /// make no difference there.
+    pub(super) fn finds(&self, node: &ObjectView) -> bool {
+        let named = |name| self.names.contains(&name);
+        is_found(node, &self.text)
+            || Name::new(&node.name).is_ok_and(named)
+            || self.selector.as_ref().is_some_and(|selector| selector.matches(&labels(node)))
+    }
+}
+
+fn labels(node: &ObjectView) -> Labels {
+    let label = |(label, value): (&String, &String)| Some((Name::new(label).ok()?, value.clone()));
+    node.labels.iter().filter_map(label).collect()
+}
+
+fn is_found(node: &ObjectView, text: &str) -> bool {
     let status = node.status.iter().flat_map(|status| {
         [status.phase.as_str(), status.step.as_deref().unwrap_or_default(), reason(status)]
     });
     let shown = std::iter::once(node.name.as_str()).chain(status);
-    shown.chain([crate::fleet::link(node)]).any(|shown| shown.to_lowercase().contains(&text))
+    shown.chain([crate::fleet::link(node)]).any(|shown| shown.to_lowercase().contains(text))
         || node
             .labels
             .iter()
-            .any(|(label, value)| format!("{label}={value}").to_lowercase().contains(&text))
-}
-
-/// Names as people order them: `n2` before `n10`.
-pub(super) fn natural(one: &str, other: &str) -> Ordering {
-    parts(one).cmp(parts(other)).then_with(|| one.cmp(other))
-}
-
-/// A name in turns of what is no number and of a number, which longer ones are greater than.
-fn parts(name: &str) -> impl Iterator<Item = (&str, usize, &str)> {
-    let mut rest = name;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let word = rest.find(|char: char| char.is_ascii_digit()).unwrap_or(rest.len());
-        let (before, after) = rest.split_at(word);
-        let end = after.find(|char: char| !char.is_ascii_digit()).unwrap_or(after.len());
-        let (number, left) = after.split_at(end);
-        rest = left;
-        let number = number.trim_start_matches('0');
-        Some((before, number.len(), number))
-    })
+            .any(|(label, value)| format!("{label}={value}").to_lowercase().contains(text))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn numbers_in_names_count_by_their_value() {
-        let mut names = ["n10", "n2", "m1", "n2-a", "n02", "gw", "n18446744073709551617", "n"];
-        names.sort_by(|one, other| natural(one, other));
-        assert_eq!(names, ["gw", "m1", "n", "n02", "n2", "n2-a", "n10", "n18446744073709551617"]);
+    fn node_sets_and_labels_are_searched_for_as_everywhere() {
+        let node = |name: &str, rack: &str| -> ObjectView {
+            serde_json::from_value(json!({
+                "kind": "node", "name": name, "uid": "u", "revision": 1,
+                "labels": { "rack": rack, "role": "web" },
+            }))
+            .unwrap()
+        };
+        let nodes = [node("n1", "r1"), node("n2", "r2"), node("n10", "r1"), node("gw", "r2")];
+        for (typed, expected) in [
+            ("", vec!["n1", "n2", "n10", "gw"]),
+            ("n1", vec!["n1", "n10"]),
+            ("N1", vec!["n1", "n10"]),
+            ("n[1-2]", vec!["n1", "n2"]),
+            ("n[1-2],gw", vec!["n1", "n2", "gw"]),
+            ("n[1", vec![]),
+            ("@rack=r1", vec!["n1", "n10"]),
+            ("@rack=r1,role=web", vec!["n1", "n10"]),
+            ("rack!=r1,role=web", vec!["n2", "gw"]),
+            ("ack=r2", vec!["n2", "gw"]),
+        ] {
+            let search = Search::of(typed);
+            let found = nodes.iter().filter(|node| search.finds(node));
+            let found: Vec<&str> = found.map(|node| node.name.as_str()).collect();
+            assert_eq!(found, expected, "{typed}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use kraken_http::{
     view::{List, ObjectView, WhyView},
 };
 
-use super::order::{Sort, is_found, phase};
+use super::order::{Search, Sort, phase};
 use crate::look::Look;
 
 /// Longest text that is searched for, in characters.
@@ -266,8 +266,9 @@ impl State {
 
     /// The same where the selected node was in this place.
     fn arrange_at(&mut self, place: Option<usize>) {
+        let search = Search::of(&self.search);
         let is_shown = |node: &ObjectView| {
-            !(self.is_narrowed && phase(node) == "Converged") && is_found(node, &self.search)
+            !(self.is_narrowed && phase(node) == "Converged") && search.finds(node)
         };
         let mut order: Vec<usize> =
             (0..self.nodes.len()).filter(|place| is_shown(&self.nodes[*place])).collect();

@@ -304,7 +304,7 @@ fn the_keys_are_told() {
     PageUp, PageDown     a page up, a page down
     Home, End, g, G      to the first, to the last
     Enter                look into a node: why it stands where it stands
-    /                    search: a name, a phase, a step, a reason, label=
+    /                    search: n[1-64], @rack=r1, a phase, any text
     s                    sort by something else: attention, name, since, s
     r                    turn the order round
     a                    leave out what has converged, or show all

@@ -22,7 +22,7 @@ use crate::{
         },
     },
     routes::{Checked, RollbackBody, TargetsBody, TxnBody, WatchLine},
-    view::{DiffView, List, ModuleView, RevisionList, RevisionView},
+    view::{DiffView, FreezeView, List, ModuleView, RevisionList, RevisionView},
 };
 
 /// Any text.
@@ -136,6 +136,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
                     headers: &[],
                 },
             ],
+        )
+    },
+    Operation {
+        takes: &[CONSISTENCY],
+        fails: &[ANY, ASKED],
+        ..read(
+            "freezes.list",
+            Path("/v1/freeze"),
+            "The freezes in force, oldest first.",
+            &[found(&[content(JSON, of::<List<FreezeView>>)])],
         )
     },
     operate("freeze", "/v1/freeze", "Freezes objects: nothing is dispatched for them."),
