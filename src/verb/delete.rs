@@ -29,16 +29,13 @@ impl Args {
             let (op, force) = ("delete", self.force);
             json!({ "op": op, "kind": kind, "namespace": namespace, "name": name, "force": force })
         };
-        let operations: Vec<Json> = match self.names.names() {
-            Some(names) => {
-                let namespace = self.names.namespace().map(Name::as_str);
-                names.iter().map(|name| operation(namespace, name.as_str())).collect()
-            }
-            None => {
-                let found = Objects::find(client, kind, Some(&self.names)).await?.items;
-                self.names.require_any(kind, &found)?;
-                found.iter().map(|of| operation(of.namespace.as_deref(), &of.name)).collect()
-            }
+        let operations: Vec<Json> = if let Some(names) = self.names.names() {
+            let namespace = self.names.namespace().map(Name::as_str);
+            names.iter().map(|name| operation(namespace, name.as_str())).collect()
+        } else {
+            let found = Objects::find(client, kind, Some(&self.names)).await?.items;
+            self.names.require_any(kind, &found)?;
+            found.iter().map(|of| operation(of.namespace.as_deref(), &of.name)).collect()
         };
         match client.txn(&json!({ "ops": operations })).await {
             Ok(written) => {
