@@ -6,6 +6,8 @@ mod atomic_file;
 mod base;
 mod command;
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod plans;
 
 pub mod exec;
