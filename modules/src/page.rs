@@ -22,7 +22,9 @@ fn the_page_tells_the_paths_of_all_modules() {
     let mut written = format!("{by_hand}{MARK}");
     let modules = [builtin(), on_request()].concat();
     section(&base(), &mut written);
-    modules.iter().for_each(|factory| section(factory.manifest(), &mut written));
+    for factory in &modules {
+        section(factory.manifest(), &mut written);
+    }
     if page == written {
         return;
     }
@@ -41,11 +43,15 @@ fn section(manifest: &Manifest, written: &mut String) {
             "\n| path of a {} | what | values | asked for | seen by |\n|---|---|---|---|---|\n",
             extension.kind
         ));
-        extension.paths.iter().for_each(|path| row(path, written));
+        for path in &extension.paths {
+            row(path, written);
+        }
     }
     if !mutations.is_empty() {
         written.push_str("\n| mutation | changes |\n|---|---|\n");
-        mutations.iter().for_each(|mutation| changed(mutation, written));
+        for mutation in mutations {
+            changed(mutation, written);
+        }
     }
 }
 
