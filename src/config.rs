@@ -10,7 +10,7 @@ mod place;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
-use kraken_engine::{id::Name, object::Labels, sync::parents::Parent};
+use kraken_engine::{id::Name, object::Labels, span::Share, sync::parents::Parent};
 use kraken_http::Origin;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -215,7 +215,7 @@ pub(crate) struct Traces {
     /// The collector, which takes OTLP over HTTP; absent: no traces are made.
     pub(crate) endpoint: Option<Endpoint>,
     /// How many of all traces are sent, of 1.
-    pub(crate) share: f64,
+    pub(crate) share: Share,
     /// How long spans wait for others to be sent with, in milliseconds.
     pub(crate) interval_ms: u64,
 }
@@ -325,7 +325,7 @@ impl Listener {
 
 impl Default for Traces {
     fn default() -> Self {
-        Self { endpoint: None, share: 1.0, interval_ms: 1_000 }
+        Self { endpoint: None, share: Share::ALL, interval_ms: 1_000 }
     }
 }
 

@@ -54,16 +54,13 @@ const LAST_WITHIN: Duration = Duration::from_secs(2);
 /// Sends spans away; what is left is sent when it ends.
 #[derive(Clone, Default)]
 pub(crate) struct Traces {
-    sink: Option<Arc<Sink>>,
-    share: Option<Share>,
+    sink: Option<(Arc<Sink>, Share)>,
 }
 
 impl Traces {
     /// Begins to send where it is configured. Must be called within a tokio runtime.
     pub(crate) fn start(config: &config::Traces, node: &Name) -> Result<Self, Failure> {
-        let (Some(endpoint), Some(share)) = (&config.endpoint, Share::new(config.share)) else {
-            return Ok(Self::default());
-        };
+        let Some(endpoint) = &config.endpoint else { return Ok(Self::default()) };
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Collector::new(Handle::current()))
@@ -80,21 +77,19 @@ impl Traces {
         processor.set_resource(&resource(node));
         let scope =
             InstrumentationScope::builder("kraken").with_version(env!("CARGO_PKG_VERSION")).build();
-        tracing::info!(%endpoint, share = share.get(), "sends traces");
-        Ok(Self { sink: Some(Arc::new(Sink { processor, scope })), share: Some(share) })
+        tracing::info!(%endpoint, share = config.share.get(), "sends traces");
+        Ok(Self { sink: Some((Arc::new(Sink { processor, scope }), config.share)) })
     }
 
     /// The way to here.
     pub(crate) fn spans(&self) -> Spans {
-        match (&self.sink, self.share) {
-            (Some(sink), Some(share)) => Spans::new(sink.clone(), share),
-            _ => Spans::default(),
-        }
+        let spans = self.sink.as_ref().map(|(sink, share)| Spans::new(sink.clone(), *share));
+        spans.unwrap_or_default()
     }
 
     /// Sends what is left.
     pub(crate) async fn stop(self) {
-        let Some(sink) = self.sink else { return };
+        let Some((sink, _)) = self.sink else { return };
         // A thread of its own: the exporter's waits for this runtime.
         let stop = move || sink.processor.shutdown_with_timeout(LAST_WITHIN);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(stop).await {

@@ -28,12 +28,15 @@ impl Clock {
     /// Milliseconds since the Unix epoch as they were at the start, moved on by monotonic time: a
     /// step of the machine's clock does not move it.
     pub fn wall(&self) -> Millis {
-        Millis::ZERO.after(self.started_wall + self.started.elapsed())
+        Millis::ZERO.after(self.since_epoch())
     }
 
     /// The same in microseconds.
     pub fn micros(&self) -> Micros {
-        let since = self.started_wall + self.started.elapsed();
-        Micros::new(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+        Micros::new(u64::try_from(self.since_epoch().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn since_epoch(&self) -> Duration {
+        self.started_wall + self.started.elapsed()
     }
 }

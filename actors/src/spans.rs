@@ -14,6 +14,8 @@ use kraken_engine::{
     span::{Share, Span, SpanContext},
 };
 
+use crate::quorum::Quorum;
+
 /// Takes spans that are over.
 pub trait SpanSink: Send + Sync + 'static {
     /// Takes one, or loses it. Must not wait.
@@ -51,10 +53,16 @@ impl Spans {
         self.kept.as_ref().map(|kept| kept.share)
     }
 
-    /// The cluster, once it is known; `None` also where no spans are made.
-    pub fn cluster(&self) -> Option<ClusterId> {
-        let cluster = ClusterId::new(self.kept.as_ref()?.cluster.load(Ordering::Relaxed));
-        (cluster != ClusterId::default()).then_some(cluster)
+    /// The cluster, once it is known; `None` also where no spans are made. A member asks its quorum
+    /// until that knows, a leaf is told when it attaches.
+    pub fn cluster(&self, quorum: Option<&dyn Quorum>) -> Option<ClusterId> {
+        let told = ClusterId::new(self.kept.as_ref()?.cluster.load(Ordering::Relaxed));
+        if told != ClusterId::default() {
+            return Some(told);
+        }
+        let cluster = quorum?.status().cluster?;
+        self.belongs_to(cluster);
+        Some(cluster)
     }
 
     /// The node belongs to this cluster.

@@ -120,10 +120,8 @@ impl Call {
     /// Has spans made of a write.
     fn tell(&self, done: &Done, proposed: Micros) {
         let api = &self.shared.api;
-        if api.spans.share().is_none() || done.changed == 0 {
-            return;
-        }
-        let Some(cluster) = api.quorum.status().cluster else { return };
+        let cluster = api.spans.cluster(Some(&*api.quorum));
+        let Some(cluster) = cluster.filter(|_| done.changed > 0) else { return };
         let (method, path) = self.line.split_once(' ').unwrap_or(("", &self.line));
         let route = table::find(method, path).and_then(|operation| operation.at(path));
         let caller = self.headers.get(TRACEPARENT_HEADER);

@@ -2,7 +2,10 @@
 
 use std::ffi::OsString;
 
+use kraken_engine::manifest::NODE_KIND;
+
 use super::shell::Shell;
+use crate::fleet;
 
 /// Longest line that is looked at, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;
@@ -56,10 +59,7 @@ impl Words {
             ["get", kind, _, ..] => Some(*kind),
             _ => None,
         };
-        match self.option(&["-k", "--kind"]).or_else(after_get) {
-            None | Some("nodes") => "node",
-            Some(kind) => kind,
-        }
+        fleet::kind(self.option(&["-k", "--kind"]).or_else(after_get).unwrap_or(NODE_KIND))
     }
 
     /// What the verb is about: its kind and which ones.

@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 
 use kraken_engine::{
     object::Labels,
-    span::Share,
     sync::pace::{BULK, HEARTBEAT_LABEL, NORMAL},
 };
 use kraken_http::{ORIGINS_MAX, Origin};
@@ -37,10 +36,6 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
 }
 
 fn check_traces(traces: &Traces) -> Result<(), Fault> {
-    if Share::new(traces.share).is_none() {
-        let why = format!("{} is no share; write a number from 0 to 1", traces.share);
-        return Err(Fault { key: "traces.share", why });
-    }
     if !TRACES_INTERVALS_MS.contains(&traces.interval_ms) {
         let (least, most) = (TRACES_INTERVALS_MS.start(), TRACES_INTERVALS_MS.end());
         let why = format!("spans wait for {least} to {most} ms");

@@ -123,17 +123,14 @@ async fn by_quorum(
         return Err(not_ready(format!("{} is known in another role", hello.node)));
     }
     let uid = match hello.uid {
-        Some(uid) if hello.cfg_epoch == epoch => match known(uid, quorum, options).await {
-            // It was removed, and is not made anew by itself; perhaps somebody has.
-            Err(rejected) if rejected.reason == RefusedReason::Gone => {
-                find(hello.node.clone(), options).await?.ok_or(rejected)?
-            }
-            found => found?,
-        },
-        // What was made after the backup that this epoch began with is not there, and was not
-        // removed by anybody.
         Some(uid) => match known(uid, quorum, options).await {
-            Err(rejected) if rejected.reason == RefusedReason::Gone => {
+            // It was removed, and is not made anew by itself; perhaps somebody has.
+            Err(gone) if gone.reason == RefusedReason::Gone && hello.cfg_epoch == epoch => {
+                find(hello.node.clone(), options).await?.ok_or(gone)?
+            }
+            // What was made after the backup that this epoch began with is not there, and was not
+            // removed by anybody.
+            Err(gone) if gone.reason == RefusedReason::Gone => {
                 named(hello, quorum, options).await?
             }
             found => found?,

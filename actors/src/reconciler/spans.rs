@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use kraken_engine::{
-    id::{AttemptId, ClusterId, Name, Uid},
+    id::{AttemptId, Name, Uid},
     machine::Effect,
     mutation::Lane,
     span::{SpanContext, Tracer},
@@ -33,21 +33,9 @@ impl Tracing {
         Self { tracer, spans, node, quorum, clock }
     }
 
-    /// The cluster, once it is known.
-    fn cluster(&self) -> Option<ClusterId> {
-        self.spans.cluster().or_else(|| {
-            let cluster = self.quorum.as_ref()?.status().cluster?;
-            self.spans.belongs_to(cluster);
-            Some(cluster)
-        })
-    }
-
     /// Objects are looked at, in those lanes that are decided here.
     pub(super) fn looked(&mut self, sight: &Sight, leads: bool) {
-        if self.tracer.is_none() {
-            return;
-        }
-        let (cluster, now) = (self.cluster(), self.clock.micros());
+        let (cluster, now) = (self.spans.cluster(self.quorum.as_deref()), self.clock.micros());
         let (Some(tracer), Some(cluster)) = (&mut self.tracer, cluster) else { return };
         for (uid, known) in &sight.objects {
             let lanes = [
@@ -69,10 +57,7 @@ impl Tracing {
 
     /// Something was decided.
     pub(super) fn decided(&mut self, lane: Lane, effect: &Effect) {
-        if self.tracer.is_none() {
-            return;
-        }
-        let (cluster, now) = (self.cluster(), self.clock.micros());
+        let (cluster, now) = (self.spans.cluster(self.quorum.as_deref()), self.clock.micros());
         let (Some(tracer), Some(cluster)) = (&mut self.tracer, cluster) else { return };
         let spans = match effect {
             Effect::Dispatch(dispatch) => {

@@ -71,6 +71,22 @@ struct Try {
     on: Option<Name>,
 }
 
+impl Way {
+    /// One that begins now, as part of nothing.
+    fn new(context: SpanContext, since: Micros) -> Self {
+        Self {
+            context,
+            parent: None,
+            links: Vec::new(),
+            since,
+            is_seen_from_the_start: true,
+            attempts: 0,
+            attempt: None,
+            stuck: None,
+        }
+    }
+}
+
 impl Tracer {
     /// One that records a share of all traces.
     pub fn new(share: Share) -> Self {
@@ -94,14 +110,9 @@ impl Tracer {
         }
         let write = SpanContext::of_write(cluster, object.revision);
         let way = Way {
-            context: SpanContext::of_convergence(write.trace, lane, object.uid),
             parent: Some(write.span),
-            links: Vec::new(),
-            since: now,
             is_seen_from_the_start: known.is_some(),
-            attempts: 0,
-            attempt: None,
-            stuck: None,
+            ..Way::new(SpanContext::of_convergence(write.trace, lane, object.uid), now)
         };
         let old = known.map(|known| known.end(lane, now, "superseded", None));
         let traced = Traced { key: object.key.clone(), revision: object.revision, way: Some(way) };
@@ -115,14 +126,8 @@ impl Tracer {
         let way = traced.way.get_or_insert_with(|| {
             let trace = TraceId::of_upkeep(cluster, &dispatch.attempt);
             Way {
-                context: SpanContext::of_convergence(trace, lane, dispatch.uid),
-                parent: None,
                 links: vec![SpanContext::of_write(cluster, traced.revision)],
-                since: now,
-                is_seen_from_the_start: true,
-                attempts: 0,
-                attempt: None,
-                stuck: None,
+                ..Way::new(SpanContext::of_convergence(trace, lane, dispatch.uid), now)
             }
         });
         if way.attempt.as_ref().is_none_or(|attempt| attempt.id != dispatch.attempt) {

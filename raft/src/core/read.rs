@@ -203,12 +203,11 @@ impl Node {
     /// That those who answered are no majority, in words.
     fn silent(&self, answered: &BTreeSet<u64>) -> String {
         let metrics = self.metrics();
-        let membership = metrics.membership_config.membership();
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
-        let silent = membership
-            .nodes()
-            .filter(|(id, _)| voters.contains(id) && !answered.contains(id) && **id != self.member);
-        let silent: Vec<&str> = silent.map(|(_, peer)| peer.name.as_str()).collect();
+        let stored = &metrics.membership_config;
+        let voters: BTreeSet<u64> = stored.voter_ids().collect();
+        let silent = voters.iter().filter(|id| !answered.contains(id) && **id != self.member);
+        let silent: Vec<&str> =
+            silent.filter_map(|id| Some(stored.get_node(id)?.name.as_str())).collect();
         let (few, all) = (silent.len(), voters.len());
         format!("{few} of {all} members do not answer: {}", silent.join(", "))
     }
