@@ -20,7 +20,7 @@ use crate::{
     fleet::LINK_PATH,
     graph::{Graph, Progress, of_object},
     id::{Name, Revision, Uid},
-    manifest::{Context, NODE_KIND},
+    manifest::Context,
     mutation::Lane,
     object::{Frozen, ObjectRef},
     path::Path,
@@ -178,7 +178,7 @@ pub fn why(subject: Subject<'_>, planner: &mut Planner, now: Millis) -> Why {
 
 /// What is seen of the node that hosts an object; a node hosts itself.
 fn seen_of_host(subject: Subject<'_>, path: &'static str) -> Option<Value> {
-    if subject.object.key.kind.as_str() == NODE_KIND {
+    if subject.object.key.is_node() {
         return subject.dsc.value(path).cloned();
     }
     subject.related.value(subject.object, &On::Parent, &Path::constant(path))

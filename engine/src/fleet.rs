@@ -29,7 +29,6 @@ use crate::{
     dsc::{Dsc, Observed, Sighting, Stamp},
     id::{Name, Revision, Uid},
     journal::is_memorable,
-    manifest::NODE_KIND,
     object::Object,
     path::Path,
     singleton::Assured,
@@ -144,7 +143,7 @@ impl Fleet {
             touched.paths.extend(early.iter().map(|(path, _)| (object.uid, path.clone())));
             self.dsc.entry(object.uid).or_insert(early);
         }
-        if object.key.kind.as_str() == NODE_KIND {
+        if object.key.is_node() {
             self.nodes.insert(object.key.name.clone(), object.uid);
         }
         if let Some(held) = self.objects.get(&object.uid).cloned() {

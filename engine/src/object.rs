@@ -43,6 +43,13 @@ pub const HOST_PATH: &str = "/host";
 /// parent sees of it, and carries out what a parent does.
 pub const VIA_PATH: &str = "/via";
 
+impl ObjectRef {
+    /// Whether it names a node.
+    pub fn is_node(&self) -> bool {
+        self.kind.as_str() == NODE_KIND
+    }
+}
+
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.namespace {
@@ -128,7 +135,7 @@ impl Object {
     /// that its Cfg names at [`HOST_PATH`], or, where it must not run twice, the one that had it
     /// before and is not sure to have stopped it.
     pub fn host(&self) -> Option<Name> {
-        if self.key.kind.as_str() == NODE_KIND {
+        if self.key.is_node() {
             return Some(self.key.name.clone());
         }
         self.former().cloned().or_else(|| self.names(HOST_PATH))
@@ -136,12 +143,12 @@ impl Object {
 
     /// Whether it is the node of a name.
     pub fn is_node(&self, name: &Name) -> bool {
-        self.key.kind.as_str() == NODE_KIND && self.key.name == *name
+        self.key.is_node() && self.key.name == *name
     }
 
     /// Whether a node hosts the object.
     pub fn is_hosted_by(&self, node: &Name) -> bool {
-        if self.key.kind.as_str() == NODE_KIND {
+        if self.key.is_node() {
             return self.key.name == *node;
         }
         match self.former() {
@@ -183,14 +190,14 @@ impl Object {
 
     /// Whether one of these nodes hosts the object, or is the way to it.
     pub fn is_in_charge_of_any(&self, nodes: &BTreeSet<Name>) -> bool {
-        let is_one = self.key.kind.as_str() == NODE_KIND && nodes.contains(&self.key.name);
+        let is_one = self.key.is_node() && nodes.contains(&self.key.name);
         is_one || self.charges().any(|node| nodes.contains(&node))
     }
 
     /// The nodes that have it in their charge beside itself: its host, and that through which it is
     /// reached.
     pub fn charges(&self) -> impl Iterator<Item = Name> {
-        let host = self.host().filter(|_| self.key.kind.as_str() != NODE_KIND);
+        let host = self.host().filter(|_| !self.key.is_node());
         host.into_iter().chain(self.via())
     }
 

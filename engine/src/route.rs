@@ -31,7 +31,6 @@ use crate::{
     catalog::KindCatalog,
     fleet::{Fleet, up_link},
     id::{NAME_BYTES_MAX, Name, Uid},
-    manifest::NODE_KIND,
     mutation::Context,
     object::Object,
     sync::below::HOPS_MAX,
@@ -160,7 +159,7 @@ fn on_parent(module: &Name, object: &Object, standing: &impl Standing) -> Result
 
 /// The member that carries out for an object that names no other node what its parent does.
 fn chosen_parent(module: &Name, object: &Object, standing: &impl Standing) -> Option<Name> {
-    let is_node = object.key.kind.as_str() == NODE_KIND;
+    let is_node = object.key.is_node();
     let parent = is_node.then(|| standing.parent_of_object(object)).flatten();
     standing.with_able(module, |able| {
         parent

@@ -9,7 +9,7 @@ use std::{
 
 use kraken_engine::{
     id::{Name, Uid},
-    manifest::{Manifest, NODE_KIND, SeenBy},
+    manifest::{Manifest, SeenBy},
 };
 
 use crate::module::{Looker, ObjectView};
@@ -46,7 +46,7 @@ impl Objects {
         if held.as_ref().is_none_or(|held| held.cfg != view.cfg || held.labels != view.labels) {
             self.mark(&view);
         }
-        if view.key.kind.as_str() == NODE_KIND && held.is_none_or(|held| held.key != view.key) {
+        if view.key.is_node() && held.is_none_or(|held| held.key != view.key) {
             self.nodes.insert(view.key.name.clone(), view.uid);
         }
         self.by_uid.insert(view.uid, view);

@@ -5,7 +5,6 @@ use super::{PlanView, seen_of_host};
 use crate::{
     command::is_by_engine,
     fleet::{LINK_PATH, Link},
-    manifest::NODE_KIND,
     mutation::Lane,
     singleton::Held,
     status::{PhaseName, Status},
@@ -118,7 +117,7 @@ fn alone(subject: Subject<'_>) -> String {
     let object = subject.object;
     let kind = subject.catalog.kind(&object.key.kind);
     match kind.and_then(|kind| kind.singleton) {
-        _ if object.key.kind.as_str() == NODE_KIND => String::new(),
+        _ if object.key.is_node() => String::new(),
         Some(singleton) => {
             format!("; it stops there after {} without the quorum", seconds(singleton.lease_ms))
         }
@@ -129,7 +128,7 @@ fn alone(subject: Subject<'_>) -> String {
 /// Says so where a node is not attached: then it cannot act, whatever its last word was.
 fn away(subject: Subject<'_>) -> Option<String> {
     let name = subject.object.host()?;
-    let is_node = subject.object.key.kind.as_str() == NODE_KIND;
+    let is_node = subject.object.key.is_node();
     let link = seen_of_host(subject, LINK_PATH);
     match link.as_ref().and_then(Value::as_str) {
         Some(link) if link == Link::Down.as_str() => {

@@ -5,7 +5,7 @@ mod below;
 use super::*;
 use crate::{
     id::{ClusterId, Revision, SessionEpoch},
-    manifest::{Extension, From, Manifest, MutationSpec, PathSpec, SeenBy, To, Type},
+    manifest::{Extension, From, Manifest, MutationSpec, NODE_KIND, PathSpec, SeenBy, To, Type},
     object::Tenure,
     object::{HOST_PATH, Labels, ObjectRef, VIA_PATH},
     predicate::On,

@@ -29,7 +29,7 @@ use crate::{
     fleet::{Fleet, Touched},
     id::{AttemptId, ClusterId, Name, Uid},
     machine::{Attempted, Dispatch, Effect},
-    manifest::{Manifest, NODE_KIND},
+    manifest::Manifest,
     mutation::Lane,
     object::Object,
     path::Path,
@@ -478,7 +478,7 @@ fn failure(error: &str) -> Attempted {
 /// what the quorum changes.
 fn decides(object: &Object, kind: &KindCatalog, lane: Lane) -> bool {
     let changed = |path: &Path| kind.schema.rule_at(path).and_then(|rule| rule.changed_from);
-    let is_node = object.key.kind.as_str() == NODE_KIND;
+    let is_node = object.key.is_node();
     let has = object.cfg.iter().any(|(path, _)| changed(path) == Some(lane));
     match lane {
         Lane::Itself => is_node && has,

@@ -25,8 +25,7 @@ pub(super) fn id_of(object: &Object) -> Uid {
 
 /// The node of an id, for the few that are looked up alone.
 pub(super) fn find(store: &Store, id: Uid) -> Option<&Arc<Object>> {
-    let is_it =
-        |object: &&Arc<Object>| object.key.kind.as_str() == NODE_KIND && id_of(object) == id;
+    let is_it = |object: &&Arc<Object>| object.key.is_node() && id_of(object) == id;
     store.object(id).filter(is_it).or_else(|| store.of_kind(NODE_KIND).find(is_it))
 }
 

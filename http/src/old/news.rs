@@ -16,7 +16,6 @@ use kraken_engine::{
     event::{Event, EventKind},
     fleet::Fleet,
     id::{Name, Uid},
-    manifest::NODE_KIND,
     object::Object,
     path::Path,
     store::Change,
@@ -140,7 +139,8 @@ impl News {
         };
         *position = next;
         let changes = commits.iter().flat_map(|commit| &commit.changes);
-        let changes: Vec<&Change> = changes.filter(|change| is_node(change.object())).collect();
+        let changes: Vec<&Change> =
+            changes.filter(|change| change.object().key.is_node()).collect();
         if !changes.is_empty() {
             let read = self.shared.api.state.read(|fleet| fleet.catalog().clone()).await;
             let catalog = read.map_err(|Stopped| Lagged)?;
@@ -174,7 +174,7 @@ impl News {
                 continue;
             };
             let before = sights.told.insert(uid, dsc.clone()).unwrap_or_default();
-            if is_node(&object) {
+            if object.key.is_node() {
                 sighted(&object, (&before, &dsc), (&catalog, &enums), notices);
             }
         }
@@ -196,7 +196,7 @@ impl News {
         }
         let named = move |fleet: &Fleet| {
             let named = started.into_iter().filter_map(|event| {
-                let object = fleet.object(event.uid?).filter(|object| is_node(object))?;
+                let object = fleet.object(event.uid?).filter(|object| object.key.is_node())?;
                 Some((id_of(object), event))
             });
             named.collect::<Vec<_>>()
@@ -209,10 +209,6 @@ impl News {
         }
         Ok(true)
     }
-}
-
-fn is_node(object: &Object) -> bool {
-    object.key.kind.as_str() == NODE_KIND
 }
 
 /// Waits for a change of what is watched, and for ever where nothing is.

@@ -11,7 +11,6 @@ use kraken_engine::{
     command::Targets,
     history::{self, Past, Record, Versions},
     id::Revision,
-    manifest::NODE_KIND,
     object::Object,
     selector::Selector,
     store::Store,
@@ -245,12 +244,8 @@ fn wanted(call: &mut Call) -> Result<impl Fn(&Object) -> bool + Send + 'static, 
     Ok(move |object: &Object| match &which {
         Which::All => true,
         Which::Selector(selector) => selector.matches(&object.labels),
-        Which::Names(names) => is_node(object) && names.contains(&object.key.name),
+        Which::Names(names) => object.key.is_node() && names.contains(&object.key.name),
     })
-}
-
-fn is_node(object: &Object) -> bool {
-    object.key.kind.as_str() == NODE_KIND
 }
 
 async fn diff(mut call: Call) -> Result<Response, Problem> {
@@ -320,7 +315,7 @@ async fn rollback(mut call: Call, body: Bytes) -> Result<Response, Problem> {
         let wanted = |object: &Object| match &targets {
             Targets::All => true,
             Targets::Selector(selector) => selector.matches(&object.labels),
-            Targets::Names(names) => is_node(object) && names.contains(&object.key.name),
+            Targets::Names(names) => object.key.is_node() && names.contains(&object.key.name),
         };
         let txn = history::rollback(&time.past(to)?, &time.store, wanted);
         txn.map_err(|history::Unrestorable::TooMany { limit, .. }| Problem::TooMany {

@@ -6,7 +6,6 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{Child, Effect};
 use crate::{
     id::{Name, Revision, Uid},
-    manifest::NODE_KIND,
     object::Object,
     singleton::Assurance,
     sync::{
@@ -95,7 +94,7 @@ impl Child {
         }
         self.sweep_at = None;
         let stays = |object: &Object| {
-            let is_node = object.key.kind.as_str() == NODE_KIND;
+            let is_node = object.key.is_node();
             self.is_own(object)
                 || (is_node && self.lower.contains(&object.key.name))
                 || object.charges().any(|node| self.lower.contains(&node))

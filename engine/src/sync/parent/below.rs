@@ -8,7 +8,6 @@ use std::{
 use super::{Effect, Session};
 use crate::{
     id::{Name, SessionEpoch, Uid},
-    manifest::NODE_KIND,
     object::Object,
     sync::{
         below::{self, Lower},
@@ -47,7 +46,7 @@ impl Session {
             return BTreeSet::new();
         }
         let objects = wanted.values().flatten();
-        let nodes = objects.filter(|object| object.key.kind.as_str() == NODE_KIND);
+        let nodes = objects.filter(|object| object.key.is_node());
         let nodes: BTreeSet<&Name> = nodes.map(|object| &object.key.name).collect();
         let let_in = std::mem::take(&mut self.let_in).into_iter();
         let (now, later): (Vec<Name>, Vec<Name>) = let_in.partition(|node| nodes.contains(node));

@@ -1,7 +1,7 @@
 //! Crowds converge, do so again in the same way, and count what went wrong.
 
 use super::*;
-use crate::{object::ObjectRef, state::State, world::modules};
+use crate::{manifest::NODE_KIND, object::ObjectRef, state::State, world::modules};
 
 fn nodes(count: usize) -> Vec<Op> {
     let name = |text: &str| Name::new(text).unwrap();
