@@ -364,6 +364,18 @@ async fn dead_leaf_and_lost_member_are_seen_and_so_is_their_return() -> Result<(
     scene.cluster.start_node("n2")?;
     scene.counts("Down", 0).await?;
 
+    for member in ["m2", "m3"] {
+        scene.cluster.kill9(member)?;
+    }
+    scene.page.shows("No member leads the quorum").await?;
+    scene.pictures_if_axe("leaderless").await?;
+    for member in ["m2", "m3"] {
+        scene.cluster.start_node(member)?;
+    }
+    let gone = "document.getElementById('leaderless').hidden";
+    scene.page.until("the quorum is led again", gone).await?;
+    scene.cluster.ready().await?;
+
     scene.cluster.kill9("m1")?;
     scene.page.shows("Connection to m1 is lost").await?;
     scene.page.shows("Go on with m2").await?;
@@ -381,6 +393,48 @@ async fn dead_leaf_and_lost_member_are_seen_and_so_is_their_return() -> Result<(
     scene.page.shows("Connected again").await?;
     scene.counts("Frozen", 1).await?;
     scene.page.until("the banner is gone", "document.getElementById('lost').hidden").await?;
+    scene.pass()
+}
+
+/// Keeps the streams that a page opens within reach, and has it fall asleep at once.
+const WITHIN_REACH: &str = "
+    window.sources = [];
+    window.EventSource = class extends EventSource {
+      constructor(...at) { super(...at); sources.push(this); }
+    };
+    window.fleet = () => sources.filter(({ url }) => url.includes('/v1/watch'));
+    const later = window.setTimeout;
+    window.setTimeout = (then, ms, ...more) => later(then, ms === 20_000 ? 0 : ms, ...more);
+    window.see = (seen) => {
+      Object.defineProperty(document, 'hidden', { value: !seen, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    };
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn page_that_lagged_or_slept_sees_all_that_it_missed() -> Result<()> {
+    let Some(scene) = Scene::start(&shape(1, 2)).await? else { return Ok(()) };
+    let script = json!({ "source": WITHIN_REACH });
+    scene.page.call("Page.addScriptToEvaluateOnNewDocument", script).await?;
+    scene.open("").await?;
+    scene.counts("Converged", 3).await?;
+
+    // What came before it was told that it had lagged is lost: it lists again.
+    let lag = "fleet()[0].onmessage({ data: JSON.stringify({ type: 'LAGGED' }) })";
+    scene.page.eval(lag).await?;
+    let again = "fleet().length === 2 && fleet()[0].readyState === EventSource.CLOSED";
+    scene.page.until("it follows anew", again).await?;
+    scene.live().await?;
+    scene.counts("Converged", 3).await?;
+
+    scene.page.eval("see(false)").await?;
+    let sleeps = "fleet()[1].readyState === EventSource.CLOSED";
+    scene.page.until("nobody sees it, and it follows no longer", sleeps).await?;
+    scene.post("/v1/freeze", &json!({ "names": "n1" })).await?;
+    scene.page.eval("see(true)").await?;
+    scene.live().await?;
+    scene.counts("Frozen", 1).await?;
+    assert_eq!(scene.page.eval("fleet().length").await?, 3);
     scene.pass()
 }
 

@@ -215,9 +215,9 @@ impl TestCluster {
         Ok(())
     }
 
-    /// Waits until all members vote and can serve, and all leaves are attached.
+    /// Waits until all members vote and can serve, and all nodes are attached.
     pub async fn ready(&self) -> Result<()> {
-        let (members, leaves) = (self.members(), self.leaves());
+        let members = self.members();
         let edge = self.edge()?;
         wait_until("all members vote", READY_MAX, async || {
             let quorum = edge.cluster().await?;
@@ -233,8 +233,11 @@ impl TestCluster {
             })
             .await?;
         }
-        let leaves: Vec<&str> = leaves.iter().map(String::as_str).collect();
-        self.linked(&leaves, "UP", READY_MAX).await.map(drop)
+        // A member attaches to the others: one that is alone, to nobody.
+        let attaches = |node: &Node| node.http.is_none() || members.len() > 1;
+        let nodes = self.names(attaches);
+        let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
+        self.linked(&nodes, "UP", READY_MAX).await.map(drop)
     }
 
     /// The network of members that have one of their own.

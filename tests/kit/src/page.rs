@@ -3,7 +3,7 @@
 
 use std::{
     fmt::Display,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -33,9 +33,14 @@ const FRAME_US_MAX: f64 = 8_000.0;
 const MEMORY_BYTES_MAX: f64 = 200e6;
 /// How long a fleet may take until all of it is shown as it was asked to be.
 const CALM_MAX: Duration = Duration::from_mins(5);
-/// Machines without latencies to speak of, all of them in the memory of each member.
-const SIM: &str = "[modules.sim]\nin_memory = true\n\
-                   every = { latency_min_ms = 20, latency_max_ms = 200 }\n";
+/// Machines without latencies to speak of, which whoever looks sees alike.
+fn sim(world: &Path) -> String {
+    let world = Json::from(world.to_string_lossy());
+    format!(
+        "[modules.sim]\nworld = {world}\n\
+         every = {{ latency_min_ms = 20, latency_max_ms = 200 }}\n"
+    )
+}
 
 /// What is measured.
 #[derive(Debug, Clone)]
@@ -56,7 +61,8 @@ impl PageLoad {
     /// Measures; `note` is told what happens.
     pub async fn run(&self, mut note: impl FnMut(&dyn Display)) -> Result<Vec<Figure>> {
         note(&"three members");
-        let shape = Shape { more: SIM.to_owned(), ..Shape::of(3, 0) };
+        let world = tempfile::tempdir()?;
+        let shape = Shape { more: sim(world.path()), ..Shape::of(3, 0) };
         let cluster = TestCluster::start(&self.program, &shape).await?;
         let edge = cluster.edge()?;
         note(&format_args!("{} machines", self.nodes));
@@ -101,7 +107,7 @@ impl PageLoad {
         trace.end().await
     }
 
-    async fn pictures(&self, page: &Page, folder: &std::path::Path) -> Result<()> {
+    async fn pictures(&self, page: &Page, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder)?;
         for dark in [false, true] {
             page.dark(dark).await?;
