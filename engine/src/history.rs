@@ -7,20 +7,19 @@
 //!
 //! Where records are kept, and for how long, is not known here: callers hand them over in order.
 
+mod alteration;
 mod replay;
 mod rollback;
 #[cfg(test)]
 mod tests;
 mod versions;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    alteration::{Alteration, LabelChange, PathChange, Turn},
     replay::{AtThatTime, Replay, Replayed},
     rollback::{Unrestorable, rollback},
     versions::{Blame, Deed, Version, Versions, blame},
@@ -28,11 +27,8 @@ pub use self::{
 use crate::{
     id::{Revision, Uid},
     object::{Object, ObjectRef},
-    path::Path,
-    state::State,
     store::{Change, Store},
     time::Millis,
-    value::Value,
 };
 
 /// One write of Cfg, as the history keeps it.
@@ -130,17 +126,6 @@ impl Past {
     }
 }
 
-/// What became of one path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathChange {
-    /// The path.
-    pub path: Path,
-    /// What it held before.
-    pub before: Option<Value>,
-    /// What it held after.
-    pub after: Option<Value>,
-}
-
 /// What became of one object between two revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectChange {
@@ -150,27 +135,6 @@ pub struct ObjectChange {
     pub before: Option<Arc<Object>>,
     /// How it became; absent where it was gone.
     pub after: Option<Arc<Object>>,
-}
-
-impl ObjectChange {
-    /// The paths of Cfg that differ, in order.
-    pub fn paths(&self) -> Vec<PathChange> {
-        let cfg = |object: &Option<Arc<Object>>| {
-            object.as_ref().map(|object| object.cfg.clone()).unwrap_or_default()
-        };
-        path_changes(&cfg(&self.before), &cfg(&self.after))
-    }
-}
-
-/// The paths that differ between two states, in order.
-pub fn path_changes(before: &State, after: &State) -> Vec<PathChange> {
-    let paths: BTreeSet<&Path> = before.iter().chain(after.iter()).map(|(path, _)| path).collect();
-    let change = |path: &Path| PathChange {
-        path: path.clone(),
-        before: before.get(path.as_str()).cloned(),
-        after: after.get(path.as_str()).cloned(),
-    };
-    paths.into_iter().map(change).filter(|change| change.before != change.after).collect()
 }
 
 /// What differs between two revisions, `from` being the older one, in order of name. What differs

@@ -24,8 +24,8 @@ use serde_json::{Map, Value as Json};
 pub use self::{
     event::EventView,
     history::{
-        BlameView, DeedView, DiffView, HistoryView, LabelChange, ObjectDiff, RevisionItem,
-        RevisionList, RevisionView, VersionView,
+        AlterationView, BlameView, DeedView, DiffView, HistoryView, LabelChange, ObjectDiff,
+        RevisionItem, RevisionList, RevisionView, TurnView, VersionView,
     },
     rest::{BegunView, FreezeView, HealthView, LeaderView, MembershipView, ModuleView, ReadyView},
     why::{

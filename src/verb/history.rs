@@ -5,7 +5,7 @@ use kraken_http::{
     view::{HistoryView, RevisionItem, RevisionList},
 };
 
-use super::diff::{changes, counted, word};
+use super::diff::{altered, counted, word};
 use crate::{
     complete,
     console::Console,
@@ -91,7 +91,7 @@ fn versions(history: &HistoryView, look: Look) -> String {
         let note = item.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         let (word, by) = (word(item.change), &item.author);
         text.push(format!("revision {}  {}  {word} by {by}{note}", item.revision, item.time));
-        text.extend(changes(&item.cfg, look));
+        text.extend(altered(&item.alteration, look));
     }
     if text.is_empty() {
         text.push("no write of it is remembered".to_owned());

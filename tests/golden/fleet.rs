@@ -340,6 +340,12 @@ async fn past(day: &mut Day) -> Result<()> {
     day.types("rollback", &[&format!("{rollback} --plan"), &rollback, "wait n3"]).await?;
     day.ends("diff", "diff 999999999", 1).await?;
     day.ends("history", "history nobody", 1).await?;
+    day.aside("label n3 spare=yes").await?;
+    day.aside("freeze n3").await?;
+    day.aside("thaw n3").await?;
+    day.aside("retry n3").await?;
+    day.types("history", &["history n3 --limit 4"]).await?;
+    day.aside("label n3 spare-").await?;
     day.settled().await
 }
 

@@ -7,7 +7,9 @@ use crate::{
     command::{Command, Op, Outcome, Proposal, Target, Targets, Txn},
     id::{ClusterId, Name, Term},
     manifest::{Extension, Manifest, PathSpec, Type},
+    path::Path,
     selector::Selector,
+    state::State,
 };
 
 const NAMES: [&str; 4] = ["n1", "n2", "n3", "n4"];
@@ -135,11 +137,12 @@ fn versions_tell_who_did_what_and_blame_who_set_what_stands() {
     book.txn(vec![put("n1", &[("/x", "B"), ("/y", "A")])]);
     book.write(Command::Freeze { targets: Targets::Names(vec![name("n1")]) });
     let versions = book.versions("n1");
-    let told: Vec<_> = versions.iter().map(|v| (v.revision.get(), v.deed, v.paths.len())).collect();
+    let told: Vec<_> =
+        versions.iter().map(|v| (v.revision.get(), v.deed, v.alteration.paths.len())).collect();
     assert_eq!(told, [(3, Deed::Created, 2), (4, Deed::Changed, 1), (5, Deed::Changed, 0)]);
     assert_eq!(versions[1].author, "author 4");
     assert_eq!(versions[1].note.as_deref(), Some("note 4"));
-    let changed = &versions[1].paths[0];
+    let changed = &versions[1].alteration.paths[0];
     assert_eq!(
         (changed.before.clone(), changed.after.clone()),
         (Some("A".into()), Some("B".into()))

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{PathChange, Record, path_changes};
+use super::{Alteration, Record};
 use crate::{
     id::Revision,
     object::{Object, ObjectRef},
@@ -36,8 +36,8 @@ pub struct Version {
     pub deed: Deed,
     /// The object after it; absent where it was removed.
     pub object: Option<Arc<Object>>,
-    /// The paths of Cfg that it changed.
-    pub paths: Vec<PathChange>,
+    /// What it changed of the object.
+    pub alteration: Alteration,
 }
 
 /// Who set a path to what it holds now.
@@ -80,7 +80,7 @@ impl Versions {
                 note: record.note.clone(),
                 deed,
                 object: None,
-                paths: Vec::new(),
+                alteration: Alteration::default(),
             };
             self.met.push((version, change.before.clone()));
         }
@@ -92,10 +92,7 @@ impl Versions {
         let mut versions: Vec<Version> = Vec::with_capacity(self.met.len());
         for (mut version, before) in self.met.into_iter().rev() {
             version.object = after.filter(|_| version.deed != Deed::Removed);
-            let cfg = |object: &Option<Arc<Object>>| {
-                object.as_ref().map(|object| object.cfg.clone()).unwrap_or_default()
-            };
-            version.paths = path_changes(&cfg(&before), &cfg(&version.object));
+            version.alteration = Alteration::between(before.as_deref(), version.object.as_deref());
             versions.push(version);
             after = before;
         }
@@ -109,7 +106,7 @@ impl Versions {
 pub fn blame(versions: &[Version]) -> BTreeMap<Path, Blame> {
     let mut blamed = BTreeMap::new();
     for version in versions {
-        for change in &version.paths {
+        for change in &version.alteration.paths {
             let blame = Blame {
                 revision: version.revision,
                 at: version.at,

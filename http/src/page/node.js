@@ -7,6 +7,7 @@ import { button, card, el, setText, table } from './dom.js';
 import { row } from './events.js';
 import { graph } from './graph.js';
 import { link } from './hash.js';
+import { writes } from './history.js';
 import { problem } from './notice.js';
 import { steps } from './plan.js';
 import { follow } from './stream.js';
@@ -180,19 +181,7 @@ class NodeView {
   }
 
   #history({ items, error }) {
-    if (error) {
-      this.history.replaceChildren(problem(error));
-      return;
-    }
-    if (items.length === 0) {
-      this.history.replaceChildren(el('p', { class: 'muted' }, 'What was written of it is no longer remembered.'));
-      return;
-    }
-    this.history.replaceChildren(el('ol', { class: 'history', tabindex: '0', 'aria-label': 'Writes, newest first' }, items.map(({ revision, time, author, note, change, cfg }) => el('li', {},
-      el('p', {}, el('strong', {}, author), ` ${change} it `, el('time', { datetime: time, title: time }, ago(time)), el('span', { class: 'muted' }, `, revision ${count(revision)}`)),
-      note && el('p', { class: 'note' }, note),
-      cfg.length > 0 && el('ul', { class: 'changes' }, cfg.map(({ path, from, to }) => el('li', {}, el('code', {}, path), ' ',
-        from !== null && el('del', {}, show(from)), from !== null && ' → ', to === null ? el('span', { class: 'muted' }, 'not asked') : el('ins', {}, show(to)))))))));
+    this.history.replaceChildren(error ? problem(error) : writes(items));
   }
 
   #happened(events) {

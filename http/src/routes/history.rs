@@ -182,7 +182,7 @@ async fn of_object(family: Family, name: String, mut call: Call) -> Result<Respo
         if now.is_none() && versions.is_empty() {
             return Err(family.missing(&name));
         }
-        Ok(HistoryView::of(&key, &versions, limit, horizon))
+        Ok(HistoryView::of(&key, &versions, limit, horizon, &time.store))
     });
     let view = view.await??;
     Ok(with_revision(json(&view)?, revision))
@@ -275,7 +275,7 @@ async fn diff(mut call: Call) -> Result<Response, Problem> {
         changes.retain(|change| {
             change.after.as_ref().or(change.before.as_ref()).is_some_and(|o| wanted(o))
         });
-        Ok::<_, Problem>(DiffView::of(&changes, from, to))
+        Ok::<_, Problem>(DiffView::of(&changes, from, to, &time.store))
     });
     let view = view.await??;
     Ok(with_revision(json(&view)?, revision))

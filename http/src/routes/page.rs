@@ -33,7 +33,7 @@ macro_rules! file {
 }
 
 /// Every file of the page.
-const FILES: [(&str, &str); 26] = [
+const FILES: [(&str, &str); 27] = [
     file!("index.html"),
     file!("icon.svg"),
     file!("theme.css"),
@@ -51,6 +51,7 @@ const FILES: [(&str, &str); 26] = [
     file!("fleet.js"),
     file!("graph.js"),
     file!("hash.js"),
+    file!("history.js"),
     file!("list.js"),
     file!("live.js"),
     file!("node.js"),

@@ -37,7 +37,7 @@ async fn the_history_of_an_object_tells_versions_and_blame() {
     let told: Vec<_> = history.items.iter().map(|item| item.revision).collect();
     assert_eq!(told, [first, begun]);
     assert_eq!(history.items[0].note.as_deref(), Some("more"));
-    assert_eq!(history.items[0].cfg[0].path, "/slots");
+    assert_eq!(history.items[0].alteration.cfg[0].path, "/slots");
     let blamed: Vec<_> = history.blame.iter().map(|b| (b.path.as_str(), b.revision)).collect();
     assert!(blamed.contains(&("/slots", first)), "{blamed:?}");
     assert!(blamed.contains(&("/physState", begun)), "{blamed:?}");

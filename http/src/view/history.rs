@@ -1,9 +1,12 @@
 //! The past as it stands in JSON.
 
 use kraken_engine::{
-    history::{self, Blame, Changed, Deed, ObjectChange, Past, PathChange, Record, Version},
-    id::Revision,
-    object::{Object, ObjectRef},
+    history::{
+        self, Alteration, Blame, Changed, Deed, ObjectChange, Past, PathChange, Record, Turn,
+        Version,
+    },
+    id::{Revision, Uid},
+    object::{Object, ObjectRef, OnDelete},
     store::Store,
     time::Millis,
 };
@@ -11,8 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::{ChangeView, reference};
-use crate::{json::to_json, time};
+use super::{ChangeView, FrozenView, reference};
+use crate::{json::to_json, openapi::foreign, time};
 
 /// The history of one object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,8 +48,9 @@ pub struct VersionView {
     pub note: Option<String>,
     /// What it did: `created`, `changed` or `removed`.
     pub change: DeedView,
-    /// What its Cfg lost and gained; empty where only labels, owner, freezes or tries moved.
-    pub cfg: Vec<ChangeView>,
+    /// What is different.
+    #[serde(flatten)]
+    pub alteration: AlterationView,
 }
 
 /// What a write did to an object.
@@ -142,10 +146,55 @@ pub struct ObjectDiff {
     pub object: String,
     /// What became of it.
     pub change: DeedView,
+    /// What is different.
+    #[serde(flatten)]
+    pub alteration: AlterationView,
+}
+
+/// What differs between an object before and after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Alteration")]
+pub struct AlterationView {
     /// What its Cfg lost and gained; null is nothing.
     pub cfg: Vec<ChangeView>,
     /// What its labels lost and gained; null is nothing.
+    #[serde(default)]
     pub labels: Vec<LabelChange>,
+    /// What else became of it.
+    #[serde(default)]
+    pub also: Vec<TurnView>,
+}
+
+/// What became of an object beside its Cfg and its labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "what", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[schemars(rename = "Turn")]
+pub enum TurnView {
+    /// It was frozen, also where it had been frozen otherwise.
+    Frozen(FrozenView),
+    /// It was thawed.
+    Thawed,
+    /// It is to be removed.
+    Deleting,
+    /// It is no longer to be removed.
+    Kept,
+    /// It was given to another owner.
+    Owner {
+        /// Whose it was, `kind/name`, or the uid of an object that is gone; null: nobody's.
+        from: Option<String>,
+        /// Whose it became.
+        to: Option<String>,
+    },
+    /// What becomes of it with its owner is another.
+    OnDelete {
+        /// `cascade`: it is deleted when its owner is; `orphan`: it stays.
+        #[schemars(with = "foreign::OnDelete")]
+        to: OnDelete,
+    },
+    /// The same was asked of it anew, by a retry or by way of something else: what failed before
+    /// counts no more.
+    AskedAgain,
 }
 
 /// What became of one label.
@@ -161,8 +210,15 @@ pub struct LabelChange {
 }
 
 impl HistoryView {
-    /// The newest versions of an object.
-    pub fn of(key: &ObjectRef, versions: &[Version], limit: usize, horizon: Revision) -> Self {
+    /// The newest versions of an object, where `store` is as it is now.
+    pub fn of(
+        key: &ObjectRef,
+        versions: &[Version],
+        limit: usize,
+        horizon: Revision,
+        store: &Store,
+    ) -> Self {
+        let version = |version| VersionView::of(version, store);
         let blamed = history::blame(versions);
         let held = versions.last().and_then(|version| version.object.as_ref());
         let blame = blamed.iter().filter_map(|(path, blame)| {
@@ -179,14 +235,14 @@ impl HistoryView {
         Self {
             object: reference(key),
             horizon: horizon.get(),
-            items: versions.iter().rev().take(limit).map(VersionView::of).collect(),
+            items: versions.iter().rev().take(limit).map(version).collect(),
             blame: blame.collect(),
         }
     }
 }
 
 impl VersionView {
-    fn of(version: &Version) -> Self {
+    fn of(version: &Version, store: &Store) -> Self {
         Self {
             revision: version.revision.get(),
             time: time::format(version.at),
@@ -197,20 +253,54 @@ impl VersionView {
                 Deed::Changed => DeedView::Changed,
                 Deed::Removed => DeedView::Removed,
             },
-            cfg: cfg(&version.paths),
+            alteration: AlterationView::of(&version.alteration, store),
         }
     }
 }
 
-fn cfg(paths: &[PathChange]) -> Vec<ChangeView> {
+impl AlterationView {
+    fn of(alteration: &Alteration, store: &Store) -> Self {
+        let Alteration { paths, labels, turns } = alteration;
+        let label = |change: &history::LabelChange| LabelChange {
+            label: change.label.to_string(),
+            from: change.before.clone(),
+            to: change.after.clone(),
+        };
+        Self {
+            cfg: paths.iter().map(change).collect(),
+            labels: labels.iter().map(label).collect(),
+            also: turns.iter().map(|turn| TurnView::of(turn, store)).collect(),
+        }
+    }
+}
+
+fn change(change: &PathChange) -> ChangeView {
     let json =
         |value: &Option<kraken_engine::value::Value>| value.as_ref().map_or(Json::Null, to_json);
-    let change = |change: &PathChange| ChangeView {
+    ChangeView {
         path: change.path.to_string(),
         from: json(&change.before),
         to: json(&change.after),
-    };
-    paths.iter().map(change).collect()
+    }
+}
+
+impl TurnView {
+    fn of(turn: &Turn, store: &Store) -> Self {
+        let owner = |uid: &Uid| {
+            store.object(*uid).map_or_else(|| uid.to_string(), |owner| reference(&owner.key))
+        };
+        match turn {
+            Turn::Frozen(frozen) => Self::Frozen(FrozenView::of(frozen)),
+            Turn::Thawed => Self::Thawed,
+            Turn::Deleting => Self::Deleting,
+            Turn::Kept => Self::Kept,
+            Turn::Owner { before, after } => {
+                Self::Owner { from: before.as_ref().map(owner), to: after.as_ref().map(owner) }
+            }
+            Turn::OnDelete(to) => Self::OnDelete { to: *to },
+            Turn::AskedAgain => Self::AskedAgain,
+        }
+    }
 }
 
 impl RevisionList {
@@ -248,7 +338,7 @@ impl RevisionView {
         let diff = |change: &Changed| {
             let now = after.object(&change.key, store.find(&change.key));
             let now = now.filter(|_| !change.removed);
-            ObjectDiff::of(&change.key, change.before.as_deref(), now.as_deref())
+            ObjectDiff::of(&change.key, change.before.as_deref(), now.as_deref(), store)
         };
         let mut objects: Vec<ObjectDiff> = record.changes.iter().map(diff).collect();
         objects.sort_by(|a, b| a.object.cmp(&b.object));
@@ -257,18 +347,18 @@ impl RevisionView {
 }
 
 impl DiffView {
-    /// What differs between two revisions.
-    pub fn of(changes: &[ObjectChange], from: Revision, to: Revision) -> Self {
+    /// What differs between two revisions, where `store` is as it is now.
+    pub fn of(changes: &[ObjectChange], from: Revision, to: Revision, store: &Store) -> Self {
         let diff = |change: &ObjectChange| {
-            ObjectDiff::of(&change.key, change.before.as_deref(), change.after.as_deref())
+            let ObjectChange { key, before, after } = change;
+            ObjectDiff::of(key, before.as_deref(), after.as_deref(), store)
         };
         Self { from: from.get(), to: to.get(), objects: changes.iter().map(diff).collect() }
     }
 }
 
 impl ObjectDiff {
-    fn of(key: &ObjectRef, before: Option<&Object>, after: Option<&Object>) -> Self {
-        let state = |object: Option<&Object>| object.map(|o| o.cfg.clone()).unwrap_or_default();
+    fn of(key: &ObjectRef, before: Option<&Object>, after: Option<&Object>, store: &Store) -> Self {
         Self {
             object: reference(key),
             change: match (before, after) {
@@ -276,22 +366,7 @@ impl ObjectDiff {
                 (Some(_), Some(_)) => DeedView::Changed,
                 (Some(_), None) => DeedView::Removed,
             },
-            cfg: cfg(&history::path_changes(&state(before), &state(after))),
-            labels: labels(before, after),
+            alteration: AlterationView::of(&Alteration::between(before, after), store),
         }
     }
-}
-
-fn labels(before: Option<&Object>, after: Option<&Object>) -> Vec<LabelChange> {
-    let of = |object: Option<&Object>| object.map(|o| o.labels.clone()).unwrap_or_default();
-    let (before, after) = (of(before), of(after));
-    let mut names: Vec<_> = before.keys().chain(after.keys()).collect();
-    names.sort_unstable();
-    names.dedup();
-    let change = |name: &kraken_engine::id::Name| LabelChange {
-        label: name.to_string(),
-        from: before.get(name).cloned(),
-        to: after.get(name).cloned(),
-    };
-    names.into_iter().map(change).filter(|change| change.from != change.to).collect()
 }
