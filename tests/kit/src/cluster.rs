@@ -11,6 +11,7 @@ use std::{
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -107,6 +108,7 @@ pub struct TestCluster {
 struct Node {
     job: Job,
     data: PathBuf,
+    is_paused: AtomicBool,
     /// Where a member is.
     http: Option<SocketAddr>,
     raft: Option<SocketAddr>,
@@ -210,7 +212,8 @@ impl TestCluster {
         words.push(self.program.clone().into());
         let job = Job::new(name, words.remove(0), &folder).args(words);
         let job = job.args([verb, "--exit-with-parent", "--config"]).args([file]);
-        let node = Node { job, data, http: None, raft: None, sync: None };
+        let is_paused = AtomicBool::new(false);
+        let node = Node { job, data, is_paused, http: None, raft: None, sync: None };
         self.nodes.insert(name.to_owned(), node);
         Ok(())
     }
@@ -285,12 +288,14 @@ impl TestCluster {
         Ok(format!("http://{}", http.with_context(|| format!("{member} is no member"))?))
     }
 
+    /// Those of the members that are not paused: one that is takes a request and never answers.
     fn urls(&self) -> Vec<String> {
-        let all = self.nodes.values().filter_map(|node| node.http);
+        let awake = self.nodes.values().filter(|node| !node.is_paused.load(Ordering::Relaxed));
+        let all = awake.filter_map(|node| node.http);
         all.map(|http| format!("http://{http}")).collect()
     }
 
-    /// A client of all members, of which any may answer.
+    /// A client of all members that are not paused, of which any may answer.
     pub fn edge(&self) -> Result<Edge> {
         Edge::new(&self.urls())
     }
@@ -307,7 +312,9 @@ impl TestCluster {
 
     /// Starts a node that does not run.
     pub fn start_node(&mut self, name: &str) -> Result<Process> {
-        let process = self.job_mut(name)?.start()?;
+        let node = self.nodes.get_mut(name).with_context(|| format!("there is no {name}"))?;
+        let process = node.job.start()?;
+        *node.is_paused.get_mut() = false;
         self.clocks.add(process.pid);
         Ok(process)
     }
@@ -339,12 +346,19 @@ impl TestCluster {
 
     /// Stops a node where it is, without its knowledge.
     pub fn pause(&self, name: &str) -> Result<()> {
-        self.job(name)?.signal(Signal::SIGSTOP)
+        self.set_paused(name, true)
     }
 
     /// Lets a paused node go on.
     pub fn resume(&self, name: &str) -> Result<()> {
-        self.job(name)?.signal(Signal::SIGCONT)
+        self.set_paused(name, false)
+    }
+
+    fn set_paused(&self, name: &str, is_paused: bool) -> Result<()> {
+        let node = self.nodes.get(name).with_context(|| format!("there is no {name}"))?;
+        node.job.signal(if is_paused { Signal::SIGSTOP } else { Signal::SIGCONT })?;
+        node.is_paused.store(is_paused, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The member that leads now, once it says so itself.
