@@ -1,8 +1,9 @@
 //! The client: what the command line, the test kit and the benches speak to members with.
 //!
 //! It knows several servers and tries them all: one that refuses the connection, is stopping, or
-//! finds no leader is passed over for the next. A write carries a request id, so that repeating it
-//! does it once, whichever member took it first.
+//! finds no leader is passed over for the next. A read that one keeps waiting is asked of the next
+//! beside it. A write carries a request id, so that repeating it does it once, whichever member took
+//! it first.
 
 mod error;
 mod follow;
@@ -25,6 +26,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, Response, StatusCode, body::Incoming};
 use hyper_util::{
@@ -33,7 +35,7 @@ use hyper_util::{
 };
 use kraken_engine::span::SpanContext;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use self::{error::Broken, url::Base};
 pub use self::{
@@ -69,6 +71,9 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long one try of one request may take, the body of its answer included. 30 s by default.
     pub timeout: Duration,
+    /// How long a read may stay without the head of an answer until the next server is asked as
+    /// well; the first answer counts. 3 s by default.
+    pub hedge_after: Duration,
     /// How long to go on trying while there are servers and none of them can serve, for instance
     /// because a leader is being elected. 10 s by default.
     pub patience: Duration,
@@ -85,6 +90,7 @@ impl Default for Settings {
         Self {
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
+            hedge_after: Duration::from_secs(3),
             patience: Duration::from_secs(10),
             unreachable_patience: Duration::ZERO,
             author: None,
@@ -108,6 +114,14 @@ struct Inner {
     /// Makes request ids unique to this client, together with a count.
     seed: u64,
     count: AtomicU64,
+}
+
+/// Why a round over all servers brought no answer.
+enum Unserved {
+    /// One has answered as all would.
+    Refused(Error),
+    /// None could serve.
+    ByAll(Vec<Failure>),
 }
 
 impl fmt::Debug for Client {
@@ -272,18 +286,11 @@ impl Client {
         let started = Instant::now();
         let mut backoff = BACKOFF_INITIAL;
         loop {
-            let mut failures = Vec::new();
-            for index in self.order() {
-                let base = &self.inner.servers[index];
-                match attempt(self, base, call).await {
-                    Ok(answer) => {
-                        self.inner.preferred.store(index, Ordering::Relaxed);
-                        return Ok(answer);
-                    }
-                    Err(broken) if broken.is_final() => return Err(broken.into_error(base)),
-                    Err(broken) => failures.push(broken.into_failure(base)),
-                }
-            }
+            let failures = match self.round(call, &attempt).await {
+                Ok(answer) => return Ok(answer),
+                Err(Unserved::Refused(error)) => return Err(error),
+                Err(Unserved::ByAll(failures)) => failures,
+            };
             // Neither where nobody listens nor where somebody else does helps it to wait.
             let nobody = |f: &Failure| matches!(f.trouble, Trouble::Unreachable | Trouble::Foreign);
             let settings = &self.inner.settings;
@@ -298,8 +305,51 @@ impl Client {
         }
     }
 
+    /// Asks the servers in order until one answers: each when the one before has failed or, if it
+    /// is a read, keeps it waiting.
+    async fn round<'a, T, F>(
+        &'a self,
+        call: &'a Call,
+        attempt: &impl Fn(&'a Self, &'a Base, &'a Call) -> F,
+    ) -> Result<T, Unserved>
+    where
+        F: Future<Output = Result<T, Broken>>,
+    {
+        let Inner { servers, settings, preferred, .. } = &*self.inner;
+        let mut rest = self.order();
+        let mut next = rest.next();
+        let (mut asked, mut failures) = (FuturesUnordered::new(), Vec::new());
+        loop {
+            if let Some(index) = next.take() {
+                let answer = attempt(self, &servers[index], call);
+                asked.push(async move { (index, answer.await) });
+            }
+            let is_hedged = call.method == Method::GET && rest.len() > 0;
+            let answered = if is_hedged {
+                timeout(settings.hedge_after, asked.next()).await.ok()
+            } else {
+                Some(asked.next().await)
+            };
+            match answered {
+                None => next = rest.next(),
+                Some(None) => return Err(Unserved::ByAll(failures)),
+                Some(Some((index, Ok(answer)))) => {
+                    preferred.store(index, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Some(Some((index, Err(broken)))) if broken.is_final() => {
+                    return Err(Unserved::Refused(broken.into_error(&servers[index])));
+                }
+                Some(Some((index, Err(broken)))) => {
+                    failures.push(broken.into_failure(&servers[index]));
+                    next = rest.next();
+                }
+            }
+        }
+    }
+
     /// The servers, the one that answered last first.
-    fn order(&self) -> impl Iterator<Item = usize> + use<> {
+    fn order(&self) -> impl ExactSizeIterator<Item = usize> + use<> {
         let count = self.inner.servers.len();
         let first = self.inner.preferred.load(Ordering::Relaxed);
         (0..count).map(move |index| (first + index) % count)
@@ -323,7 +373,7 @@ impl Client {
             Ok(Answer { server: base.as_str().to_owned(), status, revision, tag, body })
         };
         let after = call.timeout.unwrap_or(self.inner.settings.timeout);
-        let answered = tokio::time::timeout(after, whole).await;
+        let answered = timeout(after, whole).await;
         answered.unwrap_or(Err(Broken::Slow { after }))
     }
 

@@ -6,7 +6,7 @@ use kraken_actors::quorum::QuorumError;
 use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +61,33 @@ async fn servers_that_cannot_serve_are_passed_over() {
     assert_eq!(client.get_nodes(&ListQuery::default()).await.unwrap().items.len(), 4);
     let patched = client.patch("node", "n1", &json!({ "slots": 1 }), &WriteQuery::default()).await;
     assert_eq!(patched.unwrap().changed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_that_a_server_keeps_waiting_are_asked_of_the_next_as_well() {
+    let (fixture, _) = fleet().await;
+    // The system takes the connection; nobody reads what comes.
+    let asleep = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let servers = [format!("http://{}", asleep.local_addr().unwrap()), fixture.url()];
+    let settings = Settings { hedge_after: Duration::from_millis(50), ..Settings::default() };
+    let client = Client::with(&servers, settings).unwrap();
+    let read = timeout(BOUND, client.get("node", "n1")).await;
+    assert_eq!(read.unwrap().unwrap().name, "n1");
+    // The one that answered is asked first from then on, for writes too.
+    let how = WriteQuery::default();
+    let written = timeout(BOUND, client.patch("node", "n1", &json!({ "slots": 1 }), &how)).await;
+    assert_eq!(written.unwrap().unwrap().changed, 1);
+    // A write is given to one at a time, for as long as that may take.
+    let settings = Settings {
+        timeout: Duration::from_millis(200),
+        hedge_after: Duration::ZERO,
+        ..Settings::default()
+    };
+    let client = Client::with(&servers, settings).unwrap();
+    let since = Instant::now();
+    let written = timeout(BOUND, client.patch("node", "n1", &json!({ "slots": 2 }), &how)).await;
+    assert_eq!(written.unwrap().unwrap().changed, 1);
+    assert!(since.elapsed() >= Duration::from_millis(200), "{:?}", since.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
