@@ -147,8 +147,7 @@ impl Core {
         let Some(node) = self.node() else { return };
         let member = node.member;
         loop {
-            // Who has not been made to vote does not ask for it in passing.
-            let told = || Request::Admit { member, peer: self.peer.clone(), learner: true };
+            let told = || Request::Describe { member, peer: self.peer.clone() };
             match self.change(told).await {
                 Ok(()) => return,
                 Err(error) if error.is_transient() => {}

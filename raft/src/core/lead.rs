@@ -32,6 +32,9 @@ impl Node {
                 Request::Admit { member, peer, learner } => {
                     self.lead_admit(member, peer, learner).await
                 }
+                Request::Describe { member, peer } => {
+                    self.lead_describe(&self.lead_metrics()?, member, peer).await
+                }
                 Request::Promote(member) => self.lead_promote(member).await,
                 Request::Remove(member) => self.lead_remove(member).await,
                 Request::Lead(to) => self.lead_transfer(to).await,
@@ -138,7 +141,9 @@ impl Node {
         peer: Peer,
     ) -> Result<Reply, Reply> {
         let stored = &metrics.membership_config;
-        let Some(told) = stored.get_node(&member) else { return Ok(Reply::Done) };
+        let Some(told) = stored.get_node(&member) else {
+            return Err(refused(format!("there is no member {member} any more: it was removed")));
+        };
         if (&told.name, &told.address) != (&peer.name, &peer.address) {
             return Err(refused(format!(
                 "member {member} is {} at {}; remove it and let it join again with an empty data \
@@ -248,7 +253,14 @@ impl Node {
             changed
         });
         match timeout(ASK_TIMEOUT, changed).await {
-            Ok(Ok(Ok(_))) => Ok(Reply::Done),
+            Ok(Ok(Ok(made))) => {
+                // The answer comes by another way than what is told of the members.
+                let shows = |now: &RaftMetrics<Types>| {
+                    now.membership_config.log_id().is_some_and(|at| at.index >= made.log_id.index)
+                };
+                self.until(Instant::now() + SHOWN_TIMEOUT, shows).await;
+                Ok(Reply::Done)
+            }
             Ok(Ok(Err(error))) => Err(missed(&error)),
             Ok(Err(_)) => Err(Reply::Unknown("this member ends".to_owned())),
             Err(_) => Err(Reply::Unknown("the quorum did not answer".to_owned())),
@@ -260,6 +272,8 @@ impl Node {
 const LAG_MAX: u64 = 1024;
 /// Time for a new member to come as near as that.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for a change that was made to be told of here.
+const SHOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Time for another member to take the lead from one that ends.
 const RESIGN_TIMEOUT: Duration = Duration::from_millis(500);
 /// Who answered longer ago counts as away.

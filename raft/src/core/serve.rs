@@ -82,6 +82,7 @@ impl Service for Core {
             Request::Note(note) => Reply::Judged(node.judge(from.from, note)),
             request @ (Request::Join(_)
             | Request::Admit { .. }
+            | Request::Describe { .. }
             | Request::Remove(_)
             | Request::Lead(_)
             | Request::Promote(_)) => {
@@ -145,6 +146,7 @@ impl Node {
             | Request::Note(_)
             | Request::Join(_)
             | Request::Admit { .. }
+            | Request::Describe { .. }
             | Request::Remove(_)
             | Request::Lead(_)
             | Request::Promote(_) => Reply::Refused("this does not concern consensus".to_owned()),

@@ -95,6 +95,11 @@ async fn a_connection_carries_only_what_it_is_for() {
             stranger.clone(),
             Request::Admit { member: 5, peer: peer.clone(), learner: false },
         ),
+        (
+            "one that was removed says where it is",
+            hello(&handle, 9, Channel::Membership),
+            Request::Describe { member: 9, peer: peer.clone() },
+        ),
         ("a vote among proposals", hello(&handle, 9, Channel::Forward), vote()),
         ("a part without its begin", hello(&handle, 9, Channel::Vote), Request::SnapshotEnd),
     ];

@@ -97,6 +97,11 @@ pub(crate) enum Request {
     Remove(u64),
     Lead(u64),
     Promote(u64),
+    /// Where a member is found now, by itself.
+    Describe {
+        member: u64,
+        peer: Peer,
+    },
 }
 
 impl Request {
@@ -115,7 +120,8 @@ impl Request {
             | Self::Admit { .. }
             | Self::Remove(_)
             | Self::Lead(_)
-            | Self::Promote(_) => channel == Channel::Membership,
+            | Self::Promote(_)
+            | Self::Describe { .. } => channel == Channel::Membership,
         }
     }
 
