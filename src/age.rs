@@ -23,10 +23,12 @@ pub(crate) fn since(time: &str, now: SystemTime) -> String {
     }
 }
 
-/// How long it is until an RFC 3339 time; the time itself where it cannot be read.
+/// When an RFC 3339 time comes, such as `in 5s`; the time itself where it cannot be read.
 pub(crate) fn until(time: &str, now: SystemTime) -> String {
-    match parse(time) {
-        Some(then) => span(then.duration_since(now).unwrap_or_default()),
+    let left = |then: SystemTime| then.duration_since(now).unwrap_or_default();
+    match parse(time).map(left) {
+        Some(left) if left < Duration::from_secs(1) => "now".to_owned(),
+        Some(left) => format!("in {}", span(left)),
         None => time.to_owned(),
     }
 }
@@ -73,7 +75,9 @@ mod tests {
     fn times_are_told_from_now() {
         let now = UNIX_EPOCH + Duration::from_mins(1);
         assert_eq!(since("1970-01-01T00:00:30.5Z", now), "29s");
-        assert_eq!(until("1970-01-01T00:01:30Z", now), "30s");
+        assert_eq!(until("1970-01-01T00:01:30Z", now), "in 30s");
+        assert_eq!(until("1970-01-01T00:01:00.5Z", now), "now");
+        assert_eq!(until("1970-01-01T00:00:30Z", now), "now");
         assert_eq!(since("yesterday", now), "yesterday");
     }
 

@@ -95,7 +95,7 @@ pub(crate) fn status_lines(status: &StatusView, now: SystemTime) -> Vec<(&'stati
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let attempts = if status.attempts == 0 { String::new() } else { status.attempts.to_string() };
     let since = age::since(&status.since, now);
-    let retry = status.next_retry.as_ref().map(|at| format!("in {}", age::until(at, now)));
+    let retry = status.next_retry.as_ref().map(|at| age::until(at, now));
     vec![
         ("phase", format!("{} for {since}, as of revision {}", status.phase, status.revision)),
         ("step", text(&status.step)),

@@ -32,6 +32,8 @@ const RULES: &[(&str, &str)] = &[
     (r"[0-9]+ objects (at|as of)", "<count> objects $1"),
     (r"term [0-9]+", "term <term>"),
     (r"member [0-9]+", "member <id>"),
+    (r"joined as learner [0-9]+", "joined as learner <id>"),
+    (r"kraken: [0-9]+ is no voting member", "kraken: <id> is no voting member"),
     (r"(process|pid) [0-9]+", "$1 <pid>"),
     (r"for [0-9]+(m[0-9]+)?s, as of", "for <age>, as of"),
     (r"[0-9]+(m[0-9]+)?s ago", "<age> ago"),
@@ -40,7 +42,7 @@ const RULES: &[(&str, &str)] = &[
     (r"attached to m[0-9]", "attached to <member>"),
     (r#""(value|ratio)":[0-9.e-]+"#, "\"$1\":<$1>"),
     (r"after [0-9]+\.[0-9]{3} s", "after <time>"),
-    (r"(?m)^retry:     in [0-9hms]+$", "retry:     in <time>"),
+    (r"(?m)^retry:     (now|in [0-9hms]+)$", "retry:     in <time>"),
     (r"done in about [0-9]+h[0-9]+m", "done in about <time>"),
     (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [0-9]{2}:[0-9]{2} UTC", "<day> hh:mm UTC"),
 ];
