@@ -2,8 +2,8 @@
 //!
 //! It knows several servers and tries them all: one that refuses the connection, is stopping, or
 //! finds no leader is passed over for the next. A read that one keeps waiting is asked of the next
-//! beside it. A write carries a request id, so that repeating it does it once, whichever member took
-//! it first.
+//! beside it. A write carries a request id, so that repeating it does it once, whichever member
+//! took it first.
 
 mod error;
 mod follow;
