@@ -186,6 +186,17 @@ async fn every_view_is_shown_read_and_linked() -> Result<()> {
     page.until("its graph is drawn", "document.querySelector('svg.graph .state') !== null").await?;
     page.until("its events are told", "document.querySelectorAll('.event').length > 0").await?;
     page.shows("testkit").await?;
+    let n1 = json!({ "names": "n1" });
+    for done in ["freeze", "thaw", "retry"] {
+        scene.post(&format!("/v1/{done}"), &n1).await?;
+    }
+    for line in
+        ["frozen by testkit (n1)", "thawed", "asked again; what failed before counts no more"]
+    {
+        let lines = "[...document.querySelectorAll('.history .changes li')]";
+        let is_told = format!("{lines}.some(({{textContent}}) => textContent === {})", json!(line));
+        page.until(&format!("its history tells {line:?}"), &is_told).await?;
+    }
     scene.pictures("node").await?;
 
     scene.turn("#/quorum").await?;
