@@ -163,6 +163,8 @@ impl Told {
 
     fn tell(&mut self) {
         let changed = std::mem::take(&mut self.changed);
+        // What was not there when it was named may be by now: whoever tells looks for it.
+        self.audience.look_for_lacking();
         let Change { revision, set, gone, sights, .. } =
             self.audience.gather(&self.fleet, &changed);
         assert_eq!(revision, self.fleet.revision());
