@@ -88,7 +88,7 @@ impl Alteration {
 }
 
 /// The entries that differ, in order.
-fn entries<K: Clone + Ord, V: PartialEq>(
+fn entries<K: Ord, V: PartialEq>(
     mut before: BTreeMap<K, V>,
     after: BTreeMap<K, V>,
 ) -> impl Iterator<Item = (K, Option<V>, Option<V>)> {
@@ -105,9 +105,8 @@ fn entries<K: Clone + Ord, V: PartialEq>(
 /// What became of an object that is there. Of one that was created: what it was created as.
 fn turns(before: Option<&Object>, after: &Object) -> Vec<Turn> {
     let mut turns = Vec::new();
-    let held = |of: fn(&Object) -> Option<&Frozen>| before.and_then(of);
-    match (held(|object| object.frozen.as_ref()), &after.frozen) {
-        (before, Some(now)) if before != Some(now) => turns.push(Turn::Frozen(now.clone())),
+    match (before.and_then(|object| object.frozen.as_ref()), &after.frozen) {
+        (was, Some(now)) if was != Some(now) => turns.push(Turn::Frozen(now.clone())),
         (Some(_), None) => turns.push(Turn::Thawed),
         _ => {}
     }
